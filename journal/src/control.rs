@@ -1,0 +1,139 @@
+//! The words that `asofd` and `asof` exchange over the control socket: values only, no I/O.
+//!
+//! One request is one line of JSON, one answer is one line of JSON; a connection may carry several.
+//! Fields may be added, so both sides ignore unknown ones.
+
+use serde::{Deserialize, Serialize};
+
+/// What `asof` asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// How are things?
+    Status,
+    /// Make every change before this call durable.
+    Sync {
+        /// How long to wait, in milliseconds; zero means without limit.
+        #[serde(default)]
+        timeout_ms: u64,
+    },
+}
+
+/// What `asofd` answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Sync`].
+    Synced(Synced),
+    /// The request could not be met.
+    Failed {
+        /// What happened and what to do next.
+        error: String,
+        /// Whether only the time ran out, so that waiting longer may help.
+        #[serde(default)]
+        timed_out: bool,
+    },
+}
+
+/// The state of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The first reconcile since the start is under way.
+    Starting,
+    /// Everything under the roots is watched.
+    Protecting,
+    /// Something under the roots is not seen; `problems` says what.
+    Degraded,
+    /// No agent is running.
+    Stopped,
+}
+
+/// A place in the journal that a script can give back as `--at`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// RFC 3339, UTC, nanoseconds.
+    pub instant: String,
+    /// The sequence number.
+    pub seq: u64,
+}
+
+/// One protected root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Its path, with replacement characters where it is no UTF-8.
+    pub path: String,
+    /// Whether it is there and watched.
+    pub watched: bool,
+    /// Since when the journal has its history, RFC 3339; absent before the first capture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// What the agent has done since it started; exact counts, for tests and for people who wonder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    /// Hints that the event source delivered.
+    pub hints: u64,
+    /// Directories listed by the directory worker because a hint named them.
+    pub directories_listed: u64,
+    /// Directories listed by reconciles of whole roots.
+    pub directories_reconciled: u64,
+    /// Files whose content was read.
+    pub files_read: u64,
+    /// Bytes of content read.
+    pub bytes_read: u64,
+    /// Versions recorded.
+    pub versions: u64,
+    /// Groups recorded.
+    pub groups: u64,
+    /// Event queue overflows.
+    pub overflows: u64,
+}
+
+/// How the agent is, or what the journal alone can tell where no agent runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The state.
+    pub state: State,
+    /// Process id of the agent; absent where none runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// What is protected.
+    pub roots: Vec<Root>,
+    /// The newest place that survives a power cut; absent in an empty journal.
+    pub durable: Option<Place>,
+    /// Age of the oldest change that was noticed and is not durable yet; 0 where there is none.
+    pub lag_ms: u64,
+    /// Changes that were noticed and are not durable yet.
+    pub pending: u64,
+    /// Gaps in the journal so far.
+    pub gaps: u64,
+    /// Bytes that the journal occupies on disk, index included.
+    pub journal_bytes: u64,
+    /// Where the journal is.
+    pub journal: String,
+    /// Through when everything is covered, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered_through: Option<String>,
+    /// What is wrong now, for people.
+    #[serde(default)]
+    pub problems: Vec<String>,
+    /// What the agent has done since it started.
+    #[serde(default)]
+    pub counters: Counters,
+}
+
+/// What a `sync` gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synced {
+    /// RFC 3339, UTC, nanoseconds; `--at` takes it.
+    pub instant: String,
+    /// The sequence number.
+    pub seq: u64,
+    /// `seq:N`; `--at` takes it, and no clock step gives it a second reading.
+    pub at: String,
+}

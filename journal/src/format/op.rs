@@ -1,0 +1,481 @@
+//! Operations and groups as bytes.
+//!
+//! The encodings of metadata, content and gaps serve the index as well, which stores them as they stand in a batch.
+
+use crate::format::wire::{Malformed, Put, Result, Take};
+use crate::types::{
+    BlockId, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, Mark, MarkCause,
+    Metadata, NodeId, Op, Policy, Quality, Unbound, Version,
+};
+
+const BIND: u8 = 1;
+const UNBIND: u8 = 2;
+const VERSION: u8 = 3;
+const IDENTIFY: u8 = 4;
+const GAP: u8 = 5;
+const POLICY: u8 = 6;
+const MARK: u8 = 7;
+
+const CONTENT_NONE: u8 = 0;
+const CONTENT_INLINE: u8 = 1;
+const CONTENT_EXTENTS: u8 = 2;
+const CONTENT_UNREAD: u8 = 3;
+
+const EXTENT_HOLE: u64 = 0;
+const EXTENT_BLOCK: u64 = 1;
+const EXTENT_LIST: u64 = 2;
+
+/// Encodes a list of extents: the content of a version, or a block that holds a list.
+pub fn put_extents(out: &mut Vec<u8>, extents: &[Extent]) {
+    out.put_uint(extents.len() as u64);
+    for extent in extents {
+        let (tag, id) = match extent {
+            Extent::Hole { .. } => (EXTENT_HOLE, None),
+            Extent::Block { id, .. } => (EXTENT_BLOCK, Some(id)),
+            Extent::List { id, .. } => (EXTENT_LIST, Some(id)),
+        };
+        out.put_uint(extent.len() << 2 | tag);
+        if let Some(id) = id {
+            out.put_raw(&id.0);
+        }
+    }
+}
+
+/// Decodes a list of extents.
+pub fn take_extents(take: &mut Take<'_>) -> Result<Vec<Extent>> {
+    let count = take.count(1)?;
+    let mut extents = Vec::with_capacity(count.min(4096));
+    for _ in 0..count {
+        let head = take.uint()?;
+        let len = head >> 2;
+        extents.push(match head & 3 {
+            EXTENT_HOLE => Extent::Hole { len },
+            EXTENT_BLOCK => Extent::Block {
+                len: u32::try_from(len).map_err(|_| Malformed("block extent too long"))?,
+                id: BlockId(take.array()?),
+            },
+            EXTENT_LIST => Extent::List {
+                len,
+                id: BlockId(take.array()?),
+            },
+            _ => return Err(Malformed("unknown kind of extent")),
+        });
+    }
+    Ok(extents)
+}
+
+/// Encodes a version.
+pub fn put_version(out: &mut Vec<u8>, version: &Version) {
+    let meta = &version.meta;
+    out.put_u8(meta.kind as u8);
+    out.put_u8(version.quality as u8 | u8::from(version.racy) << 7);
+    out.put_uint(u64::from(meta.mode));
+    out.put_uint(u64::from(meta.uid));
+    out.put_uint(u64::from(meta.gid));
+    out.put_time(meta.mtime);
+    out.put_time(meta.ctime);
+    out.put_uint(meta.size);
+    out.put_uint(meta.ino);
+    out.put_uint(meta.rdev);
+    out.put_uint(meta.xattrs.len() as u64);
+    for (name, value) in &meta.xattrs {
+        out.put_bytes(name);
+        out.put_bytes(value);
+    }
+    match &version.content {
+        Content::None => out.put_u8(CONTENT_NONE),
+        Content::Inline(bytes) => {
+            out.put_u8(CONTENT_INLINE);
+            out.put_bytes(bytes);
+        }
+        Content::Extents(extents) => {
+            out.put_u8(CONTENT_EXTENTS);
+            put_extents(out, extents);
+        }
+        Content::Unread(errno) => {
+            out.put_u8(CONTENT_UNREAD);
+            out.put_int(i64::from(*errno));
+        }
+    }
+}
+
+/// Decodes a version.
+pub fn take_version(take: &mut Take<'_>) -> Result<Version> {
+    let kind = take_kind(take)?;
+    let quality = take.u8()?;
+    let mode = take.uint32()?;
+    let uid = take.uint32()?;
+    let gid = take.uint32()?;
+    let mtime = take.time()?;
+    let ctime = take.time()?;
+    let size = take.uint()?;
+    let ino = take.uint()?;
+    let rdev = take.uint()?;
+    let count = take.count(2)?;
+    let mut xattrs = Vec::with_capacity(count.min(64));
+    for _ in 0..count {
+        xattrs.push((take.bytes()?.to_vec(), take.bytes()?.to_vec()));
+    }
+    let content = match take.u8()? {
+        CONTENT_NONE => Content::None,
+        CONTENT_INLINE => Content::Inline(take.bytes()?.to_vec()),
+        CONTENT_EXTENTS => Content::Extents(take_extents(take)?),
+        CONTENT_UNREAD => Content::Unread(take.int()? as i32),
+        _ => return Err(Malformed("unknown kind of content")),
+    };
+    Ok(Version {
+        meta: Metadata {
+            kind,
+            mode,
+            uid,
+            gid,
+            mtime,
+            ctime,
+            size,
+            ino,
+            rdev,
+            xattrs,
+        },
+        content,
+        quality: Quality::from_byte(quality & 0x7f).ok_or(Malformed("unknown quality"))?,
+        racy: quality & 0x80 != 0,
+    })
+}
+
+/// Encodes a gap.
+pub fn put_gap(out: &mut Vec<u8>, gap: &Gap) {
+    out.put_u8(gap.reason as u8);
+    out.put_bytes(&gap.scope);
+    out.put_time(gap.from);
+    out.put_time(gap.until);
+    out.put_bytes(gap.detail.as_bytes());
+}
+
+/// Decodes a gap.
+pub fn take_gap(take: &mut Take<'_>) -> Result<Gap> {
+    Ok(Gap {
+        reason: GapReason::from_byte(take.u8()?).ok_or(Malformed("unknown reason of a gap"))?,
+        scope: take.bytes()?.to_vec(),
+        from: take.time()?,
+        until: take.time()?,
+        detail: String::from_utf8_lossy(take.bytes()?).into_owned(),
+    })
+}
+
+/// Encodes a policy.
+pub fn put_policy(out: &mut Vec<u8>, policy: &Policy) {
+    for paths in [&policy.roots, &policy.excludes] {
+        out.put_uint(paths.len() as u64);
+        for path in paths {
+            out.put_bytes(path);
+        }
+    }
+}
+
+/// Decodes a policy.
+pub fn take_policy(take: &mut Take<'_>) -> Result<Policy> {
+    let mut paths = || -> Result<Vec<Vec<u8>>> {
+        let count = take.count(1)?;
+        (0..count)
+            .map(|_| take.bytes().map(<[u8]>::to_vec))
+            .collect()
+    };
+    Ok(Policy {
+        roots: paths()?,
+        excludes: paths()?,
+    })
+}
+
+/// Decodes a kind of node.
+pub fn take_kind(take: &mut Take<'_>) -> Result<Kind> {
+    Kind::from_byte(take.u8()?).ok_or(Malformed("unknown kind of node"))
+}
+
+fn put_op(out: &mut Vec<u8>, op: &Op) {
+    match op {
+        Op::Bind {
+            dir,
+            name,
+            node,
+            kind,
+            succeeds,
+        } => {
+            out.put_u8(BIND);
+            out.put_uint(dir.0);
+            out.put_bytes(name);
+            out.put_uint(node.0);
+            out.put_u8(*kind as u8);
+            // Node 0 is `/` and is never succeeded: it stands for "none".
+            out.put_uint(succeeds.unwrap_or_default().0);
+        }
+        Op::Unbind {
+            dir,
+            name,
+            node,
+            kind,
+            why,
+        } => {
+            out.put_u8(UNBIND);
+            out.put_uint(dir.0);
+            out.put_bytes(name);
+            out.put_uint(node.0);
+            out.put_u8(*kind as u8);
+            out.put_u8(*why as u8);
+        }
+        Op::Version { node, version } => {
+            out.put_u8(VERSION);
+            out.put_uint(node.0);
+            put_version(out, version);
+        }
+        Op::Identify { node, identity } => {
+            out.put_u8(IDENTIFY);
+            out.put_uint(node.0);
+            out.put_bytes(&identity.filesystem);
+            out.put_bytes(&identity.handle);
+        }
+        Op::Gap(gap) => {
+            out.put_u8(GAP);
+            put_gap(out, gap);
+        }
+        Op::Policy(policy) => {
+            out.put_u8(POLICY);
+            put_policy(out, policy);
+        }
+        Op::Mark(mark) => {
+            out.put_u8(MARK);
+            out.put_time(mark.covered_through);
+            out.put_u8(mark.cause as u8);
+        }
+    }
+}
+
+fn take_op(take: &mut Take<'_>) -> Result<Op> {
+    Ok(match take.u8()? {
+        BIND => Op::Bind {
+            dir: NodeId(take.uint()?),
+            name: take_name(take)?,
+            node: NodeId(take.uint()?),
+            kind: take_kind(take)?,
+            succeeds: Some(NodeId(take.uint()?)).filter(|node| *node != NodeId::ROOT),
+        },
+        UNBIND => Op::Unbind {
+            dir: NodeId(take.uint()?),
+            name: take_name(take)?,
+            node: NodeId(take.uint()?),
+            kind: take_kind(take)?,
+            why: match take.u8()? {
+                0 => Unbound::Deleted,
+                1 => Unbound::Moved,
+                2 => Unbound::Uncovered,
+                _ => return Err(Malformed("unknown reason of an unbind")),
+            },
+        },
+        VERSION => Op::Version {
+            node: NodeId(take.uint()?),
+            version: take_version(take)?,
+        },
+        IDENTIFY => Op::Identify {
+            node: NodeId(take.uint()?),
+            identity: Identity {
+                filesystem: take.bytes()?.to_vec(),
+                handle: take.bytes()?.to_vec(),
+            },
+        },
+        GAP => Op::Gap(take_gap(take)?),
+        POLICY => Op::Policy(take_policy(take)?),
+        MARK => Op::Mark(Mark {
+            covered_through: take.time()?,
+            cause: match take.u8()? {
+                0 => MarkCause::Idle,
+                1 => MarkCause::Sync,
+                2 => MarkCause::Reconciled,
+                3 => MarkCause::Stopped,
+                _ => return Err(Malformed("unknown cause of a mark")),
+            },
+        }),
+        _ => return Err(Malformed("unknown operation")),
+    })
+}
+
+/// A name as the kernel allows it: not empty, no NUL, no slash. Index keys and restores rely on it.
+fn take_name(take: &mut Take<'_>) -> Result<Vec<u8>> {
+    let name = take.bytes()?;
+    if name.is_empty() || name == b"." || name == b".." || name.iter().any(|&b| b == 0 || b == b'/')
+    {
+        return Err(Malformed("not a name that a directory can hold"));
+    }
+    Ok(name.to_vec())
+}
+
+/// Encodes a group; times are kept as milliseconds before the batch's wall clock.
+pub fn put_group(out: &mut Vec<u8>, group: &Group, wall: Instant) {
+    let ago = |time: Option<Instant>| match time {
+        // 0 stands for "not known", so everything known is at least 1.
+        Some(time) => (wall.0.saturating_sub(time.0) / 1_000_000).max(0) as u64 + 1,
+        None => 0,
+    };
+    out.put_uint(group.ops.len() as u64);
+    out.put_uint(ago(group.hinted));
+    out.put_uint(ago(group.read));
+    for op in &group.ops {
+        put_op(out, op);
+    }
+}
+
+/// Decodes a group.
+pub fn take_group(take: &mut Take<'_>, wall: Instant) -> Result<Group> {
+    let count = take.count(1)?;
+    let mut time = || -> Result<Option<Instant>> {
+        let ago = take.uint()?;
+        let ns = i64::try_from(ago.saturating_sub(1))
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000);
+        Ok((ago > 0).then(|| Instant(wall.0.saturating_sub(ns))))
+    };
+    let (hinted, read) = (time()?, time()?);
+    let mut ops = Vec::with_capacity(count.min(1024));
+    for _ in 0..count {
+        ops.push(take_op(take)?);
+    }
+    Ok(Group { ops, hinted, read })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sample_version() -> Version {
+        Version {
+            meta: Metadata {
+                kind: Kind::File,
+                mode: 0o4755,
+                uid: 1000,
+                gid: u32::MAX,
+                mtime: Instant(-1),
+                ctime: Instant(1_700_000_000_123_456_789),
+                size: 70_000_000_000,
+                ino: u64::MAX,
+                rdev: 0,
+                xattrs: vec![
+                    (b"user.a".to_vec(), vec![0, 255]),
+                    (b"user.b".to_vec(), Vec::new()),
+                ],
+            },
+            content: Content::Extents(vec![
+                Extent::Block {
+                    id: BlockId([7; 16]),
+                    len: 65_536,
+                },
+                Extent::Hole { len: 1 << 40 },
+                Extent::List {
+                    id: BlockId([9; 16]),
+                    len: 1 << 33,
+                },
+            ]),
+            quality: Quality::Provisional,
+            racy: true,
+        }
+    }
+
+    pub(crate) fn sample_group() -> Group {
+        let node = NodeId(42);
+        Group {
+            ops: vec![
+                Op::Unbind {
+                    dir: NodeId(1),
+                    name: b"old".to_vec(),
+                    node,
+                    kind: Kind::File,
+                    why: Unbound::Moved,
+                },
+                Op::Bind {
+                    dir: NodeId(2),
+                    name: vec![0xff, b'\n'],
+                    node,
+                    kind: Kind::File,
+                    succeeds: Some(NodeId(3)),
+                },
+                Op::Identify {
+                    node,
+                    identity: Identity {
+                        filesystem: vec![1; 17],
+                        handle: vec![2; 12],
+                    },
+                },
+                Op::Version {
+                    node,
+                    version: sample_version(),
+                },
+                Op::Gap(Gap {
+                    scope: b"/home".to_vec(),
+                    from: Instant(5),
+                    until: Instant(9),
+                    reason: GapReason::AgentDown,
+                    detail: "why".into(),
+                }),
+                Op::Policy(Policy {
+                    roots: vec![b"/home".to_vec()],
+                    excludes: vec![],
+                }),
+                Op::Mark(Mark {
+                    covered_through: Instant(77),
+                    cause: MarkCause::Sync,
+                }),
+            ],
+            hinted: Some(Instant(1_000_000_000)),
+            read: None,
+        }
+    }
+
+    #[test]
+    fn a_group_with_every_operation_comes_back() {
+        let wall = Instant(3_000_000_000);
+        let mut bytes = Vec::new();
+        put_group(&mut bytes, &sample_group(), wall);
+        let mut take = Take::new(&bytes);
+        assert_eq!(take_group(&mut take, wall), Ok(sample_group()));
+        assert_eq!(take.finish(), Ok(()));
+    }
+
+    #[test]
+    fn no_prefix_and_no_changed_byte_panics() {
+        let wall = Instant(3_000_000_000);
+        let mut bytes = Vec::new();
+        put_group(&mut bytes, &sample_group(), wall);
+        for len in 0..bytes.len() {
+            assert!(
+                take_group(&mut Take::new(&bytes[..len]), wall).is_err(),
+                "prefix of {len}"
+            );
+        }
+        for at in 0..bytes.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut bad = bytes.clone();
+                bad[at] = value;
+                let _ = take_group(&mut Take::new(&bad), wall);
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_no_directory_can_hold_are_refused() {
+        for name in [&b""[..], b".", b"..", b"a/b", b"a\0b"] {
+            let group = Group {
+                ops: vec![Op::Unbind {
+                    dir: NodeId(1),
+                    name: name.to_vec(),
+                    node: NodeId(2),
+                    kind: Kind::File,
+                    why: Unbound::Deleted,
+                }],
+                ..Group::default()
+            };
+            let mut bytes = Vec::new();
+            put_group(&mut bytes, &group, Instant(0));
+            assert!(
+                take_group(&mut Take::new(&bytes), Instant(0)).is_err(),
+                "{name:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The writing side as the agent's threads share it: the newest state, and where new observations are submitted.
+//!
+//! What is submitted is part of the newest state at once, before it is written: whoever looks at a directory again a
+//! moment later finds there what was submitted for it.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::append::{ContentFrame, Mark};
+use crate::content::hash::IdKey;
+use crate::error::{Error, Result};
+use crate::index::apply;
+use crate::index::{Cf, Entry};
+use crate::records::Records;
+use crate::types::{BlockId, FullId, Group, Identity, NodeId, Seq};
+use crate::view::View;
+
+/// Observations on their way to the appender; they are committed together.
+#[derive(Debug, Default)]
+pub struct Submission {
+    pub(crate) frames: Vec<ContentFrame>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) entries: Vec<Entry>,
+    /// The last `Seq` that it got.
+    pub last_seq: Seq,
+}
+
+/// How far writing has come.
+#[derive(Clone, Debug, Default)]
+pub struct Watermarks {
+    /// The last `Seq` that was submitted.
+    pub queued: Seq,
+    /// The last place that survives the death of this process.
+    pub written: Mark,
+    /// The last place that survives a power cut.
+    pub durable: Mark,
+}
+
+/// Where submissions go; blocks while the queue is full, fails once the appender is gone.
+pub type Sink = Box<dyn Fn(Submission) -> std::result::Result<(), ()> + Send + Sync>;
+
+/// The newest state of a journal that is being written to.
+pub struct Head {
+    records: Records,
+    key: IdKey,
+    next_node: AtomicU64,
+    order: Mutex<Order>,
+    /// Blocks that were submitted and that the index does not have yet.
+    pending: Mutex<HashSet<BlockId>>,
+    watermarks: Mutex<Watermarks>,
+    moved: Condvar,
+    /// The index refused a write: it is left as it is, and rebuilt at the next start.
+    index_failed: AtomicBool,
+}
+
+struct Order {
+    next_seq: Seq,
+    sink: Option<Sink>,
+}
+
+impl Head {
+    pub(crate) fn new(records: Records, key: IdKey, next_node: NodeId, durable: Mark) -> Head {
+        Head {
+            records,
+            key,
+            next_node: AtomicU64::new(next_node.0.max(1)),
+            order: Mutex::new(Order {
+                next_seq: durable.seq.next(),
+                sink: None,
+            }),
+            pending: Mutex::default(),
+            watermarks: Mutex::new(Watermarks {
+                queued: durable.seq,
+                written: durable,
+                durable,
+            }),
+            moved: Condvar::new(),
+            index_failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Says where submissions go from now on; `None` refuses them.
+    pub fn connect(&self, sink: Option<Sink>) {
+        lock(&self.order).sink = sink;
+    }
+
+    /// The newest state, with everything that was submitted.
+    pub fn view(&self) -> View<'_> {
+        self.records.view(Seq::MAX)
+    }
+
+    /// The node with that identity on disk, whether it has a name now or not.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn find(&self, identity: &Identity) -> Result<Option<NodeId>> {
+        let value = self
+            .records
+            .store
+            .get(Cf::Identity, &crate::index::keys::identity(identity))?;
+        let damage = self.records.index_damage(Cf::Identity);
+        value
+            .map(|value| crate::index::keys::parse_seq(&value).map(|seq| NodeId(seq.0)))
+            .transpose()
+            .map_err(damage)
+    }
+
+    /// A node id that was never given before.
+    pub fn new_node(&self) -> NodeId {
+        NodeId(self.next_node.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn next_node(&self) -> NodeId {
+        NodeId(self.next_node.load(Ordering::Relaxed))
+    }
+
+    /// Submits groups, each with a `Seq` of its own, behind everything submitted before. Gives the last `Seq`.
+    ///
+    /// # Errors
+    /// `Poisoned`, once the appender is gone.
+    pub fn submit(&self, groups: Vec<Group>) -> Result<Seq> {
+        self.submit_with(Vec::new(), groups)
+    }
+
+    pub(crate) fn submit_with(&self, frames: Vec<ContentFrame>, groups: Vec<Group>) -> Result<Seq> {
+        let mut entries = Vec::with_capacity(groups.len() * 4);
+        let mut order = lock(&self.order);
+        let first = order.next_seq;
+        for (i, group) in groups.iter().enumerate() {
+            apply::group(Seq(first.0 + i as u64), group, &mut entries);
+        }
+        order.next_seq = Seq(first.0 + groups.len() as u64);
+        let last_seq = order.next_seq.previous();
+        lock(&self.pending).extend(
+            frames
+                .iter()
+                .flat_map(|frame| frame.members.iter().map(|(id, _)| id.short())),
+        );
+        self.records.store.overlay(entries.iter().cloned());
+        lock(&self.watermarks).queued = last_seq;
+        let gone = || Error::Poisoned {
+            cause: "the appender is gone".into(),
+        };
+        let sink = order.sink.as_ref().ok_or_else(gone)?;
+        sink(Submission {
+            frames,
+            groups,
+            entries,
+            last_seq,
+        })
+        .map_err(|()| gone())?;
+        Ok(last_seq)
+    }
+
+    /// Whether the journal has the block, or will have it before anything that is submitted from now on.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn has_block(&self, id: BlockId) -> Result<bool> {
+        if lock(&self.pending).contains(&id) {
+            return Ok(true);
+        }
+        Ok(self.records.store.get(Cf::Block, &id.0)?.is_some())
+    }
+
+    /// The id of a block with these plain bytes.
+    pub fn id(&self, plain: &[u8]) -> FullId {
+        self.key.id(plain)
+    }
+
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// How far writing has come.
+    pub fn watermarks(&self) -> Watermarks {
+        lock(&self.watermarks).clone()
+    }
+
+    /// Waits until `seq` is durable; `false` when the time ran out.
+    pub fn wait_durable(&self, seq: Seq, timeout: Duration) -> bool {
+        let guard = lock(&self.watermarks);
+        let waited = self
+            .moved
+            .wait_timeout_while(guard, timeout, |marks| marks.durable.seq < seq);
+        let (marks, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        marks.durable.seq >= seq
+    }
+
+    /// Whether the index refused a write; the next start rebuilds it.
+    pub fn index_failed(&self) -> bool {
+        self.index_failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn publish_written(&self, mark: Mark) {
+        lock(&self.watermarks).written = mark;
+    }
+
+    pub(crate) fn publish_durable(&self, mark: Mark) {
+        lock(&self.watermarks).durable = mark;
+        self.moved.notify_all();
+    }
+
+    /// Moves entries from the overlay into RocksDB. Where RocksDB refuses, the overlay keeps everything, so that
+    /// nothing wrong is ever answered; the index on disk stays behind and is rebuilt at the next start.
+    pub(crate) fn index(&self, submitted: &[Entry], placed: Vec<Entry>) {
+        let store = &self.records.store;
+        let written = match store.db() {
+            Some(db) if !self.index_failed() => db.write(submitted.iter().chain(&placed)),
+            _ => Ok(()),
+        };
+        if store.db().is_none() || self.index_failed() || written.is_err() {
+            self.index_failed.store(true, Ordering::Relaxed);
+            store.overlay(placed.iter().cloned());
+        } else {
+            store.forget(submitted);
+        }
+        let mut pending = lock(&self.pending);
+        for entry in placed.iter().filter(|entry| entry.cf == Cf::Block) {
+            if let Ok(id) = <[u8; 16]>::try_from(entry.key.as_slice()) {
+                pending.remove(&BlockId(id));
+            }
+        }
+    }
+
+    pub(crate) fn flush_index(&self) {
+        if let Some(db) = self.records.store.db()
+            && db.flush().is_err()
+        {
+            self.index_failed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,484 @@
+//! History across versions: of a path through renames and atomic saves, of a directory, of everything.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::content::codec::Codec;
+use crate::error::Result;
+use crate::format::op::take_version;
+use crate::format::wire::Take;
+use crate::index::Cf;
+use crate::index::keys::{self, BatchAt, Bound, Linked};
+use crate::reader::Reader;
+use crate::types::{Group, Instant, Kind, NodeId, Op, Quality, Seq, Unbound, Version};
+use crate::view::is_below;
+
+/// One line of a path's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its place in the order.
+    pub seq: Seq,
+    /// When it was committed.
+    pub instant: Instant,
+    /// The absolute path that it happened to, as named then.
+    pub path: Vec<u8>,
+    /// The node.
+    pub node: NodeId,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened to a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// It came to be: a new node under a new name.
+    Created {
+        /// The node's kind.
+        kind: Kind,
+    },
+    /// Another node took over the name and continues its history (atomic save).
+    Replaced {
+        /// The node before.
+        predecessor: NodeId,
+    },
+    /// It was named something else before.
+    Renamed {
+        /// The absolute path before.
+        from: Vec<u8>,
+    },
+    /// A further name of the same node (hard link).
+    Linked,
+    /// It has new content.
+    Modified {
+        /// Size in bytes.
+        size: u64,
+        /// How far the content can be trusted.
+        quality: Quality,
+    },
+    /// Only mode, owner, times or attributes are new.
+    Attributes,
+    /// The name is gone.
+    Deleted,
+    /// It is no longer protected, and may be there still.
+    Uncovered,
+}
+
+/// The history of one path, newest first: through renames, and through atomic saves by their `succeeds` links.
+/// `path` is as named at `at`, or as it was last named before. Empty where the path was never captured.
+///
+/// # Errors
+/// `Index`.
+pub fn of_path(reader: &Reader, path: &[u8], at: Seq) -> Result<Vec<Change>> {
+    let trimmed = path.strip_suffix(b"/").unwrap_or(path);
+    let Some(slash) = trimmed.iter().rposition(|&b| b == b'/') else {
+        return Ok(Vec::new());
+    };
+    let (parent, name) = (&trimmed[..slash], &trimmed[slash + 1..]);
+    let Some(dir) = directory_then_or_before(reader, parent, at)? else {
+        return Ok(Vec::new());
+    };
+    let mut trace = Trace {
+        reader,
+        found: BTreeSet::new(),
+        names: HashSet::new(),
+    };
+    trace.name(dir, name, at)?;
+    let mut changes = Vec::with_capacity(trace.found.len());
+    for (seq, node, dir, name, what) in trace.found.into_iter().rev() {
+        let instant = reader
+            .at_seq(seq)?
+            .map_or(Instant(0), |moment| moment.instant);
+        let Some(path) = reader.view(seq).path_in(dir, &name)? else {
+            continue;
+        };
+        changes.push(Change {
+            seq,
+            instant,
+            path,
+            node,
+            what,
+        });
+    }
+    Ok(changes)
+}
+
+/// The directory at a path, as of `at`; where it is gone, the one that was there last.
+fn directory_then_or_before(reader: &Reader, path: &[u8], at: Seq) -> Result<Option<NodeId>> {
+    let view = reader.view(at);
+    let mut dir = NodeId::ROOT;
+    for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
+        match view.last_bound(dir, name)? {
+            Some((node, Kind::Dir)) => dir = node,
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(dir))
+}
+
+/// Follows a name back through time.
+struct Trace<'r> {
+    reader: &'r Reader,
+    /// Ordered by `Seq`; what happened, to which node, under which name.
+    found: BTreeSet<(Seq, NodeId, NodeId, Vec<u8>, What)>,
+    /// Names that were followed, with the `Seq` from which on backwards.
+    names: HashSet<(NodeId, Vec<u8>, Seq)>,
+}
+
+impl Trace<'_> {
+    /// Everything that the name stood for up to `until`, and what that was before it had the name.
+    fn name(&mut self, dir: NodeId, name: &[u8], until: Seq) -> Result<()> {
+        let mut pending = vec![(dir, name.to_vec(), until)];
+        while let Some((dir, name, until)) = pending.pop() {
+            if !self.names.insert((dir, name.clone(), until)) {
+                continue;
+            }
+            let mut end = until;
+            for (seq, bound) in self.bindings(dir, &name, until)? {
+                match bound {
+                    Bound::Gone { node, why, .. } => self.ended(seq, node, dir, &name, why),
+                    Bound::To {
+                        node,
+                        kind,
+                        succeeds,
+                    } => {
+                        self.versions(node, seq, end, dir, &name)?;
+                        if let Some(origin) = self.started(seq, node, kind, succeeds, dir, &name)? {
+                            pending.push(origin);
+                        }
+                    }
+                }
+                end = seq.previous();
+            }
+        }
+        Ok(())
+    }
+
+    fn bindings(&self, dir: NodeId, name: &[u8], until: Seq) -> Result<Vec<(Seq, Bound)>> {
+        let records = self.reader.records();
+        let damage = records.index_damage(Cf::Binding);
+        let mut scan = records
+            .store
+            .scan(Cf::Binding, &keys::binding_name(dir, name))?;
+        scan.seek(&keys::binding(dir, name, until))?;
+        let mut bindings = Vec::new();
+        while let Some((key, value)) = scan.item() {
+            let (_, seq) = keys::parse_binding(key).map_err(&damage)?;
+            bindings.push((seq, Bound::decode(value).map_err(&damage)?));
+            scan.advance()?;
+        }
+        Ok(bindings)
+    }
+
+    fn ended(&mut self, seq: Seq, node: NodeId, dir: NodeId, name: &[u8], why: Unbound) {
+        let what = match why {
+            Unbound::Deleted => What::Deleted,
+            Unbound::Uncovered => What::Uncovered,
+            // The name that it moved to tells it.
+            Unbound::Moved => return,
+        };
+        self.found.insert((seq, node, dir, name.to_vec(), what));
+    }
+
+    /// Notes how the name came to stand for the node; gives the name to follow further back, if it had another.
+    fn started(
+        &mut self,
+        seq: Seq,
+        node: NodeId,
+        kind: Kind,
+        succeeds: Option<NodeId>,
+        dir: NodeId,
+        name: &[u8],
+    ) -> Result<Option<(NodeId, Vec<u8>, Seq)>> {
+        let records = self.reader.records();
+        let damage = records.index_damage(Cf::Link);
+        let mut scan = records.store.scan(Cf::Link, &keys::node(node))?;
+        scan.seek(&keys::version(node, seq))?;
+        let mut moved_from = None;
+        let mut older = false;
+        while let Some((key, value)) = scan.item() {
+            let at = keys::parse_node_seq(key).map_err(&damage)?;
+            let linked = Linked::decode(value).map_err(&damage)?;
+            older |= at < seq;
+            if at == seq && linked.lost == Some(Unbound::Moved) {
+                moved_from = Some((linked.dir, linked.name));
+            }
+            if older {
+                break;
+            }
+            scan.advance()?;
+        }
+        let before = seq.previous();
+        let what = match (&moved_from, succeeds) {
+            (Some((from_dir, from_name)), _) => {
+                let from = self.reader.view(before).path_in(*from_dir, from_name)?;
+                What::Renamed {
+                    from: from.unwrap_or_else(|| from_name.clone()),
+                }
+            }
+            (None, Some(predecessor)) => What::Replaced { predecessor },
+            (None, None) if older => What::Linked,
+            (None, None) => What::Created { kind },
+        };
+        self.found.insert((seq, node, dir, name.to_vec(), what));
+        Ok(moved_from.map(|(dir, name)| (dir, name, before)))
+    }
+
+    /// The versions of a node within an interval, and in the group that gave it the name.
+    fn versions(
+        &mut self,
+        node: NodeId,
+        from: Seq,
+        until: Seq,
+        dir: NodeId,
+        name: &[u8],
+    ) -> Result<()> {
+        let records = self.reader.records();
+        let damage = records.index_damage(Cf::Version);
+        let mut scan = records.store.scan(Cf::Version, &keys::node(node))?;
+        scan.seek(&keys::version(node, until))?;
+        let mut newer: Option<(Seq, Version)> = None;
+        while let Some((key, value)) = scan.item() {
+            let seq = keys::parse_node_seq(key).map_err(&damage)?;
+            let version = take_version(&mut Take::new(value)).map_err(&damage)?;
+            if let Some((at, newer)) = newer.take() {
+                self.note_version(at, node, &newer, Some(&version), dir, name);
+            }
+            if seq < from {
+                return Ok(());
+            }
+            newer = Some((seq, version));
+            scan.advance()?;
+        }
+        if let Some((at, first)) = newer {
+            self.note_version(at, node, &first, None, dir, name);
+        }
+        Ok(())
+    }
+
+    fn note_version(
+        &mut self,
+        seq: Seq,
+        node: NodeId,
+        version: &Version,
+        before: Option<&Version>,
+        dir: NodeId,
+        name: &[u8],
+    ) {
+        let what = match version_change(version, before) {
+            Some(what) => what,
+            None => return,
+        };
+        self.found.insert((seq, node, dir, name.to_vec(), what));
+    }
+}
+
+/// What a version changed; `None` where people see no difference (a change time alone).
+fn version_change(version: &Version, before: Option<&Version>) -> Option<What> {
+    let modified = What::Modified {
+        size: version.meta.size,
+        quality: version.quality,
+    };
+    let Some(before) = before else {
+        return Some(modified).filter(|_| version.meta.kind == Kind::File);
+    };
+    if before.content != version.content || before.meta.size != version.meta.size {
+        return Some(modified).filter(|_| version.meta.kind != Kind::Dir);
+    }
+    let (old, new) = (&before.meta, &version.meta);
+    let same = (old.mode, old.uid, old.gid, &old.xattrs)
+        == (new.mode, new.uid, new.gid, &new.xattrs)
+        && (new.kind == Kind::Dir || old.mtime == new.mtime);
+    (!same).then_some(What::Attributes)
+}
+
+/// Everything that happened to a directory and below it (`/` for everything) after `after` and up to `until`,
+/// newest first. The visitor returns `false` to stop.
+///
+/// # Errors
+/// `Index`, `Io`, `Corrupt`.
+pub fn below(
+    reader: &Reader,
+    path: &[u8],
+    after: Seq,
+    until: Seq,
+    visit: &mut dyn FnMut(Change) -> bool,
+) -> Result<()> {
+    let mut paths: HashMap<NodeId, Option<Vec<u8>>> = HashMap::new();
+    for batch in batches(reader, after, until)?.into_iter().rev() {
+        let segment = reader.records().blocks.segment(batch.frame.segment)?;
+        let decoded = segment.batch(batch.frame.offset, &mut Codec::default())?;
+        for (seq, group) in decoded
+            .numbered()
+            .rev()
+            .filter(|(seq, _)| *seq > after && *seq <= until)
+        {
+            // Directories that move change the paths below them.
+            if group.ops.iter().any(|op| {
+                matches!(
+                    op,
+                    Op::Bind {
+                        kind: Kind::Dir,
+                        ..
+                    } | Op::Unbind {
+                        kind: Kind::Dir,
+                        ..
+                    }
+                )
+            }) {
+                paths.clear();
+            }
+            for (node, dir, name, what) in group_changes(reader, seq, group)? {
+                let view = reader.view(seq);
+                let parent = match paths.get(&dir) {
+                    Some(known) => known.clone(),
+                    None => {
+                        let found = view.path_of(dir)?;
+                        paths.insert(dir, found.clone());
+                        found
+                    }
+                };
+                let Some(mut full) = parent else { continue };
+                if full != b"/" {
+                    full.push(b'/');
+                }
+                full.extend_from_slice(&name);
+                let change = Change {
+                    seq,
+                    instant: decoded.clock.wall,
+                    path: full,
+                    node,
+                    what,
+                };
+                if is_below(&change.path, path) && !visit(change) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A node, the directory and name that something happened to it under, and what.
+type Named = (NodeId, NodeId, Vec<u8>, What);
+
+/// What a group did, one line for each node and name.
+fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>> {
+    let view = reader.view(seq);
+    let earlier = reader.view(seq.previous());
+    let mut changes = Vec::new();
+    for op in &group.ops {
+        match op {
+            Op::Bind {
+                dir,
+                name,
+                node,
+                kind,
+                succeeds,
+            } => {
+                let moved = group.ops.iter().find_map(|op| match op {
+                    Op::Unbind {
+                        dir,
+                        name,
+                        node: gone,
+                        why: Unbound::Moved,
+                        ..
+                    } if gone == node => Some((*dir, name)),
+                    _ => None,
+                });
+                let what = match (moved, succeeds) {
+                    (Some((from_dir, from_name)), _) => What::Renamed {
+                        from: earlier
+                            .path_in(from_dir, from_name)?
+                            .unwrap_or_else(|| from_name.clone()),
+                    },
+                    (None, Some(predecessor)) => What::Replaced {
+                        predecessor: *predecessor,
+                    },
+                    (None, None) if !earlier.bindings_of(*node)?.is_empty() => What::Linked,
+                    (None, None) => What::Created { kind: *kind },
+                };
+                changes.push((*node, *dir, name.clone(), what));
+            }
+            Op::Unbind {
+                dir,
+                name,
+                node,
+                why,
+                ..
+            } => {
+                let replaced = group.ops.iter().any(
+                    |op| matches!(op, Op::Bind { dir: d, name: n, .. } if d == dir && n == name),
+                );
+                match why {
+                    Unbound::Deleted if !replaced => {
+                        changes.push((*node, *dir, name.clone(), What::Deleted))
+                    }
+                    Unbound::Uncovered => {
+                        changes.push((*node, *dir, name.clone(), What::Uncovered))
+                    }
+                    _ => {}
+                }
+            }
+            Op::Version { node, version } => {
+                let bound = group
+                    .ops
+                    .iter()
+                    .any(|op| matches!(op, Op::Bind { node: n, .. } if n == node));
+                let before = earlier.version(*node)?.map(|at| at.version);
+                if bound && before.is_none() {
+                    continue;
+                }
+                let Some(what) = version_change(version, before.as_ref()) else {
+                    continue;
+                };
+                for (dir, name) in view.bindings_of(*node)? {
+                    changes.push((*node, dir, name, what.clone()));
+                }
+            }
+            Op::Identify { .. } | Op::Gap(_) | Op::Policy(_) | Op::Mark(_) => {}
+        }
+    }
+    changes.reverse();
+    Ok(changes)
+}
+
+fn batches(reader: &Reader, after: Seq, until: Seq) -> Result<Vec<BatchAt>> {
+    let records = reader.records();
+    let damage = records.index_damage(Cf::Event);
+    let mut scan = records.store.scan(Cf::Event, &[])?;
+    scan.seek(&keys::seq(after.next()))?;
+    let mut batches = Vec::new();
+    while let Some((_, value)) = scan.item() {
+        let batch = BatchAt::decode(value).map_err(&damage)?;
+        if batch.first_seq > until {
+            break;
+        }
+        batches.push(batch);
+        scan.advance()?;
+    }
+    Ok(batches)
+}
+
+/// The groups after `after` and up to `until`, oldest first, with the instant each was committed at.
+///
+/// # Errors
+/// `Index`, `Io`, `Corrupt`.
+pub fn groups(
+    reader: &Reader,
+    after: Seq,
+    until: Seq,
+    visit: &mut dyn FnMut(Seq, Instant, &Group) -> bool,
+) -> Result<()> {
+    for batch in batches(reader, after, until)? {
+        let segment = reader.records().blocks.segment(batch.frame.segment)?;
+        let decoded = segment.batch(batch.frame.offset, &mut Codec::default())?;
+        for (seq, group) in decoded
+            .numbered()
+            .filter(|(seq, _)| *seq > after && *seq <= until)
+        {
+            if !visit(seq, decoded.clock.wall, group) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! RocksDB, and nothing but RocksDB: options, opening, reading, writing, flushing.
+//!
+//! Its own write-ahead log is off: the segments are the log. All column families flush together, so that what is on
+//! disk is the index as of one batch. Measured: with the log on, read-only opens beside a writer missed whole batches
+//! (a flush purges a log during the open); without it, none did.
+
+use std::path::{Path, PathBuf};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRawIterator, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+
+use super::{Cf, Entry, keys};
+use crate::error::{Error, Result};
+use crate::index::keys::Applied;
+
+/// Decoded index blocks kept in memory, for all column families together.
+const CACHE_BYTES: usize = 24 << 20;
+/// Entries that are not on disk yet, for all column families together.
+const WRITE_BUFFERS_BYTES: usize = 32 << 20;
+/// The same for one column family.
+const WRITE_BUFFER_BYTES: usize = 8 << 20;
+/// Table files kept open by the writer; readers need them all, so that none is deleted under them.
+const OPEN_FILES_MAX: i32 = 256;
+/// Opening beside a writer can meet a file that was compacted away a moment ago.
+const OPEN_TRIES: usize = 8;
+
+/// An open index.
+pub struct Db {
+    db: DB,
+    path: PathBuf,
+}
+
+impl Db {
+    /// Opens or creates an index for writing.
+    ///
+    /// # Errors
+    /// `Index`: damaged, or held by another writer.
+    pub fn open(path: &Path) -> Result<Db> {
+        let mut options = options();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_max_open_files(OPEN_FILES_MAX);
+        options.set_max_background_jobs(2);
+        options.set_atomic_flush(true);
+        options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
+        let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let families =
+            Cf::ALL.map(|cf| ColumnFamilyDescriptor::new(cf.name(), cf_options(cf, &cache)));
+        let db =
+            DB::open_cf_descriptors(&options, path, families).map_err(|e| refused(path, &e))?;
+        Ok(Db {
+            db,
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// Opens an index for reading, beside a writer or without one. Its own log goes to `log_dir`: nothing is written
+    /// into the journal.
+    ///
+    /// # Errors
+    /// `Index`, after a few tries.
+    pub fn open_read_only(path: &Path, log_dir: &Path) -> Result<Db> {
+        let mut options = options();
+        options.set_max_open_files(-1);
+        options.set_db_log_dir(log_dir);
+        let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let mut last = None;
+        for _ in 0..OPEN_TRIES {
+            let families =
+                Cf::ALL.map(|cf| ColumnFamilyDescriptor::new(cf.name(), cf_options(cf, &cache)));
+            match DB::open_cf_descriptors_read_only(&options, path, families, false) {
+                Ok(db) => {
+                    return Ok(Db {
+                        db,
+                        path: path.to_path_buf(),
+                    });
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(Error::Index {
+            path: path.to_path_buf(),
+            what: last.map_or_else(String::new, |error| error.to_string()),
+        })
+    }
+
+    fn family(&self, cf: Cf) -> Result<&ColumnFamily> {
+        self.db.cf_handle(cf.name()).ok_or_else(|| Error::Index {
+            path: self.path.clone(),
+            what: format!("column family {} is missing", cf.name()),
+        })
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.db
+            .get_cf(self.family(cf)?, key)
+            .map_err(|e| refused(&self.path, &e))
+    }
+
+    /// An iterator that does not leave `prefix`; it is not positioned yet.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn iterator(&self, cf: Cf, prefix: &[u8]) -> Result<DBRawIterator<'_>> {
+        let mut options = ReadOptions::default();
+        if let Some(end) = after_prefix(prefix) {
+            options.set_iterate_upper_bound(end);
+        }
+        Ok(self.db.raw_iterator_cf_opt(self.family(cf)?, options))
+    }
+
+    /// What an iterator that has become invalid says: the end, or an error.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn check(&self, iterator: &DBRawIterator<'_>) -> Result<()> {
+        iterator.status().map_err(|e| refused(&self.path, &e))
+    }
+
+    /// How far the index has come; `None` where it is new.
+    ///
+    /// # Errors
+    /// `Index`, also where its own record does not decode.
+    pub fn applied(&self) -> Result<Option<Applied>> {
+        let Some(value) = self.get(Cf::Meta, keys::APPLIED)? else {
+            return Ok(None);
+        };
+        Applied::decode(&value).map(Some).map_err(|e| Error::Index {
+            path: self.path.clone(),
+            what: format!("meta: {e}"),
+        })
+    }
+
+    /// Adds entries, all or none. They survive the death of the process only after [`Db::flush`].
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn write<'e>(&self, entries: impl IntoIterator<Item = &'e Entry>) -> Result<()> {
+        let families = Cf::ALL.map(|cf| self.family(cf));
+        let mut batch = WriteBatch::default();
+        for entry in entries {
+            match &families[entry.cf as usize] {
+                Ok(family) => batch.put_cf(family, &entry.key, &entry.value),
+                Err(_) => return self.family(entry.cf).map(|_| ()),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db
+            .write_opt(batch, &options)
+            .map_err(|e| refused(&self.path, &e))
+    }
+
+    /// Puts everything written so far on disk, as of one moment.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn flush(&self) -> Result<()> {
+        let families = Cf::ALL
+            .iter()
+            .map(|cf| self.family(*cf))
+            .collect::<Result<Vec<_>>>()?;
+        let mut options = rocksdb::FlushOptions::default();
+        options.set_wait(true);
+        self.db
+            .flush_cfs_opt(&families, &options)
+            .map_err(|e| refused(&self.path, &e))
+    }
+
+    /// Takes in sorted table files of a column family; they are moved, not copied.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn ingest(&self, cf: Cf, files: Vec<PathBuf>) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut options = rocksdb::IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        self.db
+            .ingest_external_file_cf_opts(self.family(cf)?, &options, files)
+            .map_err(|e| refused(&self.path, &e))
+    }
+}
+
+/// Writes entries of one column family, sorted and without doubles, as a table file for [`Db::ingest`].
+///
+/// # Errors
+/// `Index`.
+pub fn write_table<'e>(
+    path: &Path,
+    cf: Cf,
+    entries: impl IntoIterator<Item = (&'e [u8], &'e [u8])>,
+) -> Result<()> {
+    let cache = Cache::new_lru_cache(1 << 20);
+    let options = cf_options(cf, &cache);
+    let mut writer = rocksdb::SstFileWriter::create(&options);
+    writer.open(path).map_err(|e| refused(path, &e))?;
+    for (key, value) in entries {
+        writer.put(key, value).map_err(|e| refused(path, &e))?;
+    }
+    writer.finish().map_err(|e| refused(path, &e))
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(1 << 20);
+    options.set_stats_dump_period_sec(0);
+    options.set_max_manifest_file_size(4 << 20);
+    options
+}
+
+fn cf_options(cf: Cf, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_format_version(5);
+    table.set_block_size(16 << 10);
+    if matches!(cf, Cf::Block | Cf::Identity) {
+        // Asked mostly for what is not there: is this block known, is this inode?
+        table.set_bloom_filter(10.0, false);
+    }
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_write_buffer_number(2);
+    options.set_compression_type(DBCompressionType::Zstd);
+    options
+}
+
+/// The first key behind all keys that begin with `prefix`; `None` where there is none.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+fn refused(path: &Path, error: &rocksdb::Error) -> Error {
+    Error::Index {
+        path: path.to_path_buf(),
+        what: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_end_where_they_should() {
+        assert_eq!(after_prefix(&[1, 2]), Some(vec![1, 3]));
+        assert_eq!(after_prefix(&[1, 255]), Some(vec![2]));
+        assert_eq!(after_prefix(&[255, 255]), None);
+        assert_eq!(after_prefix(&[]), None);
+    }
+}

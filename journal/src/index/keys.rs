@@ -1,0 +1,538 @@
+//! Keys and values of the index as bytes. Keys are big-endian, so that their byte order is their order.
+//!
+//! A `Seq` that is stored inverted (all bits flipped) puts the newest first: "the newest at or before T" is then the
+//! first key at or after the inverted T.
+
+use crate::format::frame::{Chain, Encoding};
+use crate::format::op::take_kind;
+use crate::format::wire::{Malformed, Put, Result, Take};
+use crate::types::{BlockId, Identity, Instant, Kind, NodeId, Position, SegmentId, Seq, Unbound};
+
+/// Where a block lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The frame.
+    pub frame: Position,
+    /// Bytes of the frame's body.
+    pub stored_len: u32,
+    /// How the payload is encoded.
+    pub encoding: Encoding,
+    /// The base, where it is a delta, and how many deltas lie below.
+    pub base: Option<(BlockId, u8)>,
+    /// Which block of a pack it is; `None` where the frame holds one block.
+    pub slot: Option<u32>,
+    /// Its plain length.
+    pub raw_len: u32,
+}
+
+impl Located {
+    /// How many deltas must be decoded below this block.
+    pub fn depth(&self) -> u8 {
+        self.base.map_or(0, |(_, depth)| depth)
+    }
+
+    /// The value's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(24);
+        out.put_uint(self.frame.segment.0);
+        out.put_uint(self.frame.offset);
+        out.put_uint(u64::from(self.stored_len));
+        out.put_uint(u64::from(self.raw_len));
+        out.put_uint(self.slot.map_or(0, |slot| u64::from(slot) + 1));
+        out.put_u8(self.encoding as u8);
+        if let Some((base, depth)) = &self.base {
+            out.put_raw(&base.0);
+            out.put_u8(*depth);
+        }
+        out
+    }
+
+    /// Decodes a value.
+    ///
+    /// # Errors
+    /// Where the bytes are no location.
+    pub fn decode(bytes: &[u8]) -> Result<Located> {
+        let mut take = Take::new(bytes);
+        let frame = Position {
+            segment: SegmentId(take.uint()?),
+            offset: take.uint()?,
+        };
+        let stored_len = take.uint32()?;
+        let raw_len = take.uint32()?;
+        let slot = take.uint32()?.checked_sub(1);
+        let encoding = Encoding::from_byte(take.u8()?).ok_or(Malformed("unknown encoding"))?;
+        let base = match encoding {
+            Encoding::Delta => Some((BlockId(take.array()?), take.u8()?)),
+            Encoding::Raw | Encoding::Zstd => None,
+        };
+        take.finish()?;
+        Ok(Located {
+            frame,
+            stored_len,
+            encoding,
+            base,
+            slot,
+            raw_len,
+        })
+    }
+}
+
+/// What a name stands for from a `Seq` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// It stands for a node.
+    To {
+        /// The node.
+        node: NodeId,
+        /// The node's kind.
+        kind: Kind,
+        /// The node that it continues for people.
+        succeeds: Option<NodeId>,
+    },
+    /// It stands for nothing any more.
+    Gone {
+        /// What it stood for.
+        node: NodeId,
+        /// The node's kind.
+        kind: Kind,
+        /// Why.
+        why: Unbound,
+    },
+}
+
+impl Bound {
+    /// The value's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(12);
+        match self {
+            Bound::To {
+                node,
+                kind,
+                succeeds,
+            } => {
+                out.put_u8(0);
+                out.put_u8(*kind as u8);
+                out.put_uint(node.0);
+                out.put_uint(succeeds.unwrap_or_default().0);
+            }
+            Bound::Gone { node, kind, why } => {
+                out.put_u8(1 + *why as u8);
+                out.put_u8(*kind as u8);
+                out.put_uint(node.0);
+            }
+        }
+        out
+    }
+
+    /// Decodes a value.
+    ///
+    /// # Errors
+    /// Where the bytes are none.
+    pub fn decode(bytes: &[u8]) -> Result<Bound> {
+        let mut take = Take::new(bytes);
+        let tag = take.u8()?;
+        let kind = take_kind(&mut take)?;
+        let node = NodeId(take.uint()?);
+        let why = match tag {
+            0 => {
+                let succeeds = Some(NodeId(take.uint()?)).filter(|node| *node != NodeId::ROOT);
+                return Ok(Bound::To {
+                    node,
+                    kind,
+                    succeeds,
+                });
+            }
+            1 => Unbound::Deleted,
+            2 => Unbound::Moved,
+            3 => Unbound::Uncovered,
+            _ => return Err(Malformed("unknown form of binding")),
+        };
+        Ok(Bound::Gone { node, kind, why })
+    }
+}
+
+/// A name that a node got or lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linked {
+    /// Whether it got the name; otherwise it lost it, for this reason.
+    pub lost: Option<Unbound>,
+    /// The directory.
+    pub dir: NodeId,
+    /// The name.
+    pub name: Vec<u8>,
+}
+
+impl Linked {
+    /// The value's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.name.len() + 8);
+        out.put_u8(self.lost.map_or(0, |why| 1 + why as u8));
+        out.put_uint(self.dir.0);
+        out.put_raw(&self.name);
+        out
+    }
+
+    /// Decodes a value.
+    ///
+    /// # Errors
+    /// Where the bytes are none.
+    pub fn decode(bytes: &[u8]) -> Result<Linked> {
+        let mut take = Take::new(bytes);
+        let lost = match take.u8()? {
+            0 => None,
+            1 => Some(Unbound::Deleted),
+            2 => Some(Unbound::Moved),
+            3 => Some(Unbound::Uncovered),
+            _ => return Err(Malformed("unknown form of link")),
+        };
+        Ok(Linked {
+            lost,
+            dir: NodeId(take.uint()?),
+            name: take.rest().to_vec(),
+        })
+    }
+}
+
+/// Where a batch lies, and when it was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchAt {
+    /// The frame.
+    pub frame: Position,
+    /// Its first `Seq`.
+    pub first_seq: Seq,
+    /// Its wall clock.
+    pub wall: Instant,
+    /// Its clock epoch.
+    pub epoch: u32,
+}
+
+impl BatchAt {
+    /// The value's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(24);
+        out.put_uint(self.frame.segment.0);
+        out.put_uint(self.frame.offset);
+        out.put_uint(self.first_seq.0);
+        out.put_time(self.wall);
+        out.put_uint(u64::from(self.epoch));
+        out
+    }
+
+    /// Decodes a value.
+    ///
+    /// # Errors
+    /// Where the bytes are none.
+    pub fn decode(bytes: &[u8]) -> Result<BatchAt> {
+        let mut take = Take::new(bytes);
+        Ok(BatchAt {
+            frame: Position {
+                segment: SegmentId(take.uint()?),
+                offset: take.uint()?,
+            },
+            first_seq: Seq(take.uint()?),
+            wall: take.time()?,
+            epoch: take.uint32()?,
+        })
+    }
+}
+
+/// How far an index has come, and what the writer needs to go on from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Right after the last batch.
+    pub end: Position,
+    /// The chain's value there.
+    pub chain: Chain,
+    /// The last `Seq`.
+    pub last_seq: Seq,
+    /// The last batch's clock epoch.
+    pub epoch: u32,
+    /// The last batch's wall clock.
+    pub wall: Instant,
+    /// The last batch's boot clock.
+    pub boottime_ns: u64,
+    /// The last batch's boot.
+    pub boot_id: [u8; 16],
+    /// The first node id that is not in use.
+    pub next_node: NodeId,
+    /// Through when everything is covered.
+    pub covered_through: Option<Instant>,
+    /// Gaps so far.
+    pub gaps: u64,
+}
+
+impl Applied {
+    /// The value's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(80);
+        out.put_uint(self.end.segment.0);
+        out.put_uint(self.end.offset);
+        out.put_raw(&self.chain.0);
+        out.put_uint(self.last_seq.0);
+        out.put_uint(u64::from(self.epoch));
+        out.put_time(self.wall);
+        out.put_uint(self.boottime_ns);
+        out.put_raw(&self.boot_id);
+        out.put_uint(self.next_node.0);
+        out.put_u8(u8::from(self.covered_through.is_some()));
+        out.put_time(self.covered_through.unwrap_or_default());
+        out.put_uint(self.gaps);
+        out
+    }
+
+    /// Decodes a value.
+    ///
+    /// # Errors
+    /// Where the bytes are none.
+    pub fn decode(bytes: &[u8]) -> Result<Applied> {
+        let mut take = Take::new(bytes);
+        let applied = Applied {
+            end: Position {
+                segment: SegmentId(take.uint()?),
+                offset: take.uint()?,
+            },
+            chain: Chain(take.array()?),
+            last_seq: Seq(take.uint()?),
+            epoch: take.uint32()?,
+            wall: take.time()?,
+            boottime_ns: take.uint()?,
+            boot_id: take.array()?,
+            next_node: NodeId(take.uint()?),
+            covered_through: (take.u8()? != 0)
+                .then_some(())
+                .map(|()| take.time())
+                .transpose()?,
+            gaps: 0,
+        };
+        if applied.covered_through.is_none() {
+            take.time()?;
+        }
+        Ok(Applied {
+            gaps: take.uint()?,
+            ..applied
+        })
+    }
+}
+
+/// The one key of the meta column family.
+pub const APPLIED: &[u8] = b"applied";
+
+/// A directory's bindings.
+pub fn binding_dir(dir: NodeId) -> Vec<u8> {
+    dir.0.to_be_bytes().to_vec()
+}
+
+/// All bindings of one name, newest first; names hold no NUL, which ends them here.
+pub fn binding_name(dir: NodeId, name: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(17 + name.len());
+    key.extend_from_slice(&dir.0.to_be_bytes());
+    key.extend_from_slice(name);
+    key.push(0);
+    key
+}
+
+/// One binding, and the first key for "newest at or before `seq`".
+pub fn binding(dir: NodeId, name: &[u8], seq: Seq) -> Vec<u8> {
+    let mut key = binding_name(dir, name);
+    key.extend_from_slice(&(!seq.0).to_be_bytes());
+    key
+}
+
+/// Right behind all bindings of a name.
+pub fn after_binding_name(dir: NodeId, name: &[u8]) -> Vec<u8> {
+    let mut key = binding_name(dir, name);
+    if let Some(last) = key.last_mut() {
+        *last = 1;
+    }
+    key
+}
+
+/// The name and `Seq` of a binding's key.
+///
+/// # Errors
+/// Where the bytes are no such key.
+pub fn parse_binding(key: &[u8]) -> Result<(&[u8], Seq)> {
+    let rest = key.get(8..).ok_or(Malformed("binding key cut short"))?;
+    let (name, seq) = rest.split_at(
+        rest.len()
+            .checked_sub(9)
+            .ok_or(Malformed("binding key cut short"))?,
+    );
+    Ok((name, inverted_seq(&seq[1..])?))
+}
+
+/// Everything about a node, newest first.
+pub fn node(node: NodeId) -> Vec<u8> {
+    node.0.to_be_bytes().to_vec()
+}
+
+/// A version, and the first key for "newest at or before `seq`".
+pub fn version(node: NodeId, seq: Seq) -> Vec<u8> {
+    [node.0.to_be_bytes(), (!seq.0).to_be_bytes()].concat()
+}
+
+/// A link; `n` is the operation's place in its group, inverted like the `Seq` so that the newest comes first.
+pub fn link(node: NodeId, seq: Seq, n: u16) -> Vec<u8> {
+    let mut key = version(node, seq);
+    key.extend_from_slice(&(!n).to_be_bytes());
+    key
+}
+
+/// The `Seq` of a version's or a link's key.
+///
+/// # Errors
+/// Where the bytes are no such key.
+pub fn parse_node_seq(key: &[u8]) -> Result<Seq> {
+    inverted_seq(key.get(8..16).ok_or(Malformed("node key cut short"))?)
+}
+
+/// A `Seq` in ascending order.
+pub fn seq(seq: Seq) -> Vec<u8> {
+    seq.0.to_be_bytes().to_vec()
+}
+
+/// A gap; `n` is the operation's place in its group.
+pub fn gap(at: Seq, n: u16) -> Vec<u8> {
+    let mut key = seq(at);
+    key.extend_from_slice(&n.to_be_bytes());
+    key
+}
+
+/// The `Seq` at the front of an event's, gap's or policy's key, or in a clock entry's value.
+///
+/// # Errors
+/// Where the bytes are too short.
+pub fn parse_seq(bytes: &[u8]) -> Result<Seq> {
+    Take::new(bytes)
+        .array()
+        .map(|bytes| Seq(u64::from_be_bytes(bytes)))
+}
+
+/// A clock entry. Walls before 1970 sort before those after: the sign bit is flipped.
+pub fn clock(epoch: u32, wall: Instant) -> Vec<u8> {
+    let mut key = epoch.to_be_bytes().to_vec();
+    key.extend_from_slice(&((wall.0 as u64) ^ (1 << 63)).to_be_bytes());
+    key
+}
+
+/// The epoch and wall clock of a clock entry's key.
+///
+/// # Errors
+/// Where the bytes are no such key.
+pub fn parse_clock(key: &[u8]) -> Result<(u32, Instant)> {
+    let mut take = Take::new(key);
+    let epoch = u32::from_be_bytes(take.array()?);
+    Ok((
+        epoch,
+        Instant((u64::from_be_bytes(take.array()?) ^ (1 << 63)) as i64),
+    ))
+}
+
+/// An identity.
+pub fn identity(identity: &Identity) -> Vec<u8> {
+    let mut key = Vec::with_capacity(40);
+    key.put_bytes(&identity.filesystem);
+    key.put_raw(&identity.handle);
+    key
+}
+
+fn inverted_seq(bytes: &[u8]) -> Result<Seq> {
+    Take::new(bytes)
+        .array()
+        .map(|bytes| Seq(!u64::from_be_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bindings_sort_by_name_then_newest_first() {
+        let dir = NodeId(3);
+        let mut keys = [
+            binding(dir, b"a\x01", Seq(5)),
+            binding(dir, b"b", Seq(1)),
+            binding(dir, b"a", Seq(2)),
+            binding(dir, b"a", Seq(9)),
+            binding(NodeId(2), b"z", Seq(1)),
+            binding(dir, b"ab", Seq(1)),
+        ];
+        keys.sort();
+        let order: Vec<_> = keys[1..].iter().map(|key| parse_binding(key)).collect();
+        assert_eq!(
+            order,
+            [
+                Ok((&b"a"[..], Seq(9))),
+                Ok((b"a", Seq(2))),
+                Ok((b"a\x01", Seq(5))),
+                Ok((b"ab", Seq(1))),
+                Ok((b"b", Seq(1)))
+            ]
+        );
+        assert!(after_binding_name(dir, b"a") > binding(dir, b"a", Seq::ZERO));
+        assert!(after_binding_name(dir, b"a") <= binding(dir, b"a\x01", Seq::MAX));
+    }
+
+    #[test]
+    fn values_come_back() {
+        let located = Located {
+            frame: Position {
+                segment: SegmentId(3),
+                offset: 1 << 25,
+            },
+            stored_len: 99,
+            encoding: Encoding::Delta,
+            base: Some((BlockId([1; 16]), 3)),
+            slot: None,
+            raw_len: 4096,
+        };
+        assert_eq!(Located::decode(&located.encode()), Ok(located));
+        for bound in [
+            Bound::To {
+                node: NodeId(5),
+                kind: Kind::Dir,
+                succeeds: None,
+            },
+            Bound::To {
+                node: NodeId(5),
+                kind: Kind::File,
+                succeeds: Some(NodeId(1)),
+            },
+            Bound::Gone {
+                node: NodeId(5),
+                kind: Kind::Fifo,
+                why: Unbound::Moved,
+            },
+        ] {
+            assert_eq!(Bound::decode(&bound.encode()), Ok(bound));
+        }
+        let linked = Linked {
+            lost: Some(Unbound::Uncovered),
+            dir: NodeId(1),
+            name: b"x\xff".to_vec(),
+        };
+        assert_eq!(Linked::decode(&linked.encode()), Ok(linked));
+        for covered_through in [None, Some(Instant(-3))] {
+            let applied = Applied {
+                end: Position {
+                    segment: SegmentId(1),
+                    offset: 2,
+                },
+                last_seq: Seq(3),
+                gaps: 4,
+                covered_through,
+                ..Applied::default()
+            };
+            assert_eq!(Applied::decode(&applied.encode()), Ok(applied));
+        }
+        for wall in [
+            Instant(i64::MIN),
+            Instant(-1),
+            Instant(0),
+            Instant(i64::MAX),
+        ] {
+            assert_eq!(parse_clock(&clock(7, wall)), Ok((7, wall)));
+        }
+        assert!(clock(7, Instant(-1)) < clock(7, Instant(0)));
+    }
+}

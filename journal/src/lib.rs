@@ -1,0 +1,27 @@
+//! The store of asof: an append-only journal of versioned, deduplicated blocks, and an index over it.
+//!
+//! Knows no clock, no watcher, no terminal and no async: time and data arrive as arguments.
+//!
+//! Reading starts at [`reader::Reader`], writing at [`open::Journal`], the words at [`types`].
+
+pub mod append;
+pub mod blocks;
+pub mod content;
+pub mod control;
+pub mod error;
+pub mod format;
+pub mod head;
+pub mod history;
+pub mod index;
+pub mod ingest;
+pub mod manifest;
+pub mod open;
+pub mod reader;
+pub mod records;
+pub mod recovery;
+pub mod segments;
+pub mod storage;
+pub mod types;
+pub mod view;
+
+pub use error::{Error, Result};

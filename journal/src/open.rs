@@ -1,0 +1,209 @@
+//! Opening a journal for writing: lock, recover, bring the index up to date, hand out the two halves of the writer.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::append::{Appender, Limits, Mark, Start};
+use crate::error::{Error, IoContext, Result};
+use crate::format::segment::Predecessor;
+use crate::head::Head;
+use crate::index::apply;
+use crate::index::db::Db;
+use crate::index::keys::Applied;
+use crate::index::store::Store;
+use crate::manifest::Manifest;
+use crate::reader::build_index;
+use crate::records::Records;
+use crate::recovery::{self, RecoveryReport};
+use crate::segments::SegmentSet;
+use crate::storage::{Layout, OsStorage, Storage};
+use crate::types::{ClockReading, SegmentId};
+
+/// A journal opened for writing.
+pub struct Journal {
+    /// The half that all threads share.
+    pub head: Arc<Head>,
+    /// The half that one thread owns.
+    pub appender: Appender,
+    /// What opening found and did.
+    pub report: RecoveryReport,
+}
+
+impl Journal {
+    /// Opens the journal in a directory for writing; makes one where there is none.
+    ///
+    /// # Errors
+    /// `Locked`, `Unsupported`, `Corrupt`, `Full`, `Io`, `Index`.
+    pub fn open(dir: &Path, clock: &ClockReading, limits: Limits) -> Result<Journal> {
+        Self::open_on(Arc::new(OsStorage), dir, clock, limits)
+    }
+
+    /// The same on another storage, for tests that fail, tear and reorder what is written.
+    ///
+    /// # Errors
+    /// As for [`Journal::open`].
+    pub fn open_on(
+        storage: Arc<dyn Storage>,
+        dir: &Path,
+        clock: &ClockReading,
+        limits: Limits,
+    ) -> Result<Journal> {
+        let layout = Layout::new(dir);
+        crate::storage::create_private_dir(dir).context(dir)?;
+        let lock = lock_writer(&layout)?;
+        let manifest = match Manifest::open(&layout) {
+            Err(Error::NoJournal { .. }) => Manifest::create(&layout, clock)?,
+            other => other?,
+        };
+        for dir in [layout.segments(), layout.cookies()] {
+            crate::storage::create_private_dir(&dir).context(dir)?;
+        }
+
+        let set = SegmentSet::open(&*storage, &layout)?;
+        let mut report = RecoveryReport {
+            tail: recovery::find_tail(&set)?,
+            ..RecoveryReport::default()
+        };
+        let (db, from) = open_index(&layout, &set, &mut report)?;
+        let applied = catch_up(&db, &set, &mut report, from)?;
+
+        let left_open = left_open(&*storage, &layout)?;
+        let newest = set
+            .segments
+            .keys()
+            .chain(left_open.iter())
+            .chain(set.damage.iter().map(|d| &d.at.segment))
+            .max();
+        let next_segment = SegmentId(newest.map_or(1, |id| id.0 + 1));
+        let records = Records::new(
+            Store::new(Some(db)),
+            storage.clone(),
+            layout.clone(),
+            manifest.id_key,
+        );
+        let durable = Mark {
+            seq: applied.last_seq,
+            instant: applied.wall,
+        };
+        let head = Arc::new(Head::new(
+            records,
+            manifest.id_key,
+            applied.next_node,
+            durable,
+        ));
+        let appender = Appender::new(Start {
+            storage,
+            layout,
+            journal: *manifest.uuid.as_bytes(),
+            limits,
+            head: head.clone(),
+            applied,
+            tail: Predecessor {
+                end: report.tail.end,
+                chain: report.tail.chain,
+            },
+            next_segment,
+            left_open,
+            lock,
+        });
+        Ok(Journal {
+            head,
+            appender,
+            report,
+        })
+    }
+}
+
+/// Takes the lock that only one writer can hold; the kernel gives it back when the process ends, however it ends.
+fn lock_writer(layout: &Layout) -> Result<std::fs::File> {
+    let path = layout.lock();
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .context(&path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked {
+            path: layout.dir().to_path_buf(),
+        }),
+        Err(error) => Err(error).context(&path),
+    }
+}
+
+/// The index, or a new one where it is missing, damaged, or of another log.
+fn open_index(
+    layout: &Layout,
+    set: &SegmentSet,
+    report: &mut RecoveryReport,
+) -> Result<(Db, Applied)> {
+    let path = layout.index();
+    let why = if path.join("CURRENT").exists() {
+        match Db::open(&path).and_then(|db| db.applied().map(|applied| (db, applied))) {
+            Ok((db, Some(applied))) => match recovery::stale(&applied, set, &report.tail)? {
+                None => return Ok((db, applied)),
+                Some(why) => why,
+            },
+            // Nothing was ever flushed: everything is replayed.
+            Ok((db, None)) => return Ok((db, Applied::default())),
+            Err(error) => error.to_string(),
+        }
+    } else if set.segments.is_empty() {
+        return Ok((Db::open(&path)?, Applied::default()));
+    } else {
+        "there was none".to_string()
+    };
+    let new = layout.new_index();
+    for stale in [&path, &new] {
+        match std::fs::remove_dir_all(stale) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context(stale);
+            }
+            _ => {}
+        }
+    }
+    let (db, applied) = build_index(set, &report.tail, &new, &mut report.damage)?;
+    drop(db);
+    std::fs::rename(&new, &path).context(&path)?;
+    report.rebuilt = Some(why);
+    Ok((Db::open(&path)?, applied))
+}
+
+/// Brings the index up to the end of the log.
+fn catch_up(
+    db: &Db,
+    set: &SegmentSet,
+    report: &mut RecoveryReport,
+    from: Applied,
+) -> Result<Applied> {
+    let mut applied = from;
+    let (tail, mut damage) = (report.tail, Vec::new());
+    recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {
+        let mut entries = Vec::new();
+        applied = apply::batch(&applied, batch, place, &mut entries);
+        report.replayed += 1;
+        db.write(&entries)
+    })?;
+    if report.rebuilt.is_none() {
+        report.damage = damage;
+    }
+    Ok(applied)
+}
+
+/// Segments that carry the name of an open one: left by a writer that did not get to seal them.
+fn left_open(storage: &dyn Storage, layout: &Layout) -> Result<Vec<SegmentId>> {
+    let dir = layout.segments();
+    let names = storage.list(&dir).context(&dir)?;
+    Ok(names
+        .iter()
+        .filter_map(|name| Layout::parse_segment(name))
+        .filter(|(_, open)| *open)
+        .map(|(id, _)| id)
+        .collect())
+}

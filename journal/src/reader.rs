@@ -1,0 +1,352 @@
+//! A journal opened for reading: beside a living agent, after it died, on a read-only medium.
+//!
+//! Takes no lock and writes nothing into the journal. What the index lacks is overlaid from the segments; where there
+//! is no usable index, a private temporary one is made.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::blocks::{Block, Locate, occupied};
+use crate::error::{IoContext, Result};
+use crate::format::wire::Malformed;
+use crate::index::Cf;
+use crate::index::apply;
+use crate::index::db::Db;
+use crate::index::keys::{self, Applied, BatchAt};
+use crate::index::rebuild::Builder;
+use crate::index::store::Store;
+use crate::manifest::Manifest;
+use crate::records::Records;
+use crate::recovery::{self, RecoveryReport, Tail};
+use crate::segments::SegmentSet;
+use crate::storage::{Layout, OsStorage, Storage};
+use crate::types::{BlockId, Instant, Seq};
+use crate::view::View;
+
+/// Without an index, a log up to this size is overlaid in memory; a longer one gets a temporary index.
+const OVERLAY_LOG_MAX: u64 = 8 << 20;
+
+/// A journal opened for reading; `Sync`, so that several threads can restore from it.
+pub struct Reader {
+    records: Records,
+    manifest: Manifest,
+    applied: Applied,
+    report: RecoveryReport,
+    /// RocksDB's own log, and the temporary index where there is one; removed when dropped.
+    _scratch: tempfile::TempDir,
+}
+
+/// One reading of a time: which `Seq` it is, and in which clock epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The greatest `Seq` committed at or before the time, in that epoch.
+    pub seq: Seq,
+    /// The wall clock of the batch that committed it.
+    pub instant: Instant,
+    /// The clock epoch; a new one starts at every boot and at every step of the wall clock.
+    pub epoch: u32,
+}
+
+/// What a time turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The reading that is used.
+    pub moment: Moment,
+    /// Further readings, where the wall clock showed the time more than once (it had been set back).
+    pub others: Vec<Moment>,
+}
+
+/// What the journal says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// The journal's uuid, hyphenated.
+    pub uuid: String,
+    /// When it was created.
+    pub created: Instant,
+    /// Format version.
+    pub format: u32,
+    /// Bytes that it occupies on disk (`st_blocks`), index included.
+    pub bytes: u64,
+    /// Gaps recorded so far.
+    pub gaps: u64,
+    /// Through when everything is covered; `None` before the first mark.
+    pub covered_through: Option<Instant>,
+    /// The newest committed place; `None` in an empty journal.
+    pub head: Option<Moment>,
+    /// The first committed place.
+    pub first: Option<Moment>,
+}
+
+impl Reader {
+    /// Opens the journal in a directory, without a lock, beside a writer or without one.
+    ///
+    /// # Errors
+    /// `NoJournal`, `Unsupported`, `Io`, `Corrupt` (only where nothing can be answered at all).
+    pub fn open(dir: &Path) -> Result<Reader> {
+        let layout = Layout::new(dir);
+        let manifest = Manifest::open(&layout)?;
+        let storage: Arc<dyn Storage> = Arc::new(OsStorage);
+        let scratch = tempfile::Builder::new()
+            .prefix("asof-index-")
+            .tempdir()
+            .context(std::env::temp_dir())?;
+
+        // The index before the segments: it then never knows of a segment that the list does not have.
+        let index = open_index(&layout, scratch.path());
+        let set = SegmentSet::open(&*storage, &layout)?;
+        let mut report = RecoveryReport {
+            tail: recovery::find_tail(&set)?,
+            ..RecoveryReport::default()
+        };
+        let usable =
+            index.and_then(
+                |(db, applied)| match recovery::stale(&applied, &set, &report.tail) {
+                    Ok(None) => Ok((db, applied)),
+                    Ok(Some(why)) => Err(why),
+                    Err(error) => Err(error.to_string()),
+                },
+            );
+        let (db, from) = match usable {
+            Ok((db, applied)) => (Some(db), applied),
+            Err(why) => {
+                report.rebuilt = Some(why);
+                temporary_index(&set, &mut report, scratch.path())?
+            }
+        };
+        let store = Store::new(db);
+        let applied = overlay(&store, &set, &mut report, from)?;
+        let records = Records::new(store, storage, layout, manifest.id_key);
+        Ok(Reader {
+            records,
+            manifest,
+            applied,
+            report,
+            _scratch: scratch,
+        })
+    }
+
+    /// What opening found: damage, a torn tail, an index that was of no use.
+    pub fn report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
+    /// What the journal says of itself.
+    ///
+    /// # Errors
+    /// `Io`, `Index`.
+    pub fn info(&self) -> Result<Info> {
+        let head = self.at_seq(self.applied.last_seq)?;
+        Ok(Info {
+            uuid: self.manifest.uuid.to_string(),
+            created: self.manifest.created,
+            format: self.manifest.format,
+            bytes: occupied(self.records.layout().dir())?,
+            gaps: self.applied.gaps,
+            covered_through: self.applied.covered_through,
+            head,
+            first: self.at_seq(Seq(1))?,
+        })
+    }
+
+    /// The newest `Seq` that the reader can see.
+    pub fn head(&self) -> Seq {
+        self.applied.last_seq
+    }
+
+    /// What a wall clock time means; `None` where it lies before the first capture.
+    ///
+    /// It is read in the latest clock epoch that contains it, else in the one with the greatest end before it.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn at_instant(&self, time: Instant) -> Result<Option<Resolved>> {
+        let store = &self.records.store;
+        let mut containing = Vec::new();
+        let mut before: Option<Moment> = None;
+        for epoch in 0..=self.applied.epoch {
+            let prefix = epoch.to_be_bytes();
+            let Some((_, first)) = clock_entry(self, store.ceiling(Cf::Clock, &prefix, &prefix)?)?
+            else {
+                continue;
+            };
+            let at = |wall| -> Result<Option<(Seq, Instant)>> {
+                clock_entry(
+                    self,
+                    store.floor(Cf::Clock, &prefix, &keys::clock(epoch, wall))?,
+                )
+            };
+            let Some((seq, last)) = at(Instant(i64::MAX))? else {
+                continue;
+            };
+            if last <= time {
+                let moment = Moment {
+                    seq,
+                    instant: last,
+                    epoch,
+                };
+                if before.is_none_or(|known| known.instant <= last) {
+                    before = Some(moment);
+                }
+                if last == time {
+                    containing.push(moment);
+                }
+            } else if first <= time
+                && let Some((seq, instant)) = at(time)?
+            {
+                containing.push(Moment {
+                    seq,
+                    instant,
+                    epoch,
+                });
+            }
+        }
+        let moment = containing.pop().or(before);
+        Ok(moment.map(|moment| Resolved {
+            moment,
+            others: containing,
+        }))
+    }
+
+    /// The instant at which a `Seq` was committed; `None` where there is no such `Seq` (0, or after the newest).
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn at_seq(&self, seq: Seq) -> Result<Option<Moment>> {
+        moment_of(&self.records, seq)
+    }
+
+    /// The journal as of a `Seq`.
+    pub fn view(&self, seq: Seq) -> View<'_> {
+        self.records.view(seq)
+    }
+
+    /// The plain bytes of a block, checked against its id. Decoded packs and blocks are kept in a small cache,
+    /// so that neighbours cost nothing: read in the order of [`Reader::locality`].
+    ///
+    /// # Errors
+    /// `MissingBlock`, `DamagedBlock`, `Io`.
+    pub fn block(&self, id: BlockId) -> Result<Block> {
+        self.records.block(id)
+    }
+
+    /// A key that sorts blocks by where they lie in the segments; `None` for a block that is not there.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn locality(&self, id: BlockId) -> Result<Option<(u64, u64)>> {
+        Ok(self
+            .records
+            .locate(id)?
+            .map(|located| (located.frame.segment.0, located.frame.offset)))
+    }
+
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
+    }
+}
+
+/// The moment at which a `Seq` was committed.
+pub(crate) fn moment_of(records: &Records, seq: Seq) -> Result<Option<Moment>> {
+    if seq == Seq::ZERO {
+        return Ok(None);
+    }
+    let Some((_, value)) = records.store.ceiling(Cf::Event, &[], &keys::seq(seq))? else {
+        return Ok(None);
+    };
+    let batch = BatchAt::decode(&value).map_err(records.index_damage(Cf::Event))?;
+    Ok((batch.first_seq <= seq).then_some(Moment {
+        seq,
+        instant: batch.wall,
+        epoch: batch.epoch,
+    }))
+}
+
+fn clock_entry(
+    reader: &Reader,
+    entry: Option<(Vec<u8>, Vec<u8>)>,
+) -> Result<Option<(Seq, Instant)>> {
+    let damage = reader.records.index_damage(Cf::Clock);
+    let decode = |(key, value): (Vec<u8>, Vec<u8>)| -> std::result::Result<_, Malformed> {
+        Ok((keys::parse_seq(&value)?, keys::parse_clock(&key)?.1))
+    };
+    entry.map(decode).transpose().map_err(damage)
+}
+
+fn open_index(layout: &Layout, log_dir: &Path) -> std::result::Result<(Db, Applied), String> {
+    if !layout.index().join("CURRENT").exists() {
+        return Err("there is no index".into());
+    }
+    let db = Db::open_read_only(&layout.index(), log_dir).map_err(|error| error.to_string())?;
+    match db.applied() {
+        Ok(Some(applied)) => Ok((db, applied)),
+        Ok(None) => Err("the index is empty".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// An index of one's own for a long log without one; a short log needs none.
+fn temporary_index(
+    set: &SegmentSet,
+    report: &mut RecoveryReport,
+    scratch: &Path,
+) -> Result<(Option<Db>, Applied)> {
+    let mut log = 0;
+    for segment in set.segments.values() {
+        log += segment.len()?;
+    }
+    if log <= OVERLAY_LOG_MAX {
+        return Ok((None, Applied::default()));
+    }
+    let (db, applied) = build_index(
+        set,
+        &report.tail,
+        &scratch.join("index"),
+        &mut report.damage,
+    )?;
+    Ok((Some(db), applied))
+}
+
+/// Builds an index at `dir` out of everything that the log holds.
+pub(crate) fn build_index(
+    set: &SegmentSet,
+    tail: &Tail,
+    dir: &Path,
+    damage: &mut Vec<crate::segments::Damage>,
+) -> Result<(Db, Applied)> {
+    let mut builder = Builder::create(dir)?;
+    let mut applied = Applied::default();
+    recovery::replay(
+        set,
+        tail,
+        &Applied::default(),
+        damage,
+        &mut |batch, place| {
+            let mut entries = Vec::new();
+            applied = apply::batch(&applied, batch, place, &mut entries);
+            builder.add(entries)
+        },
+    )?;
+    Ok((builder.finish()?, applied))
+}
+
+/// Overlays what the index does not have yet.
+fn overlay(
+    store: &Store,
+    set: &SegmentSet,
+    report: &mut RecoveryReport,
+    from: Applied,
+) -> Result<Applied> {
+    let mut applied = from;
+    let (tail, mut damage) = (report.tail, Vec::new());
+    recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {
+        let mut entries = Vec::new();
+        applied = apply::batch(&applied, batch, place, &mut entries);
+        store.overlay(entries);
+        report.replayed += 1;
+        Ok(())
+    })?;
+    if report.damage.is_empty() {
+        report.damage = damage;
+    }
+    Ok(applied)
+}

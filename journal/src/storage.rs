@@ -1,0 +1,311 @@
+//! The one seam to the operating system: where the journal's files are, and how they are read and written.
+//!
+//! File names are made and parsed here and nowhere else. Tests put a hostile [`Storage`] in the place of
+//! [`OsStorage`] to fail, tear and reorder what is written.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::types::SegmentId;
+
+/// Where everything is in a journal directory.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    dir: PathBuf,
+}
+
+impl Layout {
+    /// The layout of the journal at `dir`.
+    pub fn new(dir: impl Into<PathBuf>) -> Layout {
+        Layout { dir: dir.into() }
+    }
+
+    /// The journal directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Format, uuid and id key.
+    pub fn manifest(&self) -> PathBuf {
+        self.dir.join("journal.json")
+    }
+
+    /// Locked by the one writer.
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join("writer.lock")
+    }
+
+    /// The segments: the truth.
+    pub fn segments(&self) -> PathBuf {
+        self.dir.join("segments")
+    }
+
+    /// RocksDB, derived from the segments.
+    pub fn index(&self) -> PathBuf {
+        self.dir.join("index")
+    }
+
+    /// An index that is being rebuilt; it takes the index's place when it is whole.
+    pub fn new_index(&self) -> PathBuf {
+        self.dir.join("index.new")
+    }
+
+    /// Where `sync` leaves its cookies.
+    pub fn cookies(&self) -> PathBuf {
+        self.dir.join("cookies")
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("agent.sock")
+    }
+
+    /// A segment that is no longer written to.
+    pub fn segment(&self, id: SegmentId) -> PathBuf {
+        self.segments().join(format!("{:016}.seg", id.0))
+    }
+
+    /// The segment that is being written to.
+    pub fn open_segment(&self, id: SegmentId) -> PathBuf {
+        self.segments().join(format!("{:016}.open", id.0))
+    }
+
+    /// The segment that a file name stands for, and whether it may still be written to.
+    pub fn parse_segment(name: &OsStr) -> Option<(SegmentId, bool)> {
+        let (stem, suffix) = name.to_str()?.split_once('.')?;
+        let open = match suffix {
+            "seg" => false,
+            "open" => true,
+            _ => return None,
+        };
+        if stem.len() != 16 || !stem.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        stem.parse()
+            .ok()
+            .filter(|&id| id > 0)
+            .map(|id| (SegmentId(id), open))
+    }
+}
+
+/// A file that is only ever appended to.
+pub trait AppendFile: Send {
+    /// Appends all of the bytes. After it returns they survive the death of this process, not a power cut.
+    ///
+    /// # Errors
+    /// What the system said; some of the bytes may have been written.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes everything appended so far survive a power cut. After a failure the file must not be written again:
+    /// the kernel has marked the pages clean.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A file that is read at positions.
+pub trait ReadFile: Send + Sync {
+    /// Reads up to the buffer's length; fewer bytes only at the end of the file.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// The length of the file now.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether there is nothing in it.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// What the journal needs of the operating system for its segments.
+pub trait Storage: Send + Sync {
+    /// Makes a file that must not exist yet, mode 0600.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>>;
+
+    /// The names in a directory.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn list(&self, dir: &Path) -> io::Result<Vec<std::ffi::OsString>>;
+
+    /// Gives a file another name in the same directory, in one step.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Takes a file away.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory survive a power cut.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Takes everybody's permission to write to a file.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn make_read_only(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The real one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsStorage;
+
+impl Storage for OsStorage {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        let file = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)?;
+        Ok(Box::new(file))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
+        Ok(Arc::new(File::open(path)?))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+        std::fs::read_dir(dir)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn make_read_only(&self, path: &Path) -> io::Result<()> {
+        std::fs::set_permissions(path, Permissions::from_mode(0o444))
+    }
+}
+
+impl AppendFile for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+impl ReadFile for File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match FileExt::read_at(self, &mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(len) => done += len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+/// Makes a directory that only its owner can enter, with those above it; one that exists is left as it is.
+///
+/// # Errors
+/// What the system said.
+pub fn create_private_dir(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
+/// Writes a small file so that after a power cut it is there whole or not at all.
+///
+/// # Errors
+/// What the system said.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segment_names_are_parsed_as_they_are_made() {
+        let layout = Layout::new("/j");
+        for id in [1, 17, 9_999_999_999_999_999] {
+            let id = SegmentId(id);
+            let name = |path: PathBuf| path.file_name().map(OsStr::to_owned).unwrap_or_default();
+            assert_eq!(
+                Layout::parse_segment(&name(layout.segment(id))),
+                Some((id, false))
+            );
+            assert_eq!(
+                Layout::parse_segment(&name(layout.open_segment(id))),
+                Some((id, true))
+            );
+        }
+        for other in [
+            "0000000000000000.seg",
+            "1.seg",
+            "0000000000000001.tmp",
+            "x",
+            "000000000000000a.seg",
+        ] {
+            assert_eq!(Layout::parse_segment(OsStr::new(other)), None, "{other}");
+        }
+    }
+}

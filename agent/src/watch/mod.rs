@@ -1,0 +1,304 @@
+//! Hints that something under a root may have changed, and the thread that owns where they come from.
+//!
+//! Owns the vocabulary of hints, the [`EventSource`] seam and the barrier. A hint is never the truth: what it names
+//! has to be looked at. Does not look, does not wait for things to settle, does not list directories.
+//!
+//! The source is owned by a thread of its own and takes commands through a channel, because a source may take as
+//! long as it likes (notify answers nothing while events keep coming), and its callers have deadlines.
+
+pub(crate) mod notify;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+/// Commands that wait for the watch thread; whoever sends one more waits for room.
+const COMMANDS_MAX: usize = 1024;
+
+/// Something that may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hint {
+    /// Absolute path that it concerns, as bytes; empty for [`What::Overflow`].
+    pub path: Vec<u8>,
+    /// What is said to have happened.
+    pub what: What,
+}
+
+/// What is said to have happened at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A new name: created, or a hard link.
+    Appeared {
+        /// Whether it is a directory, with who knows what in it already.
+        dir: bool,
+    },
+    /// Something was renamed to this path; it may be a directory.
+    MovedTo {
+        /// From where, when that was watched too.
+        from: Option<Vec<u8>>,
+    },
+    /// Something was renamed away from this path; a root itself too.
+    MovedFrom,
+    /// The name was deleted; a root itself too.
+    Gone,
+    /// Content was written or cut.
+    Written,
+    /// A descriptor that could write was closed.
+    Closed,
+    /// Mode, owner, times, link count, attributes or ACLs changed.
+    Attributes,
+    /// The filesystem below the path was unmounted.
+    Unmounted,
+    /// Hints were lost, nobody knows which.
+    Overflow,
+    /// The source could not do something, and does not see what is at or below the path (everything, where that is
+    /// empty).
+    SourceError {
+        /// What it said.
+        text: String,
+        /// Whether a limit of the system was reached, so that nothing new is watched until it is raised.
+        limit: bool,
+    },
+}
+
+/// Takes hints, on the source's thread.
+pub(crate) trait HintSink: Send + 'static {
+    /// Takes one hint; must neither block nor call the source.
+    fn hint(&mut self, hint: Hint);
+}
+
+impl<F: FnMut(Hint) + Send + 'static> HintSink for F {
+    fn hint(&mut self, hint: Hint) {
+        self(hint);
+    }
+}
+
+/// Why something is not watched.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WatchError {
+    /// The user's limit of watches is reached.
+    #[error(
+        "{}: the limit of inotify watches is reached; raise it: sysctl fs.inotify.max_user_watches={}",
+        path.display(),
+        watch_limit().unwrap_or(524_288).saturating_mul(2)
+    )]
+    LimitReached {
+        /// What could not be watched, with everything after it.
+        path: PathBuf,
+    },
+    /// The user's limit of watching programs is reached.
+    #[error(
+        "the limit of inotify instances is reached; raise it: sysctl fs.inotify.max_user_instances=1024"
+    )]
+    InstancesReached,
+    /// The path is not there.
+    #[error("{}: not there", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("{}: cannot be watched: {source}", path.display())]
+    Refused {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The source is dead: it panicked or was shut down.
+    #[error("the event source has stopped")]
+    Stopped,
+}
+
+/// The limit of watches per user now in force.
+fn watch_limit() -> Option<u64> {
+    std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// Where hints come from.
+///
+/// An implementation delivers to the [`HintSink`] it was made with. Its methods may take long; [`WatchHandle`] has the
+/// deadlines.
+pub(crate) trait EventSource: Send {
+    /// Watches a directory with everything below it, now and in the future. Watching it again is no error.
+    ///
+    /// Errors below the root arrive as [`What::SourceError`] hints.
+    fn watch(&mut self, root: &Path) -> Result<(), WatchError>;
+
+    /// Watches the one directory in which cookies are left.
+    fn watch_cookies(&mut self, dir: &Path) -> Result<(), WatchError>;
+
+    /// Stops watching what was watched by that path. Not being watched is no error.
+    fn unwatch(&mut self, root: &Path) -> Result<(), WatchError>;
+
+    /// Returns when every event that the system had queued before the call was delivered, and the directories that
+    /// those events named are watched.
+    fn barrier(&mut self) -> Result<(), WatchError>;
+}
+
+/// Says that a barrier was not reached in time, or that the source is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BarrierExpired {
+    /// The time ran out; the source is busy.
+    #[error("the event source did not answer in time")]
+    Deadline,
+    /// No barrier will ever be reached again: the source is dead.
+    #[error("the event source has stopped")]
+    Stopped,
+}
+
+enum Command {
+    Watch(PathBuf, Sender<Result<(), WatchError>>),
+    WatchCookies(PathBuf, Sender<Result<(), WatchError>>),
+    Unwatch(PathBuf, Sender<Result<(), WatchError>>),
+    Barrier(Sender<Result<(), WatchError>>),
+    Stop,
+}
+
+/// The way to the thread that owns the source; clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchHandle {
+    commands: Sender<Command>,
+}
+
+/// The thread that owns the source; stops it when dropped, and waits for that only in [`WatchThread::stop`].
+#[derive(Debug)]
+pub(crate) struct WatchThread {
+    commands: Sender<Command>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl WatchThread {
+    /// Gives a source a thread of its own.
+    pub(crate) fn spawn(source: Box<dyn EventSource>) -> io::Result<(WatchThread, WatchHandle)> {
+        let (commands, queue) = bounded(COMMANDS_MAX);
+        let thread = thread::Builder::new()
+            .name("asofd-watch".to_string())
+            .spawn(move || serve(source, &queue))?;
+        let handle = WatchHandle {
+            commands: commands.clone(),
+        };
+        Ok((
+            WatchThread {
+                commands,
+                thread: Some(thread),
+            },
+            handle,
+        ))
+    }
+
+    /// Stops the source and waits until it is gone, which may take as long as the source is busy.
+    pub(crate) fn stop(mut self) {
+        let _ = self.commands.send(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for WatchThread {
+    fn drop(&mut self) {
+        let _ = self.commands.try_send(Command::Stop);
+    }
+}
+
+impl WatchHandle {
+    /// Watches a root; returns when everything below it is watched, however long that takes.
+    pub(crate) fn watch(&self, root: &Path) -> Result<(), WatchError> {
+        self.ask(|reply| Command::Watch(root.to_path_buf(), reply))
+    }
+
+    /// Watches the directory of the cookies.
+    pub(crate) fn watch_cookies(&self, dir: &Path) -> Result<(), WatchError> {
+        self.ask(|reply| Command::WatchCookies(dir.to_path_buf(), reply))
+    }
+
+    /// Stops watching a root.
+    pub(crate) fn unwatch(&self, root: &Path) -> Result<(), WatchError> {
+        self.ask(|reply| Command::Unwatch(root.to_path_buf(), reply))
+    }
+
+    /// Waits until everything queued in the source before the call is delivered and its watches are added.
+    pub(crate) fn barrier(&self, deadline: Duration) -> Result<(), BarrierExpired> {
+        self.begin_barrier()?.wait(deadline)
+    }
+
+    /// Begins a barrier without waiting for it.
+    pub(crate) fn begin_barrier(&self) -> Result<PendingBarrier, BarrierExpired> {
+        let (reply, answer) = bounded(1);
+        // A full queue means that a thousand callers wait already: the deadline of this one would pass too.
+        match self.commands.try_send(Command::Barrier(reply)) {
+            Ok(()) => Ok(PendingBarrier { answer }),
+            Err(error) if error.is_full() => Err(BarrierExpired::Deadline),
+            Err(_) => Err(BarrierExpired::Stopped),
+        }
+    }
+
+    fn ask(
+        &self,
+        command: impl FnOnce(Sender<Result<(), WatchError>>) -> Command,
+    ) -> Result<(), WatchError> {
+        let (reply, answer) = bounded(1);
+        self.commands
+            .send(command(reply))
+            .map_err(|_| WatchError::Stopped)?;
+        answer.recv().unwrap_or(Err(WatchError::Stopped))
+    }
+}
+
+/// A barrier under way; may be given up by dropping it.
+#[derive(Debug)]
+pub(crate) struct PendingBarrier {
+    answer: Receiver<Result<(), WatchError>>,
+}
+
+impl PendingBarrier {
+    /// Waits for it at most that long; may be called again after [`BarrierExpired::Deadline`].
+    pub(crate) fn wait(&self, deadline: Duration) -> Result<(), BarrierExpired> {
+        use crossbeam_channel::RecvTimeoutError;
+        match self.answer.recv_timeout(deadline) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => Err(BarrierExpired::Stopped),
+            Err(RecvTimeoutError::Timeout) => Err(BarrierExpired::Deadline),
+        }
+    }
+}
+
+/// Carries commands out until told to stop or until nobody can send any more.
+fn serve(mut source: Box<dyn EventSource>, queue: &Receiver<Command>) {
+    let mut barriers = Vec::new();
+    while let Ok(first) = queue.recv() {
+        let mut next = Some(first);
+        // Barriers that wait already share one: each began before it.
+        while let Some(command) = next.take() {
+            match command {
+                Command::Watch(root, reply) => drop(reply.send(source.watch(&root))),
+                Command::WatchCookies(dir, reply) => drop(reply.send(source.watch_cookies(&dir))),
+                Command::Unwatch(root, reply) => drop(reply.send(source.unwatch(&root))),
+                Command::Barrier(reply) => barriers.push(reply),
+                Command::Stop => return,
+            }
+            next = queue.try_recv().ok();
+        }
+        if !barriers.is_empty() {
+            let reached = source.barrier().is_ok();
+            for reply in barriers.drain(..) {
+                let _ = reply.send(if reached {
+                    Ok(())
+                } else {
+                    Err(WatchError::Stopped)
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,62 @@
-//! `asofd`, the agent: captures every file change under its roots into a journal, as it happens.
+//! `asofd`, the agent of asof: captures every file change under its roots into a journal, as it happens.
+//!
+//! Owns the process: arguments, logging, exit status. What it does is in the modules.
 
-fn main() {}
+// The loop that uses the parts is not there yet; this goes with it.
+#![allow(dead_code)]
+#![cfg_attr(test, allow(clippy::expect_used, reason = "a test fails by panicking"))]
+
+mod capture;
+mod clock;
+mod config;
+mod control;
+mod fs;
+mod settle;
+mod sys;
+#[cfg(test)]
+mod testdir;
+mod watch;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use config::{Cli, Command, LogFormat, RunArgs};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Run(args) => run(&args),
+    }
+}
+
+fn run(args: &RunArgs) -> ExitCode {
+    let loaded = match config::load(args) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            init_logging(args.log_format.unwrap_or_default());
+            tracing::error!("{error}");
+            return ExitCode::from(error.exit_status());
+        }
+    };
+    init_logging(loaded.config.log_format);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::error!(journal = %loaded.config.journal.display(), "the run loop is not there yet");
+    ExitCode::FAILURE
+}
+
+/// Sends log lines to stderr; `RUST_LOG` says which, `info` by default.
+fn init_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

@@ -184,3 +184,20 @@ fn a_long_path_is_bound_through_its_directory() {
     assert!(!layout.socket().exists());
     loop_thread.join().expect("joined");
 }
+
+#[test]
+fn signals_become_events() {
+    let dir = TestDir::create();
+    let layout = Layout::new(dir.path());
+    let (events, queue) = crossbeam_channel::unbounded();
+    let control = Control::start::<ControlEvent>(&layout, events).expect("started");
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        // From here on the process survives both: the handlers stay for good.
+        rustix::process::kill_process(rustix::process::getpid(), signal).expect("sent");
+        let event = queue
+            .recv_timeout(Duration::from_secs(20))
+            .expect("an event");
+        assert!(matches!(event, ControlEvent::Stop));
+    }
+    drop(control);
+}

@@ -17,7 +17,7 @@ mod sys;
 mod testdir;
 mod watch;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -49,12 +49,13 @@ fn run(args: &RunArgs) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Sends log lines to stderr; `RUST_LOG` says which, `info` by default.
+/// Sends log lines to stderr; `RUST_LOG` says which, `info` by default. Colours are for terminals only.
 fn init_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

@@ -5,25 +5,20 @@
 
 use std::io;
 
+use asof_journal::content::{Piece, Source};
 use asof_journal::types::{Instant, Quality};
 
 use crate::clock::Clock;
-use crate::fs::{DirHandle, NotRegular, Piece, RegularFile, SourceFs, Stat};
+use crate::fs::{DirHandle, NotRegular, RegularFile, SourceFs, Stat};
 
 /// How often a file is read that keeps changing under the read.
 const TRIES_MAX: u32 = 3;
 /// A change time this close to the read may be given to a later change too: kernel clocks tick every 1 to 10 ms.
 const RACY_NS: u64 = 10_000_000;
 
-/// Gives the pieces of a file in order.
-pub(crate) trait PieceSource {
-    /// Reads the next piece; `buf` must not be empty.
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<Piece>;
-}
-
-impl PieceSource for RegularFile {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<Piece> {
-        self.next(buf)
+impl Source for RegularFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<Piece> {
+        self.next(buffer)
     }
 }
 
@@ -92,7 +87,7 @@ pub(crate) fn capture<T, E>(
     dir: &DirHandle,
     name: &[u8],
     options: CaptureOptions,
-    sink: &mut dyn FnMut(&mut dyn PieceSource) -> Result<T, E>,
+    sink: &mut dyn FnMut(&mut dyn Source) -> Result<T, E>,
 ) -> Result<Captured<T>, CaptureError<E>> {
     let mut tries = 0;
     loop {
@@ -116,13 +111,7 @@ pub(crate) fn capture<T, E>(
             (false, Writer::Unlikely) => Quality::Clean,
         };
         let racy = is_racy(before.ctime, read_at);
-        return Ok(Captured {
-            stat: before,
-            content,
-            quality,
-            racy,
-            read_at,
-        });
+        return Ok(Captured { stat: before, content, quality, racy, read_at });
     }
 }
 

@@ -31,10 +31,7 @@ impl OsClock {
     pub(crate) fn open() -> io::Result<OsClock> {
         let text = std::fs::read_to_string(BOOT_ID)?;
         let boot_id = parse_boot_id(text.trim()).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{BOOT_ID}: not a uuid: {text:?}"),
-            )
+            io::Error::new(io::ErrorKind::InvalidData, format!("{BOOT_ID}: not a uuid: {text:?}"))
         })?;
         Ok(OsClock { boot_id })
     }
@@ -45,11 +42,7 @@ impl Clock for OsClock {
         let wall = clock_gettime(ClockId::Realtime);
         let boottime = clock_gettime(ClockId::Boottime);
         ClockReading {
-            wall: Instant(
-                wall.tv_sec
-                    .saturating_mul(1_000_000_000)
-                    .saturating_add(wall.tv_nsec),
-            ),
+            wall: Instant(wall.tv_sec.saturating_mul(1_000_000_000).saturating_add(wall.tv_nsec)),
             boottime_ns: unsigned_ns(boottime),
             boot_id: self.boot_id,
         }
@@ -63,9 +56,7 @@ impl Clock for OsClock {
 fn unsigned_ns(time: Timespec) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
-    seconds
-        .saturating_mul(1_000_000_000)
-        .saturating_add(nanoseconds)
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 /// Reads a uuid in its usual form: 32 hexadecimal digits, dashes anywhere.

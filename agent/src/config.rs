@@ -131,18 +131,12 @@ pub(crate) struct Config {
 impl Config {
     /// The roots as bytes.
     pub(crate) fn root_bytes(&self) -> Vec<Vec<u8>> {
-        self.roots
-            .iter()
-            .map(|path| path.as_os_str().as_bytes().to_vec())
-            .collect()
+        self.roots.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect()
     }
 
     /// What is left out, as bytes.
     pub(crate) fn exclude_bytes(&self) -> Vec<Vec<u8>> {
-        self.exclude
-            .iter()
-            .map(|path| path.as_os_str().as_bytes().to_vec())
-            .collect()
+        self.exclude.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect()
     }
 }
 
@@ -176,12 +170,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Warning::NestedRoot { root, within } => {
-                write!(
-                    f,
-                    "root {} is protected by root {} already",
-                    root.display(),
-                    within.display()
-                )
+                write!(f, "root {} is protected by root {} already", root.display(), within.display())
             }
             Warning::ExcludeOutside { path } => {
                 write!(f, "{} is excluded but below no root", path.display())
@@ -291,53 +280,27 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
         .journal
         .clone()
         .or(file.journal)
-        .ok_or(ConfigError::Nothing {
-            what: "journal",
-            flag: "--journal",
-        })?;
-    let journal = resolve(&journal).map_err(|source| ConfigError::Journal {
-        path: journal.clone(),
-        source,
-    })?;
-    let named = if args.roots.is_empty() {
-        file.roots
-    } else {
-        args.roots.clone()
-    };
+        .ok_or(ConfigError::Nothing { what: "journal", flag: "--journal" })?;
+    let journal =
+        resolve(&journal).map_err(|source| ConfigError::Journal { path: journal.clone(), source })?;
+    let named = if args.roots.is_empty() { file.roots } else { args.roots.clone() };
     if named.is_empty() {
-        return Err(ConfigError::Nothing {
-            what: "root",
-            flag: "--root",
-        });
+        return Err(ConfigError::Nothing { what: "root", flag: "--root" });
     }
     let mut warnings = Vec::new();
     let roots = roots(&named, &journal, &mut warnings)?;
     let exclude = excludes(&file.exclude, &journal, &roots, &mut warnings)?;
     let workers = match file.workers {
-        0 => std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(4),
+        0 => std::thread::available_parallelism().map_or(1, usize::from).min(4),
         workers => workers,
     };
     let log_format = args.log_format.or(file.log_format).unwrap_or_default();
-    Ok(Loaded {
-        config: Config {
-            journal,
-            roots,
-            exclude,
-            log_format,
-            settle,
-            workers,
-        },
-        warnings,
-    })
+    Ok(Loaded { config: Config { journal, roots, exclude, log_format, settle, workers }, warnings })
 }
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-        path: path.to_path_buf(),
-        source,
-    })?;
+    let text = fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
     toml::from_str(&text).map_err(|error: toml::de::Error| ConfigError::Malformed {
         path: path.to_path_buf(),
         what: error.to_string(),
@@ -365,26 +328,12 @@ fn timings(file: &FileSettle) -> Result<Timings, ConfigError> {
 }
 
 fn at_least(key: &'static str, value: u64, minimum: u64) -> Result<(), ConfigError> {
-    if value < minimum {
-        Err(ConfigError::TooSmall {
-            key,
-            value,
-            minimum,
-        })
-    } else {
-        Ok(())
-    }
+    if value < minimum { Err(ConfigError::TooSmall { key, value, minimum }) } else { Ok(()) }
 }
 
-fn absolute<'a>(
-    key: &'static str,
-    mut paths: impl Iterator<Item = &'a PathBuf>,
-) -> Result<(), ConfigError> {
+fn absolute<'a>(key: &'static str, mut paths: impl Iterator<Item = &'a PathBuf>) -> Result<(), ConfigError> {
     match paths.find(|path| !path.is_absolute()) {
-        Some(path) => Err(ConfigError::Relative {
-            key,
-            path: path.clone(),
-        }),
+        Some(path) => Err(ConfigError::Relative { key, path: path.clone() }),
         None => Ok(()),
     }
 }
@@ -397,22 +346,15 @@ fn roots(
 ) -> Result<Vec<PathBuf>, ConfigError> {
     let mut resolved = Vec::new();
     for path in named {
-        let root = fs::canonicalize(path).map_err(|source| ConfigError::Root {
-            path: path.clone(),
-            source,
-        })?;
-        let metadata = fs::metadata(&root).map_err(|source| ConfigError::Root {
-            path: path.clone(),
-            source,
-        })?;
+        let root =
+            fs::canonicalize(path).map_err(|source| ConfigError::Root { path: path.clone(), source })?;
+        let metadata =
+            fs::metadata(&root).map_err(|source| ConfigError::Root { path: path.clone(), source })?;
         if !metadata.is_dir() {
             return Err(ConfigError::RootNotDirectory { path: path.clone() });
         }
         if is_inside(&root, journal)? {
-            return Err(ConfigError::RootInJournal {
-                root: path.clone(),
-                journal: journal.to_path_buf(),
-            });
+            return Err(ConfigError::RootInJournal { root: path.clone(), journal: journal.to_path_buf() });
         }
         resolved.push(root);
     }
@@ -446,10 +388,7 @@ fn excludes(
             (Some(dir), Some(name)) => resolve(dir).map(|dir| dir.join(name)),
             _ => resolve(path),
         };
-        let resolved = resolved.map_err(|source| ConfigError::Unreadable {
-            path: path.clone(),
-            source,
-        })?;
+        let resolved = resolved.map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
         match is_covered(&resolved) {
             true => exclude.push(resolved),
             false => warnings.push(Warning::ExcludeOutside { path: path.clone() }),
@@ -477,8 +416,7 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // A symlink to nowhere is there all the same, and `..` after what is missing means nothing.
                 let last = existing.components().next_back();
-                let (Some(Component::Normal(name)), Some(parent)) = (last, existing.parent())
-                else {
+                let (Some(Component::Normal(name)), Some(parent)) = (last, existing.parent()) else {
                     return Err(error);
                 };
                 if fs::symlink_metadata(existing).is_ok() {
@@ -502,17 +440,12 @@ fn is_inside(path: &Path, outer: &Path) -> Result<bool, ConfigError> {
         Ok(metadata) => (metadata.dev(), metadata.ino()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(source) => {
-            return Err(ConfigError::Journal {
-                path: outer.to_path_buf(),
-                source,
-            });
+            return Err(ConfigError::Journal { path: outer.to_path_buf(), source });
         }
     };
     for above in path.ancestors() {
-        let metadata = fs::metadata(above).map_err(|source| ConfigError::Root {
-            path: above.to_path_buf(),
-            source,
-        })?;
+        let metadata =
+            fs::metadata(above).map_err(|source| ConfigError::Root { path: above.to_path_buf(), source })?;
         if (metadata.dev(), metadata.ino()) == identity {
             return Ok(true);
         }

@@ -66,7 +66,8 @@ pub(crate) struct ControlError {
     pub source: io::Error,
 }
 
-/// The running control thread; dropping it shuts it down and waits.
+/// The running control thread. Dropping it lets answers that were given be written, closes everything, removes the
+/// socket, and waits for all of that.
 #[derive(Debug)]
 pub(crate) struct Control {
     stop: watch::Sender<bool>,
@@ -83,14 +84,8 @@ impl Control {
         E: From<ControlEvent> + Send + 'static,
     {
         let path = layout.socket();
-        let at = |source| ControlError {
-            path: path.clone(),
-            source,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(at)?;
+        let at = |source| ControlError { path: path.clone(), source };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(at)?;
         let (listener, signals) = {
             let _inside = runtime.enter();
             let listener = bind(&path).map_err(at)?;
@@ -124,20 +119,8 @@ impl Control {
                     }
                 });
             })
-            .map_err(|source| ControlError {
-                path: path.clone(),
-                source,
-            })?;
-        Ok(Control {
-            stop,
-            thread: Some(thread),
-            path,
-        })
-    }
-
-    /// Lets answers that were given be written, closes everything and removes the socket.
-    pub(crate) fn shutdown(self) {
-        drop(self);
+            .map_err(|source| ControlError { path: path.clone(), source })?;
+        Ok(Control { stop, thread: Some(thread), path })
     }
 }
 
@@ -162,9 +145,7 @@ struct Outlet<E> {
 
 impl<E> Clone for Outlet<E> {
     fn clone(&self) -> Outlet<E> {
-        Outlet {
-            events: self.events.clone(),
-        }
+        Outlet { events: self.events.clone() }
     }
 }
 
@@ -240,17 +221,12 @@ where
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(WRITE_MAX, async {
-        while connections.join_next().await.is_some() {}
-    })
-    .await;
+    let _ = tokio::time::timeout(WRITE_MAX, async { while connections.join_next().await.is_some() {} }).await;
 }
 
 /// Tells a client that there is no room, if that takes no waiting.
 fn refuse(stream: UnixStream) {
-    let line = encode(&failed(format!(
-        "{CONNECTIONS_MAX} connections are open already; try again"
-    )));
+    let line = encode(&failed(format!("{CONNECTIONS_MAX} connections are open already; try again")));
     let _ = stream.try_write(&line);
 }
 
@@ -296,11 +272,7 @@ async fn ask<E: From<ControlEvent>>(
     stopped: &mut watch::Receiver<bool>,
 ) -> Answer {
     let (reply, mut answer) = oneshot::channel();
-    if outlet
-        .send(ControlEvent::Request(ControlRequest { request, reply }))
-        .await
-        .is_err()
-    {
+    if outlet.send(ControlEvent::Request(ControlRequest { request, reply })).await.is_err() {
         return failed("asofd is stopping".to_string());
     }
     tokio::select! {
@@ -315,10 +287,7 @@ async fn ask<E: From<ControlEvent>>(
 }
 
 fn failed(error: String) -> Answer {
-    Answer::Failed {
-        error,
-        timed_out: false,
-    }
+    Answer::Failed { error, timed_out: false }
 }
 
 fn encode(answer: &Answer) -> Vec<u8> {

@@ -17,12 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use asof_journal::types::{Identity, Instant, Kind, Metadata};
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, Statx, StatxFlags,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, Statx, StatxFlags};
 use rustix::io::Errno;
 
-pub(crate) use file::{Piece, RegularFile};
+pub(crate) use file::RegularFile;
 use identity::Filesystem;
 
 /// Bytes of directory entries taken from the kernel at a time; a name of 255 bytes fits 200 times.
@@ -47,9 +45,6 @@ pub(crate) trait SourceFs: Send + Sync {
     ///
     /// A symlink, `..` or absolute path anywhere in it is refused (`ELOOP`, `EXDEV`, `ENOTDIR`).
     fn open_dir(&self, root: &RootHandle, relative: &[u8]) -> io::Result<DirHandle>;
-
-    /// Opens a subdirectory; a symlink is refused (`ELOOP` or `ENOTDIR`).
-    fn child_dir(&self, dir: &DirHandle, name: &[u8]) -> io::Result<DirHandle>;
 
     /// Lists a directory from its beginning, in the filesystem's order, without `.` and `..`.
     fn list(&self, dir: &DirHandle) -> io::Result<Vec<DirEntry>>;
@@ -90,11 +85,6 @@ pub(crate) struct RootHandle {
 }
 
 impl RootHandle {
-    /// The absolute path that the root was opened by.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The path relative to the root of an absolute path at or below it, as [`SourceFs::open_dir`] takes it.
     pub(crate) fn relative<'a>(&self, absolute: &'a [u8]) -> Option<&'a [u8]> {
         let rest = absolute.strip_prefix(self.path.as_os_str().as_bytes())?;
@@ -117,10 +107,7 @@ pub(crate) struct DirHandle {
 
 impl DirHandle {
     fn new(fd: OwnedFd) -> DirHandle {
-        DirHandle {
-            fd,
-            place: OnceLock::new(),
-        }
+        DirHandle { fd, place: OnceLock::new() }
     }
 
     fn place(&self) -> io::Result<Place> {
@@ -200,19 +187,13 @@ impl Stat {
     }
 
     fn place(&self) -> Place {
-        Place {
-            mnt_id: self.mnt_id,
-            dev: self.dev,
-        }
+        Place { mnt_id: self.mnt_id, dev: self.dev }
     }
 
     fn from_statx(statx: &Statx) -> io::Result<Stat> {
         let mode = u32::from(statx.stx_mode);
         let kind = kind_of(FileType::from_raw_mode(mode)).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("file type {mode:o} is not known"),
-            )
+            io::Error::new(io::ErrorKind::InvalidData, format!("file type {mode:o} is not known"))
         })?;
         let has = |flag| StatxFlags::from_bits_retain(statx.stx_mask).contains(flag);
         Ok(Stat {
@@ -223,8 +204,7 @@ impl Stat {
             size: statx.stx_size,
             mtime: instant(statx.stx_mtime.tv_sec, statx.stx_mtime.tv_nsec),
             ctime: instant(statx.stx_ctime.tv_sec, statx.stx_ctime.tv_nsec),
-            btime: has(StatxFlags::BTIME)
-                .then(|| instant(statx.stx_btime.tv_sec, statx.stx_btime.tv_nsec)),
+            btime: has(StatxFlags::BTIME).then(|| instant(statx.stx_btime.tv_sec, statx.stx_btime.tv_nsec)),
             ino: statx.stx_ino,
             dev: rustix::fs::makedev(statx.stx_dev_major, statx.stx_dev_minor),
             nlink: statx.stx_nlink,
@@ -275,31 +255,13 @@ impl SourceFs for OsFs {
     fn open_root(&self, path: &Path) -> io::Result<RootHandle> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
-        Ok(RootHandle {
-            fd,
-            path: path.to_path_buf(),
-        })
+        Ok(RootHandle { fd, path: path.to_path_buf() })
     }
 
     fn open_dir(&self, root: &RootHandle, relative: &[u8]) -> io::Result<DirHandle> {
         let relative = if relative.is_empty() { b"." } else { relative };
-        without_noatime_if_refused(DIR_FLAGS, |flags| {
-            open_beneath(root.fd.as_fd(), relative, flags)
-        })
-        .map(DirHandle::new)
-    }
-
-    fn child_dir(&self, dir: &DirHandle, name: &[u8]) -> io::Result<DirHandle> {
-        let name = component(name)?;
-        without_noatime_if_refused(DIR_FLAGS, |flags| {
-            Ok(rustix::fs::openat(
-                dir,
-                name.as_c_str(),
-                flags,
-                Mode::empty(),
-            )?)
-        })
-        .map(DirHandle::new)
+        without_noatime_if_refused(DIR_FLAGS, |flags| open_beneath(root.fd.as_fd(), relative, flags))
+            .map(DirHandle::new)
     }
 
     fn list(&self, dir: &DirHandle) -> io::Result<Vec<DirEntry>> {
@@ -326,12 +288,7 @@ impl SourceFs for OsFs {
     fn stat(&self, dir: &DirHandle, name: &[u8]) -> io::Result<Stat> {
         let name = component(name)?;
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        Stat::from_statx(&rustix::fs::statx(
-            dir,
-            name.as_c_str(),
-            flags,
-            stat_mask(),
-        )?)
+        Stat::from_statx(&rustix::fs::statx(dir, name.as_c_str(), flags, stat_mask())?)
     }
 
     fn stat_dir(&self, dir: &DirHandle) -> io::Result<Stat> {
@@ -340,31 +297,21 @@ impl SourceFs for OsFs {
 
     fn identity(&self, dir: &DirHandle, name: &[u8], stat: &Stat) -> io::Result<Identity> {
         let name = component(name)?;
-        let filesystem = self.filesystem(stat.place(), || {
-            identity::filesystem_of_entry(dir, &name, stat)
-        })?;
+        let filesystem = self.filesystem(stat.place(), || identity::filesystem_of_entry(dir, &name, stat))?;
         let (handle, way) = identity::handle(dir.as_fd(), &name, stat, filesystem.way)?;
         if way != filesystem.way {
             self.remember_way(stat.place(), way);
         }
-        Ok(Identity {
-            filesystem: filesystem.bytes,
-            handle,
-        })
+        Ok(Identity { filesystem: filesystem.bytes, handle })
     }
 
     fn identity_dir(&self, dir: &DirHandle, stat: &Stat) -> io::Result<Identity> {
-        let filesystem = self.filesystem(stat.place(), || {
-            identity::filesystem_of_open(dir.as_fd(), stat)
-        })?;
+        let filesystem = self.filesystem(stat.place(), || identity::filesystem_of_open(dir.as_fd(), stat))?;
         let (handle, way) = identity::handle(dir.as_fd(), c"", stat, filesystem.way)?;
         if way != filesystem.way {
             self.remember_way(stat.place(), way);
         }
-        Ok(Identity {
-            filesystem: filesystem.bytes,
-            handle,
-        })
+        Ok(Identity { filesystem: filesystem.bytes, handle })
     }
 
     fn xattrs(&self, dir: &DirHandle, name: &[u8]) -> io::Result<Xattrs> {
@@ -394,10 +341,7 @@ impl SourceFs for OsFs {
         let pinned = rustix::fs::openat(dir, name.as_c_str(), flags, Mode::empty())?;
         let stat = stat_fd(pinned.as_fd())?;
         if stat.kind != Kind::File {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                NotRegular { kind: stat.kind },
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, NotRegular { kind: stat.kind }));
         }
         let path = proc_path(pinned.as_fd());
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOATIME | OFlags::CLOEXEC;
@@ -419,27 +363,16 @@ impl OsFs {
         place: Place,
         find: impl FnOnce() -> io::Result<Filesystem>,
     ) -> io::Result<Filesystem> {
-        if let Some(known) = self
-            .filesystems
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&place)
-        {
+        if let Some(known) = self.filesystems.lock().unwrap_or_else(PoisonError::into_inner).get(&place) {
             return Ok(known.clone());
         }
         let found = find()?;
-        let mut known = self
-            .filesystems
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.filesystems.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(known.entry(place).or_insert(found).clone())
     }
 
     fn remember_way(&self, place: Place, way: identity::Way) {
-        let mut known = self
-            .filesystems
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.filesystems.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(filesystem) = known.get_mut(&place) {
             filesystem.way = way;
         }
@@ -459,9 +392,7 @@ fn without_noatime_if_refused(
     mut open: impl FnMut(OFlags) -> io::Result<OwnedFd>,
 ) -> io::Result<OwnedFd> {
     match open(flags) {
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-            open(flags.difference(OFlags::NOATIME))
-        }
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => open(flags.difference(OFlags::NOATIME)),
         other => other,
     }
 }
@@ -507,10 +438,7 @@ fn component(name: &[u8]) -> io::Result<CString> {
     if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!(
-                "not the name of an entry: {}",
-                OsStr::from_bytes(name).display()
-            ),
+            format!("not the name of an entry: {}", OsStr::from_bytes(name).display()),
         ));
     }
     CString::new(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
@@ -529,20 +457,11 @@ fn stat_mask() -> StatxFlags {
 }
 
 fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
-    Stat::from_statx(&rustix::fs::statx(
-        fd,
-        c"",
-        AtFlags::EMPTY_PATH,
-        stat_mask(),
-    )?)
+    Stat::from_statx(&rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, stat_mask())?)
 }
 
 fn instant(seconds: i64, nanoseconds: u32) -> Instant {
-    Instant(
-        seconds
-            .saturating_mul(1_000_000_000)
-            .saturating_add(i64::from(nanoseconds)),
-    )
+    Instant(seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanoseconds)))
 }
 
 fn kind_of(file_type: FileType) -> Option<Kind> {
@@ -570,10 +489,7 @@ fn read_xattrs(
         Err(error) => return Err(error.into()),
     };
     let mut attributes = Vec::new();
-    for name in names
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-    {
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         match read_growing(|buffer| get(name, buffer)) {
             Ok(value) => attributes.push((name.to_vec(), value)),
             // Removed since it was listed; or listed but not there to be read, as some security modules do.
@@ -586,9 +502,7 @@ fn read_xattrs(
 }
 
 /// Calls with a small buffer, and where that is too small with the largest that the kernel can fill.
-fn read_growing(
-    call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
-) -> rustix::io::Result<Vec<u8>> {
+fn read_growing(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
     let mut small = [0_u8; XATTR_BUFFER_BYTES];
     match call(&mut small) {
         Ok(length) => return Ok(small.get(..length).unwrap_or_default().to_vec()),

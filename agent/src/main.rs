@@ -2,20 +2,25 @@
 //!
 //! Owns the process: arguments, logging, exit status. What it does is in the modules.
 
-// The loop that uses the parts is not there yet; this goes with it.
-#![allow(dead_code)]
 #![cfg_attr(test, allow(clippy::expect_used, reason = "a test fails by panicking"))]
 
+mod appender;
 mod capture;
 mod clock;
 mod config;
 mod control;
+mod dirty;
 mod fs;
+mod pool;
+mod run;
+mod scan;
 mod settle;
+mod status;
 mod sys;
 #[cfg(test)]
 mod testdir;
 mod watch;
+mod worker;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -28,11 +33,11 @@ use config::{Cli, Command, LogFormat, RunArgs};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Command::Run(args) => run(&args),
+        Command::Run(args) => start(&args),
     }
 }
 
-fn run(args: &RunArgs) -> ExitCode {
+fn start(args: &RunArgs) -> ExitCode {
     let loaded = match config::load(args) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -45,8 +50,13 @@ fn run(args: &RunArgs) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    tracing::error!(journal = %loaded.config.journal.display(), "the run loop is not there yet");
-    ExitCode::FAILURE
+    match run::run(loaded.config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(error.exit_status())
+        }
+    }
 }
 
 /// Sends log lines to stderr; `RUST_LOG` says which, `info` by default. Colours are for terminals only.

@@ -140,9 +140,8 @@ pub(crate) struct Work {
     /// When that came.
     pub first_ns: u64,
     /// Number of the newest hint that this covers.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the model test holds the map to it"))]
     pub last_no: u64,
-    /// When that came.
-    pub last_ns: u64,
 }
 
 impl Work {
@@ -171,7 +170,6 @@ struct Entry {
     first_no: u64,
     first_ns: u64,
     last_no: u64,
-    last_ns: u64,
     /// When it would be due if there were no limits to that.
     settled_ns: u64,
     /// When it is due; its key in the queue unless it is held.
@@ -286,7 +284,6 @@ impl Settle {
             return;
         };
         entry.last_no = entry.last_no.max(hint_no);
-        entry.last_ns = entry.last_ns.max(now_ns);
         entry.settled_ns = entry.settled_ns.min(now_ns);
         let wanted = match &*entry.path == path {
             true => scan,
@@ -386,11 +383,7 @@ impl Settle {
         }
         let from = (self.hastened_below, WorkId(0));
         self.hastened_below = below;
-        let ids: Vec<WorkId> = self
-            .oldest
-            .range(from..(below, WorkId(0)))
-            .map(|(_, id)| *id)
-            .collect();
+        let ids: Vec<WorkId> = self.oldest.range(from..(below, WorkId(0))).map(|(_, id)| *id).collect();
         for id in ids {
             self.schedule(id);
         }
@@ -398,9 +391,7 @@ impl Settle {
 
     /// Whether every hint up to this number was taken and released.
     pub(crate) fn drained_through(&self, hint_no: u64) -> bool {
-        self.oldest
-            .first()
-            .is_none_or(|(first_no, _)| *first_no > hint_no)
+        self.oldest.first().is_none_or(|(first_no, _)| *first_no > hint_no)
     }
 
     /// Entries waiting and in flight.
@@ -471,7 +462,6 @@ impl Settle {
                 first_no: hint_no,
                 first_ns: now_ns,
                 last_no: hint_no,
-                last_ns: now_ns,
                 settled_ns,
                 due_ns: settled_ns,
                 held_by,
@@ -487,10 +477,7 @@ impl Settle {
     }
 
     /// Adds a hint to the entry that covers it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one hint's facts, taken apart by its only caller"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "one hint's facts, taken apart by its only caller")]
     fn add(
         &mut self,
         id: WorkId,
@@ -505,7 +492,6 @@ impl Settle {
             return;
         };
         entry.last_no = entry.last_no.max(hint_no);
-        entry.last_ns = entry.last_ns.max(now_ns);
         entry.settled_ns = match mark {
             // Neither is a reason to wait longer, or to stop waiting for a writer.
             Marks::ATTRIBUTES => entry.settled_ns.max(settled_ns),
@@ -530,11 +516,7 @@ impl Settle {
             return;
         };
         // Repeated renames to one name (atomic saves) come one after the other.
-        if let Some(last) = entry
-            .arrivals
-            .last_mut()
-            .filter(|last| last.path == arrival.path)
-        {
+        if let Some(last) = entry.arrivals.last_mut().filter(|last| last.path == arrival.path) {
             last.from = arrival.from.or(last.from.take());
             return;
         }
@@ -584,14 +566,10 @@ impl Settle {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let latest_ns = entry
-            .first_ns
-            .saturating_add(self.timings.max_delay_ms * MS);
+        let latest_ns = entry.first_ns.saturating_add(self.timings.max_delay_ms * MS);
         let mut due_ns = entry.settled_ns.min(latest_ns);
         if let Some(until_ns) = self.stretched.get(&entry.path) {
-            let stretched_ns = entry
-                .first_ns
-                .saturating_add(self.timings.stretch_max_ms * MS);
+            let stretched_ns = entry.first_ns.saturating_add(self.timings.stretch_max_ms * MS);
             due_ns = due_ns.max((*until_ns).min(stretched_ns));
         }
         if entry.first_no < self.hastened_below {
@@ -666,11 +644,8 @@ impl Settle {
 
     fn launch(&mut self, id: WorkId, taken: &mut Vec<Work>) {
         let Some(entry) = self.remove(id) else { return };
-        let flight = Flight {
-            path: Arc::clone(&entry.path),
-            first_no: entry.first_no,
-            first_ns: entry.first_ns,
-        };
+        let flight =
+            Flight { path: Arc::clone(&entry.path), first_no: entry.first_no, first_ns: entry.first_ns };
         self.oldest.insert((entry.first_no, id));
         self.flying.insert(Arc::clone(&entry.path), id);
         self.in_flight.insert(id, flight);
@@ -684,24 +659,15 @@ impl Settle {
             first_no: entry.first_no,
             first_ns: entry.first_ns,
             last_no: entry.last_no,
-            last_ns: entry.last_ns,
         });
     }
 
     /// Collapses what has grown over a limit by the entry that was just touched.
     fn keep_bounds(&mut self, now_ns: u64, touched: WorkId) {
-        let dir = self
-            .entries
-            .get(&touched)
-            .and_then(|entry| parent(&entry.path))
-            .map(Arc::from);
+        let dir = self.entries.get(&touched).and_then(|entry| parent(&entry.path)).map(Arc::from);
         if let Some(dir) = dir {
             let dir: Arc<[u8]> = dir;
-            if self
-                .children
-                .get(&dir)
-                .is_some_and(|children| children.len() > self.timings.children_max)
-            {
+            if self.children.get(&dir).is_some_and(|children| children.len() > self.timings.children_max) {
                 self.collapse_children(now_ns, &dir);
             }
         }
@@ -724,11 +690,7 @@ impl Settle {
 
     /// Merges an entry into a scan of a directory above it; one that is held stays.
     fn merge(&mut self, now_ns: u64, id: WorkId, dir: &Arc<[u8]>, scan: Scan) {
-        if self
-            .entries
-            .get(&id)
-            .is_none_or(|entry| entry.held_by.is_some())
-        {
+        if self.entries.get(&id).is_none_or(|entry| entry.held_by.is_some()) {
             return;
         }
         let Some(merged) = self.remove(id) else {
@@ -738,12 +700,7 @@ impl Settle {
         let settled_ns = now_ns.saturating_add(self.timings.closed_ms * MS);
         let target = match self.by_path.get(dir) {
             Some(target) => *target,
-            None => self.insert(
-                Arc::clone(dir),
-                merged.first_ns,
-                merged.first_no,
-                settled_ns,
-            ),
+            None => self.insert(Arc::clone(dir), merged.first_ns, merged.first_no, settled_ns),
         };
         self.widen(target, scan);
         let Some(entry) = self.entries.get_mut(&target) else {
@@ -756,16 +713,9 @@ impl Settle {
         }
         entry.first_ns = entry.first_ns.min(merged.first_ns);
         entry.last_no = entry.last_no.max(merged.last_no);
-        entry.last_ns = entry.last_ns.max(merged.last_ns);
         let arrived = merged.marks.any(Marks::MOVED_TO.with(Marks::APPEARED_DIR));
         if arrived && entry.scan != Scan::Recursive {
-            self.remember_arrival(
-                target,
-                Arrival {
-                    path: merged.path,
-                    from: merged.from,
-                },
-            );
+            self.remember_arrival(target, Arrival { path: merged.path, from: merged.from });
         }
         self.schedule(target);
     }
@@ -827,11 +777,7 @@ fn ancestor(path: &[u8], root: usize, depth: usize) -> Option<&[u8]> {
         return path.get(..root);
     }
     let rest = path.get(start..)?;
-    let (end, _) = rest
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'/')
-        .nth(depth - 1)?;
+    let (end, _) = rest.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(depth - 1)?;
     path.get(..start + end)
 }
 

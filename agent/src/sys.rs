@@ -2,10 +2,7 @@
 //!
 //! Owns every unsafe block of the crate. Knows nothing of what the results are used for; `fs` does.
 
-#![expect(
-    unsafe_code,
-    reason = "two system calls and one field have no safe wrapper"
-)]
+#![expect(unsafe_code, reason = "two system calls and one field have no safe wrapper")]
 
 use std::ffi::CStr;
 use std::io;
@@ -46,11 +43,7 @@ struct HandleBuffer {
 /// Gives the handle of an entry of a directory; a symlink is not followed.
 ///
 /// `EOPNOTSUPP` where the filesystem has none of that kind, `EINVAL` where the kernel does not know the kind.
-pub(crate) fn name_to_handle(
-    dir: BorrowedFd<'_>,
-    name: &CStr,
-    kind: HandleKind,
-) -> io::Result<FileHandle> {
+pub(crate) fn name_to_handle(dir: BorrowedFd<'_>, name: &CStr, kind: HandleKind) -> io::Result<FileHandle> {
     let mut buffer = HandleBuffer {
         handle_bytes: HANDLE_BYTES_MAX as libc::c_uint,
         handle_type: 0,
@@ -96,10 +89,7 @@ pub(crate) fn filesystem_uuid(file: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
         len: u8,
         uuid: [u8; 16],
     }
-    let mut answer = Uuid2 {
-        len: 0,
-        uuid: [0; 16],
-    };
+    let mut answer = Uuid2 { len: 0, uuid: [0; 16] };
     // SAFETY: the descriptor is open for the duration of the call, and `answer` has the size (17 bytes) that is
     // part of the request number; the kernel writes nothing else.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETFSUUID, &raw mut answer) };

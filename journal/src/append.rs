@@ -34,10 +34,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            segment_bytes_max: 64 << 20,
-            segment_age_ns_max: 15 * 60 * 1_000_000_000,
-        }
+        Limits { segment_bytes_max: 64 << 20, segment_age_ns_max: 15 * 60 * 1_000_000_000 }
     }
 }
 
@@ -162,16 +159,8 @@ impl Appender {
 
     /// Takes over what was submitted; nothing is written yet.
     pub fn stage(&mut self, submission: Submission) {
-        let frames: usize = submission
-            .frames
-            .iter()
-            .map(|frame| frame.payload.len())
-            .sum();
-        let ops: usize = submission
-            .entries
-            .iter()
-            .map(|entry| entry.value.len() + 32)
-            .sum();
+        let frames: usize = submission.frames.iter().map(|frame| frame.payload.len()).sum();
+        let ops: usize = submission.entries.iter().map(|entry| entry.value.len() + 32).sum();
         self.staged.bytes += frames + ops;
         self.staged.frames.extend(submission.frames);
         self.staged.groups.extend(submission.groups);
@@ -209,17 +198,12 @@ impl Appender {
         }
     }
 
-    fn try_commit(
-        &mut self,
-        clock: &ClockReading,
-        complete_through: Option<Instant>,
-    ) -> Result<Mark> {
+    fn try_commit(&mut self, clock: &ClockReading, complete_through: Option<Instant>) -> Result<Mark> {
         let mut segment = match self.segment.take() {
             Some(segment) => segment,
             None => self.begin_segment(clock)?,
         };
-        let (epoch, wall) =
-            apply::next_clock(&self.applied, clock.wall, clock.boottime_ns, clock.boot_id);
+        let (epoch, wall) = apply::next_clock(&self.applied, clock.wall, clock.boottime_ns, clock.boot_id);
         let mut bytes = Vec::with_capacity(self.staged.bytes + 4096);
         let chain_start = segment.chain;
         let mut chain = chain_start;
@@ -227,11 +211,7 @@ impl Appender {
         let mut blocks = Vec::with_capacity(self.staged.frames.len());
         for content in &self.staged.frames {
             let offset = segment.end + bytes.len() as u64;
-            let frame_type = if content.pack {
-                FrameType::Pack
-            } else {
-                FrameType::Block
-            };
+            let frame_type = if content.pack { FrameType::Pack } else { FrameType::Block };
             let body = content.body();
             let header = frame::append(
                 &mut bytes,
@@ -249,11 +229,7 @@ impl Appender {
                 encoding: content.encoding,
                 base: content.base,
                 pack: content.pack,
-                members: content
-                    .members
-                    .iter()
-                    .map(|(id, len)| (id.short(), *len))
-                    .collect(),
+                members: content.members.iter().map(|(id, len)| (id.short(), *len)).collect(),
             });
         }
         let batch = Batch {
@@ -278,17 +254,11 @@ impl Appender {
             }
         };
         let chain = chain.after(&header);
-        table.push((
-            FrameType::Batch as u8,
-            segment.end + bytes.len() as u64 - frame_offset,
-        ));
+        table.push((FrameType::Batch as u8, segment.end + bytes.len() as u64 - frame_offset));
 
         let written = segment.file.append(&bytes).context(&segment.path);
         if written.is_ok() {
-            self.head.publish_written(Mark {
-                seq: batch.last_seq(),
-                instant: wall,
-            });
+            self.head.publish_written(Mark { seq: batch.last_seq(), instant: wall });
         }
         if let Err(error) = written.and_then(|()| segment.file.sync().context(&segment.path)) {
             self.staged.groups = batch.groups;
@@ -300,41 +270,20 @@ impl Appender {
         segment.end += bytes.len() as u64;
         segment.chain = chain;
         segment.frames.extend(table);
-        segment.ops += batch
-            .groups
-            .iter()
-            .map(|group| group.ops.len() as u64)
-            .sum::<u64>();
-        segment.seqs = Some((
-            segment.seqs.map_or(batch.first_seq, |seqs| seqs.0),
-            batch.last_seq(),
-        ));
+        segment.ops += batch.groups.iter().map(|group| group.ops.len() as u64).sum::<u64>();
+        segment.seqs = Some((segment.seqs.map_or(batch.first_seq, |seqs| seqs.0), batch.last_seq()));
         segment.walls = Some((segment.walls.map_or(wall, |walls| walls.0), wall));
-        let at = |offset| Position {
-            segment: segment.id,
-            offset,
-        };
-        let place = BatchPlace {
-            frame: at(frame_offset),
-            end: at(segment.end),
-            chain,
-        };
+        let at = |offset| Position { segment: segment.id, offset };
+        let place = BatchPlace { frame: at(frame_offset), end: at(segment.end), chain };
         self.durable = place.end;
-        self.tail = Predecessor {
-            end: place.end,
-            chain,
-        };
-        let mark = Mark {
-            seq: batch.last_seq(),
-            instant: wall,
-        };
+        self.tail = Predecessor { end: place.end, chain };
+        let mark = Mark { seq: batch.last_seq(), instant: wall };
         let staged = std::mem::take(&mut self.staged);
         self.index(&batch, &place, staged);
         self.head.publish_durable(mark);
 
         let full = segment.end >= self.limits.segment_bytes_max;
-        let old =
-            clock.boottime_ns.saturating_sub(segment.opened_ns) >= self.limits.segment_age_ns_max;
+        let old = clock.boottime_ns.saturating_sub(segment.opened_ns) >= self.limits.segment_age_ns_max;
         if full || old {
             self.seal(segment);
         } else {
@@ -343,25 +292,13 @@ impl Appender {
         Ok(mark)
     }
 
-    fn append_batch(
-        &mut self,
-        bytes: &mut Vec<u8>,
-        batch: &Batch,
-        salt: u32,
-    ) -> Result<[u8; HEADER_LEN]> {
+    fn append_batch(&mut self, bytes: &mut Vec<u8>, batch: &Batch, salt: u32) -> Result<[u8; HEADER_LEN]> {
         let plain = batch.encode();
         let (encoding, body) = match plain.len() {
             len if len < COMPRESS_MIN => (Encoding::Raw, plain.as_slice()),
             _ => self.codec.encode(&plain)?,
         };
-        Ok(frame::append(
-            bytes,
-            FrameType::Batch,
-            encoding,
-            plain.len() as u32,
-            body,
-            salt,
-        ))
+        Ok(frame::append(bytes, FrameType::Batch, encoding, plain.len() as u32, body, salt))
     }
 
     /// Brings the index up to the batch. Only what is durable gets here: the index can be behind, never ahead.
@@ -375,12 +312,8 @@ impl Appender {
             value: self.applied.encode(),
         });
         self.head.index(&staged.entries, placed);
-        self.unflushed += staged.bytes as u64
-            - staged
-                .frames
-                .iter()
-                .map(|f| f.payload.len() as u64)
-                .sum::<u64>();
+        self.unflushed +=
+            staged.bytes as u64 - staged.frames.iter().map(|f| f.payload.len() as u64).sum::<u64>();
         if self.unflushed >= INDEX_FLUSH_BYTES {
             self.flush_index();
         }
@@ -395,9 +328,7 @@ impl Appender {
     fn begin_segment(&mut self, clock: &ClockReading) -> Result<OpenSegment> {
         let id = self.next_segment;
         let mut salt = [0; 4];
-        getrandom::fill(&mut salt)
-            .map_err(std::io::Error::from)
-            .context("/dev/urandom")?;
+        getrandom::fill(&mut salt).map_err(std::io::Error::from).context("/dev/urandom")?;
         let header = SegmentHeader {
             journal: self.journal,
             id,
@@ -413,10 +344,7 @@ impl Appender {
         let path = self.layout.open_segment(id);
         self.next_segment = SegmentId(id.0 + 1);
         let mut file = self.storage.create(&path).context(&path)?;
-        let begun = file
-            .append(&bytes)
-            .and_then(|()| file.sync())
-            .context(&path);
+        let begun = file.append(&bytes).and_then(|()| file.sync()).context(&path);
         let dir = self.layout.segments();
         if let Err(error) = begun.and_then(|()| self.storage.sync_dir(&dir).context(&dir)) {
             // It holds no record, so nothing is lost with it, and a full disk does not fill with empty segments.
@@ -465,19 +393,9 @@ impl Appender {
         let plain = footer.encode();
         let mut bytes = Vec::new();
         if let Ok((encoding, body)) = self.codec.encode(&plain) {
-            frame::append(
-                &mut bytes,
-                FrameType::Footer,
-                encoding,
-                plain.len() as u32,
-                body,
-                segment.salt,
-            );
+            frame::append(&mut bytes, FrameType::Footer, encoding, plain.len() as u32, body, segment.salt);
             bytes.extend_from_slice(&encode_trailer(segment.end));
-            let sealed = segment
-                .file
-                .append(&bytes)
-                .and_then(|()| segment.file.sync());
+            let sealed = segment.file.append(&bytes).and_then(|()| segment.file.sync());
             if sealed.is_ok() {
                 self.retire(segment.id);
                 let _ = self.storage.sync_dir(&self.layout.segments());
@@ -503,10 +421,7 @@ impl Appender {
 
     /// The newest place that survives a power cut.
     pub fn durable(&self) -> Mark {
-        Mark {
-            seq: self.applied.last_seq,
-            instant: self.applied.wall,
-        }
+        Mark { seq: self.applied.last_seq, instant: self.applied.wall }
     }
 
     /// How far the log has come.

@@ -72,10 +72,7 @@ struct Cache {
 
 impl Cache {
     fn get(&mut self, at: Position) -> Option<Arc<Decoded>> {
-        let i = self
-            .frames
-            .iter()
-            .position(|(position, _)| *position == at)?;
+        let i = self.frames.iter().position(|(position, _)| *position == at)?;
         let hit = self.frames.remove(i)?;
         let frame = hit.1.clone();
         self.frames.push_front(hit);
@@ -85,8 +82,7 @@ impl Cache {
     fn put(&mut self, at: Position, frame: Arc<Decoded>) {
         self.bytes += frame.bytes.len();
         self.frames.push_front((at, frame));
-        while self.frames.len() > CACHE_FRAMES || self.bytes > CACHE_BYTES && self.frames.len() > 1
-        {
+        while self.frames.len() > CACHE_FRAMES || self.bytes > CACHE_BYTES && self.frames.len() > 1 {
             if let Some((_, dropped)) = self.frames.pop_back() {
                 self.bytes -= dropped.bytes.len();
             }
@@ -142,11 +138,8 @@ impl BlockReader {
     }
 
     fn read_at(&self, id: BlockId, located: &Located, index: &dyn Locate) -> Result<Block> {
-        let damaged = |what: &str| Error::DamagedBlock {
-            id,
-            position: located.frame,
-            what: what.to_string(),
-        };
+        let damaged =
+            |what: &str| Error::DamagedBlock { id, position: located.frame, what: what.to_string() };
         let cached = lock(&self.cache).get(located.frame);
         let frame = match cached {
             Some(frame) => frame,
@@ -157,11 +150,7 @@ impl BlockReader {
             }
         };
         let slot = located.slot.unwrap_or(0) as usize;
-        let (full, range) = frame
-            .members
-            .get(slot)
-            .cloned()
-            .ok_or_else(|| damaged("not in its pack"))?;
+        let (full, range) = frame.members.get(slot).cloned().ok_or_else(|| damaged("not in its pack"))?;
         let block = Block { frame, range };
         if full.short() != id || self.key.id(&block) != full {
             return Err(damaged("the bytes do not match the id"));
@@ -170,17 +159,11 @@ impl BlockReader {
     }
 
     fn decode(&self, id: BlockId, located: &Located, index: &dyn Locate) -> Result<Decoded> {
-        let damaged = |what: String| Error::DamagedBlock {
-            id,
-            position: located.frame,
-            what,
-        };
+        let damaged = |what: String| Error::DamagedBlock { id, position: located.frame, what };
         let base = match located.base {
             None => None,
             Some((base, depth)) => {
-                let below = index
-                    .locate(base)?
-                    .ok_or(Error::MissingBlock { id: base })?;
+                let below = index.locate(base)?.ok_or(Error::MissingBlock { id: base })?;
                 // Strictly decreasing, so that no damage can send a reader in circles.
                 if depth > DEPTH_MAX || below.depth() >= depth {
                     return Err(damaged("its chain of deltas does not get shorter".into()));
@@ -200,9 +183,7 @@ impl BlockReader {
         let mut codec = lock(&self.codecs).pop().unwrap_or_default();
         let decoded = match header.frame_type {
             Some(FrameType::Block) => decode_block(&body, located, base.as_deref(), &mut codec),
-            Some(FrameType::Pack) => {
-                decode_pack(&body, header.encoding, header.raw_len, &mut codec)
-            }
+            Some(FrameType::Pack) => decode_pack(&body, header.encoding, header.raw_len, &mut codec),
             _ => Err("no block lies there".into()),
         };
         lock(&self.codecs).push(codec);
@@ -218,17 +199,8 @@ fn decode_block(
 ) -> std::result::Result<Decoded, String> {
     let (id, stored) = body.split_first_chunk::<32>().ok_or("block cut short")?;
     let mut bytes = Vec::with_capacity(located.raw_len as usize);
-    codec.decode(
-        located.encoding,
-        stored,
-        located.raw_len as usize,
-        base,
-        &mut bytes,
-    )?;
-    Ok(Decoded {
-        members: vec![(FullId(*id), 0..bytes.len())],
-        bytes,
-    })
+    codec.decode(located.encoding, stored, located.raw_len as usize, base, &mut bytes)?;
+    Ok(Decoded { members: vec![(FullId(*id), 0..bytes.len())], bytes })
 }
 
 fn decode_pack(

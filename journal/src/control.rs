@@ -122,6 +122,9 @@ pub struct Status {
     /// What is wrong now, for people.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// Large files that are written all the time and therefore captured less often.
+    #[serde(default)]
+    pub stretched: Vec<String>,
     /// What the agent has done since it started.
     #[serde(default)]
     pub counters: Counters,

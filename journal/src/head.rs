@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::index::apply;
 use crate::index::{Cf, Entry};
 use crate::records::Records;
-use crate::types::{BlockId, FullId, Group, Identity, NodeId, Seq};
+use crate::types::{BlockId, FullId, Group, Identity, Instant, NodeId, Op, Seq};
 use crate::view::View;
 
 /// Observations on their way to the appender; they are committed together.
@@ -25,6 +25,14 @@ pub struct Submission {
     pub(crate) entries: Vec<Entry>,
     /// The last `Seq` that it got.
     pub last_seq: Seq,
+}
+
+impl Submission {
+    /// Whether nothing may join its batch behind it: a mark is the last of its batch, so that the batch's instant and
+    /// the mark's `Seq` mean the same state.
+    pub fn is_barrier(&self) -> bool {
+        self.groups.iter().flat_map(|group| &group.ops).any(|op| matches!(op, Op::Mark(_)))
+    }
 }
 
 /// How far writing has come.
@@ -66,16 +74,9 @@ impl Head {
             records,
             key,
             next_node: AtomicU64::new(next_node.0.max(1)),
-            order: Mutex::new(Order {
-                next_seq: durable.seq.next(),
-                sink: None,
-            }),
+            order: Mutex::new(Order { next_seq: durable.seq.next(), sink: None }),
             pending: Mutex::default(),
-            watermarks: Mutex::new(Watermarks {
-                queued: durable.seq,
-                written: durable,
-                durable,
-            }),
+            watermarks: Mutex::new(Watermarks { queued: durable.seq, written: durable, durable }),
             moved: Condvar::new(),
             index_failed: AtomicBool::new(false),
         }
@@ -96,10 +97,7 @@ impl Head {
     /// # Errors
     /// `Index`.
     pub fn find(&self, identity: &Identity) -> Result<Option<NodeId>> {
-        let value = self
-            .records
-            .store
-            .get(Cf::Identity, &crate::index::keys::identity(identity))?;
+        let value = self.records.store.get(Cf::Identity, &crate::index::keys::identity(identity))?;
         let damage = self.records.index_damage(Cf::Identity);
         value
             .map(|value| crate::index::keys::parse_seq(&value).map(|seq| NodeId(seq.0)))
@@ -133,24 +131,13 @@ impl Head {
         }
         order.next_seq = Seq(first.0 + groups.len() as u64);
         let last_seq = order.next_seq.previous();
-        lock(&self.pending).extend(
-            frames
-                .iter()
-                .flat_map(|frame| frame.members.iter().map(|(id, _)| id.short())),
-        );
+        lock(&self.pending)
+            .extend(frames.iter().flat_map(|frame| frame.members.iter().map(|(id, _)| id.short())));
         self.records.store.overlay(entries.iter().cloned());
         lock(&self.watermarks).queued = last_seq;
-        let gone = || Error::Poisoned {
-            cause: "the appender is gone".into(),
-        };
+        let gone = || Error::Poisoned { cause: "the appender is gone".into() };
         let sink = order.sink.as_ref().ok_or_else(gone)?;
-        sink(Submission {
-            frames,
-            groups,
-            entries,
-            last_seq,
-        })
-        .map_err(|()| gone())?;
+        sink(Submission { frames, groups, entries, last_seq }).map_err(|()| gone())?;
         Ok(last_seq)
     }
 
@@ -182,11 +169,20 @@ impl Head {
     /// Waits until `seq` is durable; `false` when the time ran out.
     pub fn wait_durable(&self, seq: Seq, timeout: Duration) -> bool {
         let guard = lock(&self.watermarks);
-        let waited = self
-            .moved
-            .wait_timeout_while(guard, timeout, |marks| marks.durable.seq < seq);
+        let waited = self.moved.wait_timeout_while(guard, timeout, |marks| marks.durable.seq < seq);
         let (marks, _) = waited.unwrap_or_else(PoisonError::into_inner);
         marks.durable.seq >= seq
+    }
+
+    /// The instant at which a `Seq` was committed; `None` where it is not yet, or is not known.
+    pub fn instant_of(&self, seq: Seq) -> Option<Instant> {
+        crate::reader::moment_of(&self.records, seq).ok().flatten().map(|moment| moment.instant)
+    }
+
+    /// Through when everything is covered, as the last durable mark says.
+    pub fn covered_through(&self) -> Option<Instant> {
+        let value = self.records.store.get(Cf::Meta, crate::index::keys::APPLIED).ok().flatten()?;
+        crate::index::keys::Applied::decode(&value).ok()?.covered_through
     }
 
     /// Whether the index refused a write; the next start rebuilds it.

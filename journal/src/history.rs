@@ -76,27 +76,15 @@ pub fn of_path(reader: &Reader, path: &[u8], at: Seq) -> Result<Vec<Change>> {
     let Some(dir) = directory_then_or_before(reader, parent, at)? else {
         return Ok(Vec::new());
     };
-    let mut trace = Trace {
-        reader,
-        found: BTreeSet::new(),
-        names: HashSet::new(),
-    };
+    let mut trace = Trace { reader, found: BTreeSet::new(), names: HashSet::new() };
     trace.name(dir, name, at)?;
     let mut changes = Vec::with_capacity(trace.found.len());
     for (seq, node, dir, name, what) in trace.found.into_iter().rev() {
-        let instant = reader
-            .at_seq(seq)?
-            .map_or(Instant(0), |moment| moment.instant);
+        let instant = reader.at_seq(seq)?.map_or(Instant(0), |moment| moment.instant);
         let Some(path) = reader.view(seq).path_in(dir, &name)? else {
             continue;
         };
-        changes.push(Change {
-            seq,
-            instant,
-            path,
-            node,
-            what,
-        });
+        changes.push(Change { seq, instant, path, node, what });
     }
     Ok(changes)
 }
@@ -135,11 +123,7 @@ impl Trace<'_> {
             for (seq, bound) in self.bindings(dir, &name, until)? {
                 match bound {
                     Bound::Gone { node, why, .. } => self.ended(seq, node, dir, &name, why),
-                    Bound::To {
-                        node,
-                        kind,
-                        succeeds,
-                    } => {
+                    Bound::To { node, kind, succeeds } => {
                         self.versions(node, seq, end, dir, &name)?;
                         if let Some(origin) = self.started(seq, node, kind, succeeds, dir, &name)? {
                             pending.push(origin);
@@ -155,9 +139,7 @@ impl Trace<'_> {
     fn bindings(&self, dir: NodeId, name: &[u8], until: Seq) -> Result<Vec<(Seq, Bound)>> {
         let records = self.reader.records();
         let damage = records.index_damage(Cf::Binding);
-        let mut scan = records
-            .store
-            .scan(Cf::Binding, &keys::binding_name(dir, name))?;
+        let mut scan = records.store.scan(Cf::Binding, &keys::binding_name(dir, name))?;
         scan.seek(&keys::binding(dir, name, until))?;
         let mut bindings = Vec::new();
         while let Some((key, value)) = scan.item() {
@@ -210,9 +192,7 @@ impl Trace<'_> {
         let what = match (&moved_from, succeeds) {
             (Some((from_dir, from_name)), _) => {
                 let from = self.reader.view(before).path_in(*from_dir, from_name)?;
-                What::Renamed {
-                    from: from.unwrap_or_else(|| from_name.clone()),
-                }
+                What::Renamed { from: from.unwrap_or_else(|| from_name.clone()) }
             }
             (None, Some(predecessor)) => What::Replaced { predecessor },
             (None, None) if older => What::Linked,
@@ -223,14 +203,7 @@ impl Trace<'_> {
     }
 
     /// The versions of a node within an interval, and in the group that gave it the name.
-    fn versions(
-        &mut self,
-        node: NodeId,
-        from: Seq,
-        until: Seq,
-        dir: NodeId,
-        name: &[u8],
-    ) -> Result<()> {
+    fn versions(&mut self, node: NodeId, from: Seq, until: Seq, dir: NodeId, name: &[u8]) -> Result<()> {
         let records = self.reader.records();
         let damage = records.index_damage(Cf::Version);
         let mut scan = records.store.scan(Cf::Version, &keys::node(node))?;
@@ -273,10 +246,7 @@ impl Trace<'_> {
 
 /// What a version changed; `None` where people see no difference (a change time alone).
 fn version_change(version: &Version, before: Option<&Version>) -> Option<What> {
-    let modified = What::Modified {
-        size: version.meta.size,
-        quality: version.quality,
-    };
+    let modified = What::Modified { size: version.meta.size, quality: version.quality };
     let Some(before) = before else {
         return Some(modified).filter(|_| version.meta.kind == Kind::File);
     };
@@ -284,8 +254,7 @@ fn version_change(version: &Version, before: Option<&Version>) -> Option<What> {
         return Some(modified).filter(|_| version.meta.kind != Kind::Dir);
     }
     let (old, new) = (&before.meta, &version.meta);
-    let same = (old.mode, old.uid, old.gid, &old.xattrs)
-        == (new.mode, new.uid, new.gid, &new.xattrs)
+    let same = (old.mode, old.uid, old.gid, &old.xattrs) == (new.mode, new.uid, new.gid, &new.xattrs)
         && (new.kind == Kind::Dir || old.mtime == new.mtime);
     (!same).then_some(What::Attributes)
 }
@@ -306,24 +275,13 @@ pub fn below(
     for batch in batches(reader, after, until)?.into_iter().rev() {
         let segment = reader.records().blocks.segment(batch.frame.segment)?;
         let decoded = segment.batch(batch.frame.offset, &mut Codec::default())?;
-        for (seq, group) in decoded
-            .numbered()
-            .rev()
-            .filter(|(seq, _)| *seq > after && *seq <= until)
-        {
+        for (seq, group) in decoded.numbered().rev().filter(|(seq, _)| *seq > after && *seq <= until) {
             // Directories that move change the paths below them.
-            if group.ops.iter().any(|op| {
-                matches!(
-                    op,
-                    Op::Bind {
-                        kind: Kind::Dir,
-                        ..
-                    } | Op::Unbind {
-                        kind: Kind::Dir,
-                        ..
-                    }
-                )
-            }) {
+            if group
+                .ops
+                .iter()
+                .any(|op| matches!(op, Op::Bind { kind: Kind::Dir, .. } | Op::Unbind { kind: Kind::Dir, .. }))
+            {
                 paths.clear();
             }
             for (node, dir, name, what) in group_changes(reader, seq, group)? {
@@ -341,13 +299,7 @@ pub fn below(
                     full.push(b'/');
                 }
                 full.extend_from_slice(&name);
-                let change = Change {
-                    seq,
-                    instant: decoded.clock.wall,
-                    path: full,
-                    node,
-                    what,
-                };
+                let change = Change { seq, instant: decoded.clock.wall, path: full, node, what };
                 if is_below(&change.path, path) && !visit(change) {
                     return Ok(());
                 }
@@ -367,62 +319,36 @@ fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>>
     let mut changes = Vec::new();
     for op in &group.ops {
         match op {
-            Op::Bind {
-                dir,
-                name,
-                node,
-                kind,
-                succeeds,
-            } => {
+            Op::Bind { dir, name, node, kind, succeeds } => {
                 let moved = group.ops.iter().find_map(|op| match op {
-                    Op::Unbind {
-                        dir,
-                        name,
-                        node: gone,
-                        why: Unbound::Moved,
-                        ..
-                    } if gone == node => Some((*dir, name)),
+                    Op::Unbind { dir, name, node: gone, why: Unbound::Moved, .. } if gone == node => {
+                        Some((*dir, name))
+                    }
                     _ => None,
                 });
                 let what = match (moved, succeeds) {
                     (Some((from_dir, from_name)), _) => What::Renamed {
-                        from: earlier
-                            .path_in(from_dir, from_name)?
-                            .unwrap_or_else(|| from_name.clone()),
+                        from: earlier.path_in(from_dir, from_name)?.unwrap_or_else(|| from_name.clone()),
                     },
-                    (None, Some(predecessor)) => What::Replaced {
-                        predecessor: *predecessor,
-                    },
+                    (None, Some(predecessor)) => What::Replaced { predecessor: *predecessor },
                     (None, None) if !earlier.bindings_of(*node)?.is_empty() => What::Linked,
                     (None, None) => What::Created { kind: *kind },
                 };
                 changes.push((*node, *dir, name.clone(), what));
             }
-            Op::Unbind {
-                dir,
-                name,
-                node,
-                why,
-                ..
-            } => {
-                let replaced = group.ops.iter().any(
-                    |op| matches!(op, Op::Bind { dir: d, name: n, .. } if d == dir && n == name),
-                );
+            Op::Unbind { dir, name, node, why, .. } => {
+                let replaced = group
+                    .ops
+                    .iter()
+                    .any(|op| matches!(op, Op::Bind { dir: d, name: n, .. } if d == dir && n == name));
                 match why {
-                    Unbound::Deleted if !replaced => {
-                        changes.push((*node, *dir, name.clone(), What::Deleted))
-                    }
-                    Unbound::Uncovered => {
-                        changes.push((*node, *dir, name.clone(), What::Uncovered))
-                    }
+                    Unbound::Deleted if !replaced => changes.push((*node, *dir, name.clone(), What::Deleted)),
+                    Unbound::Uncovered => changes.push((*node, *dir, name.clone(), What::Uncovered)),
                     _ => {}
                 }
             }
             Op::Version { node, version } => {
-                let bound = group
-                    .ops
-                    .iter()
-                    .any(|op| matches!(op, Op::Bind { node: n, .. } if n == node));
+                let bound = group.ops.iter().any(|op| matches!(op, Op::Bind { node: n, .. } if n == node));
                 let before = earlier.version(*node)?.map(|at| at.version);
                 if bound && before.is_none() {
                     continue;
@@ -471,10 +397,7 @@ pub fn groups(
     for batch in batches(reader, after, until)? {
         let segment = reader.records().blocks.segment(batch.frame.segment)?;
         let decoded = segment.batch(batch.frame.offset, &mut Codec::default())?;
-        for (seq, group) in decoded
-            .numbered()
-            .filter(|(seq, _)| *seq > after && *seq <= until)
-        {
+        for (seq, group) in decoded.numbered().filter(|(seq, _)| *seq > after && *seq <= until) {
             if !visit(seq, decoded.clock.wall, group) {
                 return Ok(());
             }

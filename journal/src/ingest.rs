@@ -104,10 +104,7 @@ impl<'h> Ingest<'h> {
         window.clear();
         let mut next = fill(window, source)?;
         if next == Piece::End && window.len() <= INLINE_MAX {
-            return Ok(Stored {
-                size: window.len() as u64,
-                content: Content::Inline(window.clone()),
-            });
+            return Ok(Stored { size: window.len() as u64, content: Content::Inline(window.clone()) });
         }
         let mut bases = Bases::of(self.head, previous)?;
         let mut tree = TreeBuilder::default();
@@ -120,17 +117,10 @@ impl<'h> Ingest<'h> {
                 && (window.len() - start >= BLOCK_MAX || !matches!(next, Piece::Data(_)))
             {
                 let rest = &window[start..];
-                let len = if whole {
-                    rest.len()
-                } else {
-                    chunker::cut(&rest[..rest.len().min(BLOCK_MAX)])
-                };
+                let len = if whole { rest.len() } else { chunker::cut(&rest[..rest.len().min(BLOCK_MAX)]) };
                 let chunk = &rest[..len];
                 let id = self.keep(chunk, &mut |id| bases.find(size, id))?;
-                let extent = Extent::Block {
-                    id,
-                    len: len as u32,
-                };
+                let extent = Extent::Block { id, len: len as u32 };
                 tree.push(extent, &mut |list| self.keep(list, &mut |_| Ok(None)))?;
                 start += len;
                 size += len as u64;
@@ -139,9 +129,7 @@ impl<'h> Ingest<'h> {
             match next {
                 Piece::End => break,
                 Piece::Hole(len) => {
-                    tree.push(Extent::Hole { len }, &mut |list| {
-                        self.keep(list, &mut |_| Ok(None))
-                    })?;
+                    tree.push(Extent::Hole { len }, &mut |list| self.keep(list, &mut |_| Ok(None)))?;
                     size += len;
                 }
                 Piece::Data(_) => {}
@@ -149,10 +137,7 @@ impl<'h> Ingest<'h> {
             next = fill(window, source)?;
         }
         let top = tree.finish(&mut |list| self.keep(list, &mut |_| Ok(None)))?;
-        Ok(Stored {
-            content: Content::Extents(top),
-            size,
-        })
+        Ok(Stored { content: Content::Extents(top), size })
     }
 
     /// Keeps a block, unless the journal has it.
@@ -171,13 +156,7 @@ impl<'h> Ingest<'h> {
             && let Some(payload) = self.codec.encode_delta(plain, &base.block)?
         {
             let payload = payload.to_vec();
-            self.add_frame(
-                full,
-                plain.len(),
-                Encoding::Delta,
-                Some((base.id, base.depth + 1)),
-                payload,
-            );
+            self.add_frame(full, plain.len(), Encoding::Delta, Some((base.id, base.depth + 1)), payload);
         } else if plain.len() > PACKED_MAX {
             let (encoding, payload) = self.codec.encode(plain)?;
             let payload = payload.to_vec();
@@ -219,28 +198,23 @@ impl<'h> Ingest<'h> {
         let payload = payload.to_vec();
         self.frame_bytes += payload.len();
         let members = std::mem::take(&mut self.pack_members);
-        self.frames.push(ContentFrame {
-            pack: true,
-            encoding,
-            base: None,
-            members,
-            payload,
-        });
+        self.frames.push(ContentFrame { pack: true, encoding, base: None, members, payload });
         self.pack.clear();
         Ok(())
     }
 
     /// Submits a group that refers to content taken in before, as soon as a pack is full; [`Ingest::flush`] hastens it.
+    /// Gives the last `Seq` where that happened now.
     ///
     /// # Errors
     /// Those of [`Head::submit`].
-    pub fn submit(&mut self, group: Group) -> Result<()> {
+    pub fn submit(&mut self, group: Group) -> Result<Option<Seq>> {
         self.groups.push(group);
         // Frames wait for the pack that groups beside them may need; both are bounded.
         if self.frame_bytes >= PACK_BYTES / 2 || self.groups.len() >= GROUPS_MAX {
-            self.flush()?;
+            return self.flush();
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Submits everything that waits, and gives the last `Seq`; `None` where nothing waited.
@@ -298,20 +272,14 @@ struct Bases<'h> {
 
 impl<'h> Bases<'h> {
     fn of(head: &'h Head, previous: Option<&Version>) -> Result<Bases<'h>> {
-        let mut bases = Bases {
-            head,
-            blocks: Vec::new(),
-            places: HashMap::new(),
-            shift: 0,
-        };
+        let mut bases = Bases { head, blocks: Vec::new(), places: HashMap::new(), shift: 0 };
         let Some(previous) = previous else {
             return Ok(bases);
         };
         let extents = match head.view().extents(previous) {
             Ok(extents) if extents.len() <= PREDECESSOR_EXTENTS_MAX => extents,
             // Without the old lists there are no deltas; the new content is stored whole.
-            Ok(_)
-            | Err(Error::MissingBlock { .. } | Error::DamagedBlock { .. } | Error::Io { .. }) => {
+            Ok(_) | Err(Error::MissingBlock { .. } | Error::DamagedBlock { .. } | Error::Io { .. }) => {
                 return Ok(bases);
             }
             Err(error) => return Err(error),
@@ -345,15 +313,9 @@ impl<'h> Bases<'h> {
             return Ok(None);
         }
         match self.head.records().block(id) {
-            Ok(block) => Ok(Some(Base {
-                id,
-                depth: located.depth(),
-                block,
-            })),
+            Ok(block) => Ok(Some(Base { id, depth: located.depth(), block })),
             // A damaged base is no base; what is new is stored whole, and the scrub names the damage.
-            Err(Error::MissingBlock { .. } | Error::DamagedBlock { .. } | Error::Io { .. }) => {
-                Ok(None)
-            }
+            Err(Error::MissingBlock { .. } | Error::DamagedBlock { .. } | Error::Io { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

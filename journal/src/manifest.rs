@@ -40,23 +40,13 @@ impl Manifest {
     /// # Errors
     /// `Io`, `Full`.
     pub fn create(layout: &Layout, clock: &ClockReading) -> Result<Manifest> {
-        for dir in [
-            layout.dir().to_path_buf(),
-            layout.segments(),
-            layout.cookies(),
-        ] {
+        for dir in [layout.dir().to_path_buf(), layout.segments(), layout.cookies()] {
             create_private_dir(&dir).context(&dir)?;
         }
         let mut key = [0; 32];
-        getrandom::fill(&mut key)
-            .map_err(std::io::Error::from)
-            .context("/dev/urandom")?;
-        let manifest = Manifest {
-            format: FORMAT,
-            uuid: uuid::Uuid::new_v4(),
-            created: clock.wall,
-            id_key: IdKey(key),
-        };
+        getrandom::fill(&mut key).map_err(std::io::Error::from).context("/dev/urandom")?;
+        let manifest =
+            Manifest { format: FORMAT, uuid: uuid::Uuid::new_v4(), created: clock.wall, id_key: IdKey(key) };
         let on_disk = OnDisk {
             format: manifest.format,
             features: Vec::new(),
@@ -65,9 +55,7 @@ impl Manifest {
             id_key: data_encoding::HEXLOWER.encode(&key),
         };
         let path = layout.manifest();
-        let text = serde_json::to_string_pretty(&on_disk)
-            .map_err(std::io::Error::from)
-            .context(&path)?;
+        let text = serde_json::to_string_pretty(&on_disk).map_err(std::io::Error::from).context(&path)?;
         write_atomically(&path, format!("{text}\n").as_bytes()).context(&path)?;
         Ok(manifest)
     }
@@ -85,9 +73,7 @@ impl Manifest {
                     std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
                 ) =>
             {
-                return Err(Error::NoJournal {
-                    path: layout.dir().to_path_buf(),
-                });
+                return Err(Error::NoJournal { path: layout.dir().to_path_buf() });
             }
             other => other.context(&path)?,
         };
@@ -100,28 +86,16 @@ impl Manifest {
         struct Version {
             format: u32,
         }
-        let corrupt = |what: String| Error::Corrupt {
-            path: path.clone(),
-            offset: 0,
-            what,
-        };
+        let corrupt = |what: String| Error::Corrupt { path: path.clone(), offset: 0, what };
         let version: Version = serde_json::from_str(text).map_err(|e| corrupt(e.to_string()))?;
         if version.format > FORMAT {
             let what = format!("format {}", version.format);
-            return Err(Error::Unsupported {
-                path,
-                what,
-                known: FORMAT,
-            });
+            return Err(Error::Unsupported { path, what, known: FORMAT });
         }
         let on_disk: OnDisk = serde_json::from_str(text).map_err(|e| corrupt(e.to_string()))?;
         if let Some(feature) = on_disk.features.first() {
             let what = format!("feature \"{feature}\"");
-            return Err(Error::Unsupported {
-                path,
-                what,
-                known: FORMAT,
-            });
+            return Err(Error::Unsupported { path, what, known: FORMAT });
         }
         let key = data_encoding::HEXLOWER
             .decode(on_disk.id_key.as_bytes())
@@ -156,18 +130,9 @@ mod tests {
     fn unknown_fields_are_ignored_and_unknown_formats_and_features_are_not() {
         let key = "ab".repeat(32);
         assert!(parse(&with(0, "", &key)).is_ok());
-        assert!(matches!(
-            parse(r#"{"format":99,"shape":"new"}"#),
-            Err(Error::Unsupported { .. })
-        ));
-        assert!(matches!(
-            parse(&with(0, "\"encryption\"", &key)),
-            Err(Error::Unsupported { .. })
-        ));
-        assert!(matches!(
-            parse(&with(0, "", "abc")),
-            Err(Error::Corrupt { .. })
-        ));
+        assert!(matches!(parse(r#"{"format":99,"shape":"new"}"#), Err(Error::Unsupported { .. })));
+        assert!(matches!(parse(&with(0, "\"encryption\"", &key)), Err(Error::Unsupported { .. })));
+        assert!(matches!(parse(&with(0, "", "abc")), Err(Error::Corrupt { .. })));
         assert!(matches!(parse("nonsense"), Err(Error::Corrupt { .. })));
     }
 }

@@ -64,37 +64,17 @@ impl Journal {
         }
 
         let set = SegmentSet::open(&*storage, &layout)?;
-        let mut report = RecoveryReport {
-            tail: recovery::find_tail(&set)?,
-            ..RecoveryReport::default()
-        };
+        let mut report = RecoveryReport { tail: recovery::find_tail(&set)?, ..RecoveryReport::default() };
         let (db, from) = open_index(&layout, &set, &mut report)?;
         let applied = catch_up(&db, &set, &mut report, from)?;
 
         let left_open = left_open(&*storage, &layout)?;
-        let newest = set
-            .segments
-            .keys()
-            .chain(left_open.iter())
-            .chain(set.damage.iter().map(|d| &d.at.segment))
-            .max();
+        let newest =
+            set.segments.keys().chain(left_open.iter()).chain(set.damage.iter().map(|d| &d.at.segment)).max();
         let next_segment = SegmentId(newest.map_or(1, |id| id.0 + 1));
-        let records = Records::new(
-            Store::new(Some(db)),
-            storage.clone(),
-            layout.clone(),
-            manifest.id_key,
-        );
-        let durable = Mark {
-            seq: applied.last_seq,
-            instant: applied.wall,
-        };
-        let head = Arc::new(Head::new(
-            records,
-            manifest.id_key,
-            applied.next_node,
-            durable,
-        ));
+        let records = Records::new(Store::new(Some(db)), storage.clone(), layout.clone(), manifest.id_key);
+        let durable = Mark { seq: applied.last_seq, instant: applied.wall };
+        let head = Arc::new(Head::new(records, manifest.id_key, applied.next_node, durable));
         let appender = Appender::new(Start {
             storage,
             layout,
@@ -102,47 +82,29 @@ impl Journal {
             limits,
             head: head.clone(),
             applied,
-            tail: Predecessor {
-                end: report.tail.end,
-                chain: report.tail.chain,
-            },
+            tail: Predecessor { end: report.tail.end, chain: report.tail.chain },
             next_segment,
             left_open,
             lock,
         });
-        Ok(Journal {
-            head,
-            appender,
-            report,
-        })
+        Ok(Journal { head, appender, report })
     }
 }
 
 /// Takes the lock that only one writer can hold; the kernel gives it back when the process ends, however it ends.
 fn lock_writer(layout: &Layout) -> Result<std::fs::File> {
     let path = layout.lock();
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .context(&path)?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).context(&path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked {
-            path: layout.dir().to_path_buf(),
-        }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked { path: layout.dir().to_path_buf() }),
         Err(error) => Err(error).context(&path),
     }
 }
 
 /// The index, or a new one where it is missing, damaged, or of another log.
-fn open_index(
-    layout: &Layout,
-    set: &SegmentSet,
-    report: &mut RecoveryReport,
-) -> Result<(Db, Applied)> {
+fn open_index(layout: &Layout, set: &SegmentSet, report: &mut RecoveryReport) -> Result<(Db, Applied)> {
     let path = layout.index();
     let why = if path.join("CURRENT").exists() {
         match Db::open(&path).and_then(|db| db.applied().map(|applied| (db, applied))) {
@@ -176,12 +138,7 @@ fn open_index(
 }
 
 /// Brings the index up to the end of the log.
-fn catch_up(
-    db: &Db,
-    set: &SegmentSet,
-    report: &mut RecoveryReport,
-    from: Applied,
-) -> Result<Applied> {
+fn catch_up(db: &Db, set: &SegmentSet, report: &mut RecoveryReport, from: Applied) -> Result<Applied> {
     let mut applied = from;
     let (tail, mut damage) = (report.tail, Vec::new());
     recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {

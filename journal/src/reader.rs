@@ -86,26 +86,18 @@ impl Reader {
         let layout = Layout::new(dir);
         let manifest = Manifest::open(&layout)?;
         let storage: Arc<dyn Storage> = Arc::new(OsStorage);
-        let scratch = tempfile::Builder::new()
-            .prefix("asof-index-")
-            .tempdir()
-            .context(std::env::temp_dir())?;
+        let scratch =
+            tempfile::Builder::new().prefix("asof-index-").tempdir().context(std::env::temp_dir())?;
 
         // The index before the segments: it then never knows of a segment that the list does not have.
         let index = open_index(&layout, scratch.path());
         let set = SegmentSet::open(&*storage, &layout)?;
-        let mut report = RecoveryReport {
-            tail: recovery::find_tail(&set)?,
-            ..RecoveryReport::default()
-        };
-        let usable =
-            index.and_then(
-                |(db, applied)| match recovery::stale(&applied, &set, &report.tail) {
-                    Ok(None) => Ok((db, applied)),
-                    Ok(Some(why)) => Err(why),
-                    Err(error) => Err(error.to_string()),
-                },
-            );
+        let mut report = RecoveryReport { tail: recovery::find_tail(&set)?, ..RecoveryReport::default() };
+        let usable = index.and_then(|(db, applied)| match recovery::stale(&applied, &set, &report.tail) {
+            Ok(None) => Ok((db, applied)),
+            Ok(Some(why)) => Err(why),
+            Err(error) => Err(error.to_string()),
+        });
         let (db, from) = match usable {
             Ok((db, applied)) => (Some(db), applied),
             Err(why) => {
@@ -116,13 +108,7 @@ impl Reader {
         let store = Store::new(db);
         let applied = overlay(&store, &set, &mut report, from)?;
         let records = Records::new(store, storage, layout, manifest.id_key);
-        Ok(Reader {
-            records,
-            manifest,
-            applied,
-            report,
-            _scratch: scratch,
-        })
+        Ok(Reader { records, manifest, applied, report, _scratch: scratch })
     }
 
     /// What opening found: damage, a torn tail, an index that was of no use.
@@ -165,25 +151,17 @@ impl Reader {
         let mut before: Option<Moment> = None;
         for epoch in 0..=self.applied.epoch {
             let prefix = epoch.to_be_bytes();
-            let Some((_, first)) = clock_entry(self, store.ceiling(Cf::Clock, &prefix, &prefix)?)?
-            else {
+            let Some((_, first)) = clock_entry(self, store.ceiling(Cf::Clock, &prefix, &prefix)?)? else {
                 continue;
             };
             let at = |wall| -> Result<Option<(Seq, Instant)>> {
-                clock_entry(
-                    self,
-                    store.floor(Cf::Clock, &prefix, &keys::clock(epoch, wall))?,
-                )
+                clock_entry(self, store.floor(Cf::Clock, &prefix, &keys::clock(epoch, wall))?)
             };
             let Some((seq, last)) = at(Instant(i64::MAX))? else {
                 continue;
             };
             if last <= time {
-                let moment = Moment {
-                    seq,
-                    instant: last,
-                    epoch,
-                };
+                let moment = Moment { seq, instant: last, epoch };
                 if before.is_none_or(|known| known.instant <= last) {
                     before = Some(moment);
                 }
@@ -193,18 +171,11 @@ impl Reader {
             } else if first <= time
                 && let Some((seq, instant)) = at(time)?
             {
-                containing.push(Moment {
-                    seq,
-                    instant,
-                    epoch,
-                });
+                containing.push(Moment { seq, instant, epoch });
             }
         }
         let moment = containing.pop().or(before);
-        Ok(moment.map(|moment| Resolved {
-            moment,
-            others: containing,
-        }))
+        Ok(moment.map(|moment| Resolved { moment, others: containing }))
     }
 
     /// The instant at which a `Seq` was committed; `None` where there is no such `Seq` (0, or after the newest).
@@ -234,10 +205,7 @@ impl Reader {
     /// # Errors
     /// `Index`.
     pub fn locality(&self, id: BlockId) -> Result<Option<(u64, u64)>> {
-        Ok(self
-            .records
-            .locate(id)?
-            .map(|located| (located.frame.segment.0, located.frame.offset)))
+        Ok(self.records.locate(id)?.map(|located| (located.frame.segment.0, located.frame.offset)))
     }
 
     pub(crate) fn records(&self) -> &Records {
@@ -254,17 +222,10 @@ pub(crate) fn moment_of(records: &Records, seq: Seq) -> Result<Option<Moment>> {
         return Ok(None);
     };
     let batch = BatchAt::decode(&value).map_err(records.index_damage(Cf::Event))?;
-    Ok((batch.first_seq <= seq).then_some(Moment {
-        seq,
-        instant: batch.wall,
-        epoch: batch.epoch,
-    }))
+    Ok((batch.first_seq <= seq).then_some(Moment { seq, instant: batch.wall, epoch: batch.epoch }))
 }
 
-fn clock_entry(
-    reader: &Reader,
-    entry: Option<(Vec<u8>, Vec<u8>)>,
-) -> Result<Option<(Seq, Instant)>> {
+fn clock_entry(reader: &Reader, entry: Option<(Vec<u8>, Vec<u8>)>) -> Result<Option<(Seq, Instant)>> {
     let damage = reader.records.index_damage(Cf::Clock);
     let decode = |(key, value): (Vec<u8>, Vec<u8>)| -> std::result::Result<_, Malformed> {
         Ok((keys::parse_seq(&value)?, keys::parse_clock(&key)?.1))
@@ -297,12 +258,7 @@ fn temporary_index(
     if log <= OVERLAY_LOG_MAX {
         return Ok((None, Applied::default()));
     }
-    let (db, applied) = build_index(
-        set,
-        &report.tail,
-        &scratch.join("index"),
-        &mut report.damage,
-    )?;
+    let (db, applied) = build_index(set, &report.tail, &scratch.join("index"), &mut report.damage)?;
     Ok((Some(db), applied))
 }
 
@@ -315,27 +271,16 @@ pub(crate) fn build_index(
 ) -> Result<(Db, Applied)> {
     let mut builder = Builder::create(dir)?;
     let mut applied = Applied::default();
-    recovery::replay(
-        set,
-        tail,
-        &Applied::default(),
-        damage,
-        &mut |batch, place| {
-            let mut entries = Vec::new();
-            applied = apply::batch(&applied, batch, place, &mut entries);
-            builder.add(entries)
-        },
-    )?;
+    recovery::replay(set, tail, &Applied::default(), damage, &mut |batch, place| {
+        let mut entries = Vec::new();
+        applied = apply::batch(&applied, batch, place, &mut entries);
+        builder.add(entries)
+    })?;
     Ok((builder.finish()?, applied))
 }
 
 /// Overlays what the index does not have yet.
-fn overlay(
-    store: &Store,
-    set: &SegmentSet,
-    report: &mut RecoveryReport,
-    from: Applied,
-) -> Result<Applied> {
+fn overlay(store: &Store, set: &SegmentSet, report: &mut RecoveryReport, from: Applied) -> Result<Applied> {
     let mut applied = from;
     let (tail, mut damage) = (report.tail, Vec::new());
     recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {

@@ -23,17 +23,8 @@ pub struct Records {
 }
 
 impl Records {
-    pub(crate) fn new(
-        store: Store,
-        storage: Arc<dyn Storage>,
-        layout: Layout,
-        key: IdKey,
-    ) -> Records {
-        Records {
-            store,
-            blocks: BlockReader::new(storage, layout.clone(), key),
-            layout,
-        }
+    pub(crate) fn new(store: Store, storage: Arc<dyn Storage>, layout: Layout, key: IdKey) -> Records {
+        Records { store, blocks: BlockReader::new(storage, layout.clone(), key), layout }
     }
 
     /// The journal as of a `Seq`.
@@ -51,10 +42,7 @@ impl Records {
 
     /// Gives a value that does not decode the place that it comes from.
     pub(crate) fn index_damage(&self, cf: Cf) -> impl Fn(Malformed) -> Error + '_ {
-        move |error| Error::Index {
-            path: self.layout.index(),
-            what: format!("{}: {error}", cf.name()),
-        }
+        move |error| Error::Index { path: self.layout.index(), what: format!("{}: {error}", cf.name()) }
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -67,8 +55,6 @@ impl Locate for Records {
         let Some(value) = self.store.get(Cf::Block, &id.0)? else {
             return Ok(None);
         };
-        Located::decode(&value)
-            .map(Some)
-            .map_err(self.index_damage(Cf::Block))
+        Located::decode(&value).map(Some).map_err(self.index_damage(Cf::Block))
     }
 }

@@ -47,27 +47,17 @@ pub fn find_tail(set: &SegmentSet) -> Result<Tail> {
     let mut batches: Vec<BatchPlace> = Vec::new();
     let mut first_bad: Vec<u64> = Vec::new();
     let mut durable = segment.header.durable;
-    walk_batches(
-        segment,
-        segment.start,
-        segment.first_chain(),
-        len,
-        &mut |walked| {
-            match walked {
-                Walked::Batch(batch, place) => {
-                    durable = durable.max(batch.durable);
-                    batches.push(place);
-                }
-                Walked::Damage(damage) => first_bad.push(damage.at.offset),
+    walk_batches(segment, segment.start, segment.first_chain(), len, &mut |walked| {
+        match walked {
+            Walked::Batch(batch, place) => {
+                durable = durable.max(batch.durable);
+                batches.push(place);
             }
-            Ok(())
-        },
-    )?;
-    let attested = if durable.segment == segment.id {
-        durable.offset
-    } else {
-        segment.start
-    };
+            Walked::Damage(damage) => first_bad.push(damage.at.offset),
+        }
+        Ok(())
+    })?;
+    let attested = if durable.segment == segment.id { durable.offset } else { segment.start };
     first_bad.retain(|&offset| offset >= attested);
     first_bad.extend(first_bad_body(segment, &batches, attested)?);
     let limit = first_bad.into_iter().min().unwrap_or(u64::MAX);
@@ -76,28 +66,14 @@ pub fn find_tail(set: &SegmentSet) -> Result<Tail> {
         Some(place) => (place.end.offset, place.chain),
         None => (segment.start, segment.first_chain()),
     };
-    let counted = Position {
-        segment: segment.id,
-        offset: end,
-    };
-    Ok(Tail {
-        end: counted,
-        chain,
-        torn_bytes: torn(segment, end, len),
-    })
+    let counted = Position { segment: segment.id, offset: end };
+    Ok(Tail { end: counted, chain, torn_bytes: torn(segment, end, len) })
 }
 
 /// The first content frame above the attested point whose bytes are not all there.
-fn first_bad_body(
-    segment: &SegmentFile,
-    batches: &[BatchPlace],
-    attested: u64,
-) -> Result<Option<u64>> {
+fn first_bad_body(segment: &SegmentFile, batches: &[BatchPlace], attested: u64) -> Result<Option<u64>> {
     // The last batch at or below the attested point: from there on nothing is known to be on the medium.
-    let start = batches
-        .iter()
-        .rev()
-        .find(|place| place.end.offset <= attested);
+    let start = batches.iter().rev().find(|place| place.end.offset <= attested);
     let (from, chain) = match start {
         Some(place) => (place.end.offset, place.chain),
         None => (segment.start, segment.first_chain()),
@@ -115,9 +91,7 @@ fn first_bad_body(
 
 /// Bytes behind the end that are neither a footer nor nothing.
 fn torn(segment: &SegmentFile, end: u64, len: u64) -> u64 {
-    let sealed = segment
-        .frame_header(end)
-        .is_ok_and(|header| header.frame_type == Some(FrameType::Footer));
+    let sealed = segment.frame_header(end).is_ok_and(|header| header.frame_type == Some(FrameType::Footer));
     if sealed { 0 } else { len.saturating_sub(end) }
 }
 
@@ -127,20 +101,13 @@ fn torn(segment: &SegmentFile, end: u64, len: u64) -> u64 {
 /// `Io`.
 pub fn stale(applied: &Applied, set: &SegmentSet, tail: &Tail) -> Result<Option<String>> {
     if applied.end > tail.end {
-        return Ok(Some(format!(
-            "it knows of {:?}, the log ends at {:?}",
-            applied.end, tail.end
-        )));
+        return Ok(Some(format!("it knows of {:?}, the log ends at {:?}", applied.end, tail.end)));
     }
     let Some(segment) = set.segments.get(&applied.end.segment) else {
-        return Ok(Some(format!(
-            "it was made from {}, which is not there",
-            applied.end.segment
-        )));
+        return Ok(Some(format!("it was made from {}, which is not there", applied.end.segment)));
     };
     let end = set.end(segment)?;
-    Ok((applied.end.offset > end)
-        .then(|| format!("it knows of more than {end} bytes of {}", segment.id)))
+    Ok((applied.end.offset > end).then(|| format!("it knows of more than {end} bytes of {}", segment.id)))
 }
 
 /// Visits every batch that counts behind `from`, in the order of the log, and notes what is damaged.
@@ -155,21 +122,13 @@ pub fn replay(
     visit: &mut dyn FnMut(&Batch, &BatchPlace) -> Result<()>,
 ) -> Result<()> {
     damage.extend(set.damage.iter().cloned());
-    for segment in set
-        .segments
-        .range(from.end.segment..)
-        .map(|(_, segment)| segment)
-    {
+    for segment in set.segments.range(from.end.segment..).map(|(_, segment)| segment) {
         let (start, chain) = if segment.id == from.end.segment {
             (from.end.offset, from.chain)
         } else {
             (segment.start, segment.first_chain())
         };
-        let end = if segment.id == tail.end.segment {
-            tail.end.offset
-        } else {
-            set.end(segment)?
-        };
+        let end = if segment.id == tail.end.segment { tail.end.offset } else { set.end(segment)? };
         walk_batches(segment, start, chain, end, &mut |walked| match walked {
             Walked::Batch(batch, place) => visit(&batch, &place),
             Walked::Damage(found) => {

@@ -48,34 +48,17 @@ impl SegmentFile {
             let len = file.read_at(&mut bytes, 0).context(&path)?;
             bytes.truncate(len);
         }
-        let (header, start) =
-            SegmentHeader::decode(&bytes).map_err(|Malformed(what)| match what {
-                "segment of a newer format" => Error::Unsupported {
-                    path: path.clone(),
-                    what: what.into(),
-                    known: FORMAT,
-                },
-                _ => Error::Corrupt {
-                    path: path.clone(),
-                    offset: 0,
-                    what: what.into(),
-                },
-            })?;
+        let (header, start) = SegmentHeader::decode(&bytes).map_err(|Malformed(what)| match what {
+            "segment of a newer format" => {
+                Error::Unsupported { path: path.clone(), what: what.into(), known: FORMAT }
+            }
+            _ => Error::Corrupt { path: path.clone(), offset: 0, what: what.into() },
+        })?;
         if header.id != id {
             let what = format!("the header says {}", header.id);
-            return Err(Error::Corrupt {
-                path,
-                offset: 0,
-                what,
-            });
+            return Err(Error::Corrupt { path, offset: 0, what });
         }
-        Ok(SegmentFile {
-            id,
-            path,
-            header,
-            start,
-            file,
-        })
+        Ok(SegmentFile { id, path, header, start, file })
     }
 
     /// The length of the file now.
@@ -95,11 +78,7 @@ impl SegmentFile {
     }
 
     fn corrupt(&self, offset: u64, what: impl Into<String>) -> Error {
-        Error::Corrupt {
-            path: self.path.clone(),
-            offset,
-            what: what.into(),
-        }
+        Error::Corrupt { path: self.path.clone(), offset, what: what.into() }
     }
 
     /// The header of the frame at an offset.
@@ -121,10 +100,7 @@ impl SegmentFile {
     /// `Io`; `Corrupt` where the bytes are not those that were written.
     pub fn body(&self, offset: u64, header: &Header) -> Result<Vec<u8>> {
         let mut body = vec![0; header.stored_len as usize];
-        let len = self
-            .file
-            .read_at(&mut body, offset + HEADER_LEN as u64)
-            .context(&self.path)?;
+        let len = self.file.read_at(&mut body, offset + HEADER_LEN as u64).context(&self.path)?;
         if len < body.len() || !header.matches(&body, self.header.salt) {
             return Err(self.corrupt(offset, "frame body checksum does not match"));
         }
@@ -142,8 +118,7 @@ impl SegmentFile {
         let Some((head, body)) = bytes.split_first_chunk::<HEADER_LEN>() else {
             return Err(self.corrupt(offset, "the file ends within a frame header"));
         };
-        let header =
-            Header::decode(head, self.header.salt).map_err(|e| self.corrupt(offset, e.0))?;
+        let header = Header::decode(head, self.header.salt).map_err(|e| self.corrupt(offset, e.0))?;
         if !header.matches(body, self.header.salt) {
             return Err(self.corrupt(offset, "frame body checksum does not match"));
         }
@@ -166,13 +141,7 @@ impl SegmentFile {
         }
         let mut plain = Vec::new();
         codec
-            .decode(
-                header.encoding,
-                &body,
-                header.raw_len as usize,
-                None,
-                &mut plain,
-            )
+            .decode(header.encoding, &body, header.raw_len as usize, None, &mut plain)
             .map_err(|what| self.corrupt(offset, what))?;
         Batch::decode(&plain).map_err(|e| self.corrupt(offset, e.0))
     }
@@ -239,24 +208,15 @@ impl<'s> FrameWalk<'s> {
     }
 
     fn header_bytes(&mut self, offset: u64) -> Result<Option<[u8; HEADER_LEN]>> {
-        let within =
-            |at: u64, len: usize| offset >= at && offset + HEADER_LEN as u64 <= at + len as u64;
+        let within = |at: u64, len: usize| offset >= at && offset + HEADER_LEN as u64 <= at + len as u64;
         if !within(self.ahead_at, self.ahead.len()) {
             self.ahead.resize(READ_AHEAD, 0);
-            let len = self
-                .segment
-                .file
-                .read_at(&mut self.ahead, offset)
-                .context(&self.segment.path)?;
+            let len = self.segment.file.read_at(&mut self.ahead, offset).context(&self.segment.path)?;
             self.ahead.truncate(len);
             self.ahead_at = offset;
         }
         let start = (offset - self.ahead_at) as usize;
-        Ok(self
-            .ahead
-            .get(start..)
-            .and_then(|rest| rest.first_chunk::<HEADER_LEN>())
-            .copied())
+        Ok(self.ahead.get(start..).and_then(|rest| rest.first_chunk::<HEADER_LEN>()).copied())
     }
 
     /// The next frame; `None` at the end. Damage is noted and passed over, if a valid header follows it.
@@ -279,12 +239,7 @@ impl<'s> FrameWalk<'s> {
                     }
                     let chain = self.chain;
                     self.chain = chain.map(|chain| chain.after(&bytes));
-                    let frame = FrameAt {
-                        offset: self.offset,
-                        header,
-                        chain,
-                        chain_after: self.chain,
-                    };
+                    let frame = FrameAt { offset: self.offset, header, chain, chain_after: self.chain };
                     self.offset += header.frame_len();
                     return Ok(Some(frame));
                 }
@@ -302,15 +257,8 @@ impl<'s> FrameWalk<'s> {
     }
 
     fn note(&mut self, offset: u64, what: &str) {
-        let at = Position {
-            segment: self.segment.id,
-            offset,
-        };
-        self.damage.push(Damage {
-            path: self.segment.path.clone(),
-            at,
-            what: what.to_string(),
-        });
+        let at = Position { segment: self.segment.id, offset };
+        self.damage.push(Damage { path: self.segment.path.clone(), at, what: what.to_string() });
     }
 }
 
@@ -345,17 +293,9 @@ pub fn walk_batches(
         if frame.header.frame_type != Some(FrameType::Batch) {
             continue;
         }
-        let at = Position {
-            segment: segment.id,
-            offset: frame.offset,
-        };
-        let mut damaged = |what: String| {
-            visit(Walked::Damage(Damage {
-                path: segment.path.clone(),
-                at,
-                what,
-            }))
-        };
+        let at = Position { segment: segment.id, offset: frame.offset };
+        let mut damaged =
+            |what: String| visit(Walked::Damage(Damage { path: segment.path.clone(), at, what }));
         let batch = match segment.batch(frame.offset, &mut codec) {
             Ok(batch) => batch,
             Err(Error::Corrupt { what, .. }) => {
@@ -370,18 +310,8 @@ pub fn walk_batches(
         let bytes = frame.header.encode(segment.header.salt);
         let chain = batch.chain_before.after(&bytes);
         walk.resume_chain(chain);
-        let end = Position {
-            segment: segment.id,
-            offset: frame.offset + frame.header.frame_len(),
-        };
-        visit(Walked::Batch(
-            Box::new(batch),
-            BatchPlace {
-                frame: at,
-                end,
-                chain,
-            },
-        ))?;
+        let end = Position { segment: segment.id, offset: frame.offset + frame.header.frame_len() };
+        visit(Walked::Batch(Box::new(batch), BatchPlace { frame: at, end, chain }))?;
     }
     for damage in &walk.damage[reported..] {
         visit(Walked::Damage(damage.clone()))?;
@@ -404,10 +334,7 @@ impl SegmentSet {
     /// `Io`; `Unsupported` where one has a newer format.
     pub fn open(storage: &dyn Storage, layout: &Layout) -> Result<SegmentSet> {
         let dir = layout.segments();
-        let mut set = SegmentSet {
-            segments: BTreeMap::new(),
-            damage: Vec::new(),
-        };
+        let mut set = SegmentSet { segments: BTreeMap::new(), damage: Vec::new() };
         for name in storage.list(&dir).context(&dir)? {
             let Some((id, _)) = Layout::parse_segment(&name) else {
                 continue;
@@ -423,14 +350,7 @@ impl SegmentSet {
                     set.segments.insert(id, Arc::new(segment));
                 }
                 Err(Error::Corrupt { offset, what, .. }) => {
-                    set.damage.push(Damage {
-                        path,
-                        at: Position {
-                            segment: id,
-                            offset,
-                        },
-                        what,
-                    });
+                    set.damage.push(Damage { path, at: Position { segment: id, offset }, what });
                 }
                 Err(error) => return Err(error),
             }
@@ -443,15 +363,8 @@ impl SegmentSet {
     /// # Errors
     /// `Io`.
     pub fn end(&self, segment: &SegmentFile) -> Result<u64> {
-        let after = (
-            std::ops::Bound::Excluded(segment.id),
-            std::ops::Bound::Unbounded,
-        );
-        let successor = self
-            .segments
-            .range(after)
-            .next()
-            .and_then(|(_, next)| next.header.predecessor);
+        let after = (std::ops::Bound::Excluded(segment.id), std::ops::Bound::Unbounded);
+        let successor = self.segments.range(after).next().and_then(|(_, next)| next.header.predecessor);
         match successor.map(|predecessor| predecessor.end) {
             Some(end) if end.segment == segment.id => Ok(end.offset),
             // Given up before anything in it was durable: what it holds was written again elsewhere.

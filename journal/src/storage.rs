@@ -85,10 +85,7 @@ impl Layout {
         if stem.len() != 16 || !stem.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        stem.parse()
-            .ok()
-            .filter(|&id| id > 0)
-            .map(|id| (SegmentId(id), open))
+        stem.parse().ok().filter(|&id| id > 0).map(|id| (SegmentId(id), open))
     }
 }
 
@@ -182,11 +179,7 @@ pub struct OsStorage;
 
 impl Storage for OsStorage {
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        let file = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)?;
+        let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(path)?;
         Ok(Box::new(file))
     }
 
@@ -195,9 +188,7 @@ impl Storage for OsStorage {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {
-        std::fs::read_dir(dir)?
-            .map(|entry| Ok(entry?.file_name()))
-            .collect()
+        std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -251,10 +242,7 @@ impl ReadFile for File {
 /// # Errors
 /// What the system said.
 pub fn create_private_dir(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Writes a small file so that after a power cut it is there whole or not at all.
@@ -264,12 +252,7 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
@@ -289,22 +272,10 @@ mod tests {
         for id in [1, 17, 9_999_999_999_999_999] {
             let id = SegmentId(id);
             let name = |path: PathBuf| path.file_name().map(OsStr::to_owned).unwrap_or_default();
-            assert_eq!(
-                Layout::parse_segment(&name(layout.segment(id))),
-                Some((id, false))
-            );
-            assert_eq!(
-                Layout::parse_segment(&name(layout.open_segment(id))),
-                Some((id, true))
-            );
+            assert_eq!(Layout::parse_segment(&name(layout.segment(id))), Some((id, false)));
+            assert_eq!(Layout::parse_segment(&name(layout.open_segment(id))), Some((id, true)));
         }
-        for other in [
-            "0000000000000000.seg",
-            "1.seg",
-            "0000000000000001.tmp",
-            "x",
-            "000000000000000a.seg",
-        ] {
+        for other in ["0000000000000000.seg", "1.seg", "0000000000000001.tmp", "x", "000000000000000a.seg"] {
             assert_eq!(Layout::parse_segment(OsStr::new(other)), None, "{other}");
         }
     }

@@ -125,8 +125,7 @@ impl Instant {
 
     /// RFC 3339 in UTC with nanoseconds: the form that scripts get and give back.
     pub fn to_rfc3339(self) -> String {
-        self.to_utc()
-            .to_rfc3339_opts(chrono::SecondsFormat::Nanos, true)
+        self.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true)
     }
 }
 

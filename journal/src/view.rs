@@ -53,20 +53,13 @@ pub struct VersionAt {
 
 impl<'r> View<'r> {
     pub(crate) fn new(records: &'r Records, seq: Seq) -> View<'r> {
-        View {
-            records,
-            seq,
-            asked: None,
-        }
+        View { records, seq, asked: None }
     }
 
     /// The same view, asked for by a wall clock time: gaps are looked up for that instant, which may lie well behind
     /// the last commit before it.
     pub fn asked_for(self, instant: Instant) -> View<'r> {
-        View {
-            asked: Some(instant),
-            ..self
-        }
+        View { asked: Some(instant), ..self }
     }
 
     /// The `Seq` that the view stands at.
@@ -102,11 +95,7 @@ impl<'r> View<'r> {
     /// The newest binding of a name, at or before the view, bound or gone.
     pub(crate) fn binding(&self, dir: NodeId, name: &[u8]) -> Result<Option<(Seq, Bound)>> {
         let prefix = keys::binding_name(dir, name);
-        let found = self.records.store.ceiling(
-            Cf::Binding,
-            &prefix,
-            &keys::binding(dir, name, self.seq),
-        )?;
+        let found = self.records.store.ceiling(Cf::Binding, &prefix, &keys::binding(dir, name, self.seq))?;
         let Some((key, value)) = found else {
             return Ok(None);
         };
@@ -121,13 +110,9 @@ impl<'r> View<'r> {
     /// `Index`.
     pub fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<Entry>> {
         Ok(match self.binding(dir, name)? {
-            Some((since, Bound::To { node, kind, .. })) => Some(Entry {
-                dir,
-                name: name.to_vec(),
-                node,
-                kind,
-                since,
-            }),
+            Some((since, Bound::To { node, kind, .. })) => {
+                Some(Entry { dir, name: name.to_vec(), node, kind, since })
+            }
             Some((_, Bound::Gone { .. })) | None => None,
         })
     }
@@ -150,13 +135,7 @@ impl<'r> View<'r> {
         let mut entries = Vec::new();
         self.newest_bindings(dir, &mut |name, since, bound| {
             if let Bound::To { node, kind, .. } = bound {
-                entries.push(Entry {
-                    dir,
-                    name: name.to_vec(),
-                    node,
-                    kind,
-                    since,
-                });
+                entries.push(Entry { dir, name: name.to_vec(), node, kind, since });
             }
         })?;
         Ok(entries)
@@ -170,13 +149,7 @@ impl<'r> View<'r> {
         let mut entries = Vec::new();
         self.newest_bindings(dir, &mut |name, since, bound| {
             if let Bound::Gone { node, kind, .. } = bound {
-                entries.push(Entry {
-                    dir,
-                    name: name.to_vec(),
-                    node,
-                    kind,
-                    since,
-                });
+                entries.push(Entry { dir, name: name.to_vec(), node, kind, since });
             }
         })?;
         Ok(entries)
@@ -184,10 +157,7 @@ impl<'r> View<'r> {
 
     fn newest_bindings(&self, dir: NodeId, visit: &mut dyn FnMut(&[u8], Seq, Bound)) -> Result<()> {
         let damage = self.records.index_damage(Cf::Binding);
-        let mut scan = self
-            .records
-            .store
-            .scan(Cf::Binding, &keys::binding_dir(dir))?;
+        let mut scan = self.records.store.scan(Cf::Binding, &keys::binding_dir(dir))?;
         while let Some((key, value)) = scan.item() {
             let (name, seq) = keys::parse_binding(key).map_err(&damage)?;
             let name = name.to_vec();
@@ -207,20 +177,14 @@ impl<'r> View<'r> {
     /// # Errors
     /// `Index`.
     pub fn version(&self, node: NodeId) -> Result<Option<VersionAt>> {
-        let found = self.records.store.ceiling(
-            Cf::Version,
-            &keys::node(node),
-            &keys::version(node, self.seq),
-        )?;
+        let found =
+            self.records.store.ceiling(Cf::Version, &keys::node(node), &keys::version(node, self.seq))?;
         let Some((key, value)) = found else {
             return Ok(None);
         };
         let damage = self.records.index_damage(Cf::Version);
         let version = take_version(&mut Take::new(&value)).map_err(&damage)?;
-        Ok(Some(VersionAt {
-            seq: keys::parse_node_seq(&key).map_err(&damage)?,
-            version,
-        }))
+        Ok(Some(VersionAt { seq: keys::parse_node_seq(&key).map_err(&damage)?, version }))
     }
 
     /// The names that the node has: directory and name of each.
@@ -234,10 +198,7 @@ impl<'r> View<'r> {
         let mut seen: Vec<Linked> = Vec::new();
         while let Some((_, value)) = scan.item() {
             let linked = Linked::decode(value).map_err(&damage)?;
-            if !seen
-                .iter()
-                .any(|known| known.dir == linked.dir && known.name == linked.name)
-            {
+            if !seen.iter().any(|known| known.dir == linked.dir && known.name == linked.name) {
                 seen.push(linked);
             }
             scan.advance()?;
@@ -269,13 +230,7 @@ impl<'r> View<'r> {
         if names.is_empty() {
             return Ok(Some(b"/".to_vec()));
         }
-        Ok(Some(
-            names
-                .iter()
-                .rev()
-                .flat_map(|name| [b"/", name.as_slice()].concat())
-                .collect(),
-        ))
+        Ok(Some(names.iter().rev().flat_map(|name| [b"/", name.as_slice()].concat()).collect()))
     }
 
     /// The absolute path of an entry; `None` where its directory has none.
@@ -329,11 +284,7 @@ impl<'r> View<'r> {
     /// # Errors
     /// `Index`.
     pub fn policy(&self) -> Result<Policy> {
-        match self
-            .records
-            .store
-            .floor(Cf::Policy, &[], &keys::seq(self.seq))?
-        {
+        match self.records.store.floor(Cf::Policy, &[], &keys::seq(self.seq))? {
             Some((_, value)) => {
                 take_policy(&mut Take::new(&value)).map_err(self.records.index_damage(Cf::Policy))
             }

@@ -1,9 +1,6 @@
 //! The journal as a whole: what is submitted is read back, after every kind of end and from every kind of index.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a test that cannot set itself up has failed"
-)]
+#![expect(clippy::expect_used, reason = "a test that cannot set itself up has failed")]
 
 use std::fs;
 use std::path::Path;
@@ -18,8 +15,8 @@ use asof_journal::open::Journal;
 use asof_journal::reader::Reader;
 use asof_journal::storage::Layout;
 use asof_journal::types::{
-    ClockReading, Content, Extent, Gap, GapReason, Group, Instant, Kind, Metadata, NodeId, Op,
-    Quality, Seq, Unbound, Version,
+    ClockReading, Content, Extent, Gap, GapReason, Group, Instant, Kind, Metadata, NodeId, Op, Quality, Seq,
+    Unbound, Version,
 };
 use asof_journal::{Error, Result};
 
@@ -52,11 +49,7 @@ impl Desk {
             Err(_) => Err(()),
         });
         journal.head.connect(Some(sink));
-        Ok(Desk {
-            journal,
-            submitted,
-            now,
-        })
+        Ok(Desk { journal, submitted, now })
     }
 
     fn commit(&mut self) -> Result<Seq> {
@@ -71,13 +64,7 @@ impl Desk {
     /// Binds `name` to a new file below `/` with this content.
     fn create(&self, name: &str, content: &[u8]) -> Result<NodeId> {
         let node = self.journal.head.new_node();
-        let bind = Op::Bind {
-            dir: NodeId::ROOT,
-            name: name.into(),
-            node,
-            kind: Kind::File,
-            succeeds: None,
-        };
+        let bind = Op::Bind { dir: NodeId::ROOT, name: name.into(), node, kind: Kind::File, succeeds: None };
         self.write(node, content, vec![bind])?;
         Ok(node)
     }
@@ -85,21 +72,12 @@ impl Desk {
     fn write(&self, node: NodeId, mut content: &[u8], mut ops: Vec<Op>) -> Result<()> {
         let previous = self.journal.head.view().version(node)?.map(|at| at.version);
         let mut ingest = Ingest::new(&self.journal.head);
-        let stored =
-            ingest
-                .store(&mut content, previous.as_ref())
-                .map_err(|error| match error {
-                    asof_journal::ingest::IngestError::Journal(error) => error,
-                    asof_journal::ingest::IngestError::Source(error) => panic!("{error}"),
-                })?;
-        ops.push(Op::Version {
-            node,
-            version: version(stored.content, stored.size),
-        });
-        ingest.submit(Group {
-            ops,
-            ..Group::default()
+        let stored = ingest.store(&mut content, previous.as_ref()).map_err(|error| match error {
+            asof_journal::ingest::IngestError::Journal(error) => error,
+            asof_journal::ingest::IngestError::Source(error) => panic!("{error}"),
         })?;
+        ops.push(Op::Version { node, version: version(stored.content, stored.size) });
+        ingest.submit(Group { ops, ..Group::default() })?;
         ingest.flush()?;
         Ok(())
     }
@@ -193,10 +171,7 @@ fn write_history(desk: &mut Desk) -> Result<Vec<Shown>> {
         kind: Kind::File,
         why: Unbound::Deleted,
     };
-    desk.journal.head.submit(vec![Group {
-        ops: vec![unbind],
-        ..Group::default()
-    }])?;
+    desk.journal.head.submit(vec![Group { ops: vec![unbind], ..Group::default() }])?;
     now[0].1 = None;
     instants.push((desk.commit()?, now));
     Ok(instants)
@@ -208,18 +183,10 @@ fn assert_history(dir: &Path, instants: &[Shown]) -> Result<()> {
     for (seq, files) in instants {
         for (name, bytes) in files {
             let found = content_of(&reader, &format!("/{name}"), *seq)?;
-            assert!(
-                found == *bytes,
-                "{name} at {seq}: {:?} bytes",
-                found.map(|f| f.len())
-            );
+            assert!(found == *bytes, "{name} at {seq}: {:?} bytes", found.map(|f| f.len()));
         }
         let live = files.iter().filter(|(_, bytes)| bytes.is_some()).count();
-        assert_eq!(
-            reader.view(*seq).list(NodeId::ROOT)?.len(),
-            live,
-            "at {seq}"
-        );
+        assert_eq!(reader.view(*seq).list(NodeId::ROOT)?.len(), live, "at {seq}");
     }
     Ok(())
 }
@@ -252,15 +219,7 @@ fn small_edits_are_stored_as_short_deltas() -> Result<()> {
     desk.commit()?;
     let size = || -> u64 {
         let names = fs::read_dir(Layout::new(tmp.path()).segments()).expect("segments");
-        names
-            .map(|entry| {
-                entry
-                    .expect("a segment")
-                    .metadata()
-                    .expect("its size")
-                    .len()
-            })
-            .sum()
+        names.map(|entry| entry.expect("a segment").metadata().expect("its size").len()).sum()
     };
     for round in 0..40 {
         let before = size();
@@ -270,10 +229,7 @@ fn small_edits_are_stored_as_short_deltas() -> Result<()> {
         desk.commit()?;
         let grown = size() - before;
         // One edit in sixteen ends its chain and stores a chunk whole.
-        assert!(
-            grown <= 4096 || grown < 100_000 && round >= 15,
-            "round {round}: {grown} bytes"
-        );
+        assert!(grown <= 4096 || grown < 100_000 && round >= 15, "round {round}: {grown} bytes");
     }
     let reader = Reader::open(tmp.path())?;
     assert!(content_of(&reader, "/f", Seq::MAX)? == Some(bytes));
@@ -292,14 +248,9 @@ fn crash(from: &Path, to: &Path, len: u64) {
     copy("segments");
     copy("index");
     fs::copy(from.join("journal.json"), to.join("journal.json")).expect("the manifest");
-    let last = fs::read_dir(to.join("segments"))
-        .expect("segments")
-        .map(|e| e.expect("a segment").path())
-        .max();
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .open(last.expect("a segment"))
-        .expect("the newest");
+    let last =
+        fs::read_dir(to.join("segments")).expect("segments").map(|e| e.expect("a segment").path()).max();
+    let file = fs::OpenOptions::new().write(true).open(last.expect("a segment")).expect("the newest");
     file.set_len(len).expect("cut");
 }
 
@@ -325,19 +276,12 @@ fn a_log_cut_anywhere_shows_exactly_the_batches_that_are_whole() -> Result<()> {
         crash(&dir, &copy, cut);
         // The padding behind a frame carries nothing: without it a batch is whole all the same.
         let whole = ends.iter().filter(|(_, end)| *end <= cut + 7).count();
-        if ends
-            .iter()
-            .any(|(_, end)| (1..8).contains(&(end - cut.min(*end))))
-        {
+        if ends.iter().any(|(_, end)| (1..8).contains(&(end - cut.min(*end)))) {
             fs::remove_dir_all(copy).expect("the copy");
             continue;
         }
         let reader = Reader::open(&copy)?;
-        assert_eq!(
-            reader.view(Seq::MAX).list(NodeId::ROOT)?.len(),
-            whole,
-            "reader, cut at {cut}"
-        );
+        assert_eq!(reader.view(Seq::MAX).list(NodeId::ROOT)?.len(), whole, "reader, cut at {cut}");
 
         // A writer goes on in a new segment, and what it adds is there beside what was whole.
         let mut again = Desk::open(&copy, 100)?;
@@ -346,11 +290,7 @@ fn a_log_cut_anywhere_shows_exactly_the_batches_that_are_whole() -> Result<()> {
         again.commit()?;
         drop(again);
         let reader = Reader::open(&copy)?;
-        assert_eq!(
-            reader.view(Seq::MAX).list(NodeId::ROOT)?.len(),
-            whole + 1,
-            "writer, cut at {cut}"
-        );
+        assert_eq!(reader.view(Seq::MAX).list(NodeId::ROOT)?.len(), whole + 1, "writer, cut at {cut}");
         assert!(content_of(&reader, "/after", Seq::MAX)? == Some(text(5000, 99)));
         fs::remove_dir_all(copy).expect("the copy");
     }
@@ -377,9 +317,7 @@ fn a_damaged_byte_in_old_history_costs_only_what_depends_on_it() -> Result<()> {
         crash(&dir, &copy, good.len() as u64);
         let mut bad = good.clone();
         bad[at] ^= 0x20;
-        let damaged = copy
-            .join("segments")
-            .join(segment.file_name().expect("a name"));
+        let damaged = copy.join("segments").join(segment.file_name().expect("a name"));
         fs::remove_file(&damaged).expect("the segment");
         fs::write(&damaged, bad).expect("the segment");
         for index in [true, false] {
@@ -390,20 +328,14 @@ fn a_damaged_byte_in_old_history_costs_only_what_depends_on_it() -> Result<()> {
             let mut lost = 0;
             for i in 0..8u64 {
                 match content_of(&reader, &format!("/f{i}"), Seq::MAX) {
-                    Ok(Some(bytes)) => assert!(
-                        bytes == text(120_000, i),
-                        "wrong bytes of f{i}, damage at {at}"
-                    ),
-                    Ok(None) | Err(Error::DamagedBlock { .. } | Error::MissingBlock { .. }) => {
-                        lost += 1
+                    Ok(Some(bytes)) => {
+                        assert!(bytes == text(120_000, i), "wrong bytes of f{i}, damage at {at}")
                     }
+                    Ok(None) | Err(Error::DamagedBlock { .. } | Error::MissingBlock { .. }) => lost += 1,
                     Err(error) => panic!("damage at {at}: {error}"),
                 }
             }
-            assert!(
-                lost <= 1,
-                "damage at {at} cost {lost} files, index: {index}"
-            );
+            assert!(lost <= 1, "damage at {at} cost {lost} files, index: {index}");
         }
         fs::remove_dir_all(copy).expect("the copy");
     }
@@ -413,27 +345,17 @@ fn a_damaged_byte_in_old_history_costs_only_what_depends_on_it() -> Result<()> {
 #[test]
 fn segments_are_sealed_and_a_second_writer_is_refused() -> Result<()> {
     let tmp = tempfile::tempdir().expect("a temporary directory");
-    let limits = Limits {
-        segment_bytes_max: 100_000,
-        ..Limits::default()
-    };
+    let limits = Limits { segment_bytes_max: 100_000, ..Limits::default() };
     let mut desk = Desk::open_with(tmp.path(), 0, limits)?;
     let mut instants = Vec::new();
     for i in 0..10u64 {
         desk.create(&format!("f{i}"), &text(90_000, i))?;
         instants.push(desk.commit()?);
     }
-    assert!(matches!(
-        Journal::open(tmp.path(), &clock(0), limits),
-        Err(Error::Locked { .. })
-    ));
+    assert!(matches!(Journal::open(tmp.path(), &clock(0), limits), Err(Error::Locked { .. })));
     let names = fs::read_dir(Layout::new(tmp.path()).segments()).expect("segments");
-    let sealed = names
-        .filter(|e| {
-            e.as_ref()
-                .is_ok_and(|e| e.path().extension().is_some_and(|x| x == "seg"))
-        })
-        .count();
+    let sealed =
+        names.filter(|e| e.as_ref().is_ok_and(|e| e.path().extension().is_some_and(|x| x == "seg"))).count();
     assert!(sealed >= 3, "{sealed} sealed segments");
     let reader = Reader::open(tmp.path())?;
     for (i, seq) in instants.iter().enumerate() {
@@ -453,33 +375,20 @@ fn times_mean_the_last_commit_before_them_in_the_right_epoch() -> Result<()> {
     while let Ok(submission) = desk.submitted.try_recv() {
         desk.journal.appender.stage(submission);
     }
-    let back = ClockReading {
-        wall: clock(52).wall,
-        ..clock(102)
-    };
+    let back = ClockReading { wall: clock(52).wall, ..clock(102) };
     desk.journal.appender.commit(&back, None)?;
     desk.create("c", b"3")?;
     while let Ok(submission) = desk.submitted.try_recv() {
         desk.journal.appender.stage(submission);
     }
-    let later = ClockReading {
-        wall: clock(120).wall,
-        ..clock(170)
-    };
+    let later = ClockReading { wall: clock(120).wall, ..clock(170) };
     desk.journal.appender.commit(&later, None)?;
 
     let reader = Reader::open(tmp.path())?;
     let at = |seconds: i64| reader.at_instant(clock(seconds).wall);
     assert_eq!(at(51)?, None, "before everything");
-    assert_eq!(
-        at(60)?.map(|r| (r.moment.seq, r.others.len())),
-        Some((Seq(2), 0))
-    );
-    assert_eq!(
-        at(101)?.map(|r| (r.moment.seq, r.others.len())),
-        Some((Seq(2), 1)),
-        "both readings"
-    );
+    assert_eq!(at(60)?.map(|r| (r.moment.seq, r.others.len())), Some((Seq(2), 0)));
+    assert_eq!(at(101)?.map(|r| (r.moment.seq, r.others.len())), Some((Seq(2), 1)), "both readings");
     assert_eq!(at(101)?.map(|r| r.others[0].seq), Some(first));
     assert_eq!(at(500)?.map(|r| r.moment.seq), Some(Seq(3)));
     assert_eq!(reader.at_seq(Seq(4))?, None);
@@ -503,17 +412,8 @@ fn a_path_has_one_history_through_renames_and_atomic_saves() -> Result<()> {
         };
         let mut ops = vec![file(from, node, Unbound::Moved)];
         ops.extend(replaced.map(|gone| file(to, gone, Unbound::Deleted)));
-        ops.push(Op::Bind {
-            dir: NodeId::ROOT,
-            name: to.into(),
-            node,
-            kind: Kind::File,
-            succeeds: replaced,
-        });
-        Group {
-            ops,
-            ..Group::default()
-        }
+        ops.push(Op::Bind { dir: NodeId::ROOT, name: to.into(), node, kind: Kind::File, succeeds: replaced });
+        Group { ops, ..Group::default() }
     };
     head.submit(vec![rename(old, "draft", "final", None)])?;
     desk.commit()?;
@@ -535,9 +435,7 @@ fn a_path_has_one_history_through_renames_and_atomic_saves() -> Result<()> {
         .collect();
     assert_eq!(sizes, [5, 3, 3], "{changes:#?}");
     assert!(
-        changes
-            .iter()
-            .any(|change| change.path == b"/draft" && matches!(change.what, What::Created { .. }))
+        changes.iter().any(|change| change.path == b"/draft" && matches!(change.what, What::Created { .. }))
     );
     assert!(changes.is_sorted_by(|a, b| a.seq >= b.seq));
     let mut all = 0;
@@ -562,10 +460,7 @@ fn gaps_are_found_by_instant_and_path() -> Result<()> {
         reason: GapReason::AgentDown,
         detail: String::new(),
     };
-    desk.journal.head.submit(vec![Group {
-        ops: vec![Op::Gap(gap.clone())],
-        ..Group::default()
-    }])?;
+    desk.journal.head.submit(vec![Group { ops: vec![Op::Gap(gap.clone())], ..Group::default() }])?;
     desk.commit()?;
     let reader = Reader::open(tmp.path())?;
     let view = reader.view(before).asked_for(clock(150).wall);
@@ -580,16 +475,10 @@ fn gaps_are_found_by_instant_and_path() -> Result<()> {
 #[test]
 fn an_unknown_format_and_a_missing_journal_are_told_apart() -> Result<()> {
     let tmp = tempfile::tempdir().expect("a temporary directory");
-    assert!(matches!(
-        Reader::open(&tmp.path().join("none")),
-        Err(Error::NoJournal { .. })
-    ));
+    assert!(matches!(Reader::open(&tmp.path().join("none")), Err(Error::NoJournal { .. })));
     drop(Desk::open(tmp.path(), 0)?);
     fs::write(tmp.path().join("journal.json"), r#"{"format": 7}"#).expect("the manifest");
-    assert!(matches!(
-        Reader::open(tmp.path()),
-        Err(Error::Unsupported { .. })
-    ));
+    assert!(matches!(Reader::open(tmp.path()), Err(Error::Unsupported { .. })));
     assert!(matches!(
         Journal::open(tmp.path(), &clock(0), Limits::default()),
         Err(Error::Unsupported { .. })

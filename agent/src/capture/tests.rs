@@ -21,22 +21,14 @@ fn setup() -> Setup {
     let os = OsFs::new();
     let root = os.open_root(dir.path()).expect("root");
     let handle = os.open_dir(&root, b"").expect("dir");
-    Setup {
-        dir,
-        fs: os,
-        handle,
-        clock: OsClock::open().expect("clock"),
-    }
+    Setup { dir, fs: os, handle, clock: OsClock::open().expect("clock") }
 }
 
 fn options(writer: Writer) -> CaptureOptions {
-    CaptureOptions {
-        writer,
-        page_cache: PageCache::Keep,
-    }
+    CaptureOptions { writer, page_cache: PageCache::Keep }
 }
 
-fn read_all(source: &mut dyn PieceSource) -> io::Result<Vec<u8>> {
+fn read_all(source: &mut dyn Source) -> io::Result<Vec<u8>> {
     let (mut content, mut buffer) = (Vec::new(), [0; 4]);
     loop {
         match source.read(&mut buffer)? {
@@ -51,24 +43,14 @@ impl Setup {
     fn run(
         &self,
         writer: Writer,
-        sink: &mut dyn FnMut(&mut dyn PieceSource) -> io::Result<Vec<u8>>,
+        sink: &mut dyn FnMut(&mut dyn Source) -> io::Result<Vec<u8>>,
     ) -> Result<Captured<Vec<u8>>, CaptureError<io::Error>> {
-        capture(
-            &self.fs,
-            &self.clock,
-            &self.handle,
-            b"f",
-            options(writer),
-            sink,
-        )
+        capture(&self.fs, &self.clock, &self.handle, b"f", options(writer), sink)
     }
 
     /// Changes the file for certain: the size goes up.
     fn grow(&self) {
-        let file = fs::File::options()
-            .append(true)
-            .open(self.dir.join("f"))
-            .expect("open");
+        let file = fs::File::options().append(true).open(self.dir.join("f")).expect("open");
         let end = file.metadata().expect("metadata").len();
         file.write_all_at(b"x", end).expect("write");
     }
@@ -89,9 +71,7 @@ fn a_quiet_file_is_clean_at_the_first_try() {
         (&b"0123456789"[..], Quality::Clean, 1)
     );
     assert_eq!(captured.stat.size, 10);
-    let provisional = setup
-        .run(Writer::MaybeActive, &mut read_all)
-        .expect("captured");
+    let provisional = setup.run(Writer::MaybeActive, &mut read_all).expect("captured");
     assert_eq!(provisional.quality, Quality::Provisional);
 }
 
@@ -108,10 +88,7 @@ fn a_change_during_the_read_makes_another_try() {
             read_all(source)
         })
         .expect("captured");
-    assert_eq!(
-        (captured.content.len(), captured.quality, tries),
-        (11, Quality::Clean, 2)
-    );
+    assert_eq!((captured.content.len(), captured.quality, tries), (11, Quality::Clean, 2));
     assert_eq!(captured.stat.size, 11);
 }
 
@@ -144,10 +121,7 @@ fn a_replaced_file_is_read_in_its_new_form() {
             read_all(source)
         })
         .expect("captured");
-    assert_eq!(
-        (captured.content.as_slice(), captured.quality),
-        (&b"new"[..], Quality::Clean)
-    );
+    assert_eq!((captured.content.as_slice(), captured.quality), (&b"new"[..], Quality::Clean));
 }
 
 #[test]
@@ -164,9 +138,7 @@ fn what_cannot_be_captured_says_why() {
     let failed = setup.run(Writer::Unlikely, &mut read_all);
     assert!(matches!(
         failed,
-        Err(CaptureError::NotRegular(NotRegular {
-            kind: asof_journal::types::Kind::Dir
-        }))
+        Err(CaptureError::NotRegular(NotRegular { kind: asof_journal::types::Kind::Dir }))
     ));
 }
 

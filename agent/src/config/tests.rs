@@ -25,10 +25,7 @@ impl Setup {
 
     fn with_file(&self, text: &str) -> RunArgs {
         fs::write(self.dir.join("config.toml"), text).expect("write");
-        RunArgs {
-            config: Some(self.dir.join("config.toml")),
-            ..self.args(&["root"])
-        }
+        RunArgs { config: Some(self.dir.join("config.toml")), ..self.args(&["root"]) }
     }
 }
 
@@ -57,24 +54,12 @@ fn the_file_says_the_same_and_flags_win() {
     assert_eq!(config.roots, [setup.dir.join("root")]);
     assert_eq!(config.exclude, [setup.dir.join("root/sub")]);
     assert_eq!((config.log_format, config.workers), (LogFormat::Json, 3));
-    assert_eq!(
-        (config.settle.quiet_ms, config.settle.stretch_max_ms),
-        (50, 2000)
-    );
-    let alone = RunArgs {
-        journal: None,
-        roots: Vec::new(),
-        ..args
-    };
+    assert_eq!((config.settle.quiet_ms, config.settle.stretch_max_ms), (50, 2000));
+    let alone = RunArgs { journal: None, roots: Vec::new(), ..args };
     let loaded = load(&alone).expect("loaded");
     assert_eq!(loaded.config.journal, setup.dir.join("elsewhere"));
     assert_eq!(loaded.config.roots, [setup.dir.join("other")]);
-    assert_eq!(
-        loaded.warnings,
-        [Warning::ExcludeOutside {
-            path: setup.dir.join("root/sub")
-        }]
-    );
+    assert_eq!(loaded.warnings, [Warning::ExcludeOutside { path: setup.dir.join("root/sub") }]);
 }
 
 #[test]
@@ -100,14 +85,8 @@ fn unknown_keys_and_bad_values_are_named() {
 fn a_root_has_to_be_a_directory() {
     let setup = Setup::create();
     fs::write(setup.dir.join("file"), "").expect("write");
-    assert!(matches!(
-        load(&setup.args(&["missing"])),
-        Err(ConfigError::Root { .. })
-    ));
-    assert!(matches!(
-        load(&setup.args(&["file"])),
-        Err(ConfigError::RootNotDirectory { .. })
-    ));
+    assert!(matches!(load(&setup.args(&["missing"])), Err(ConfigError::Root { .. })));
+    assert!(matches!(load(&setup.args(&["file"])), Err(ConfigError::RootNotDirectory { .. })));
     let nothing = load(&setup.args(&[])).expect_err("no root");
     assert_eq!(nothing.exit_status(), 2);
 }
@@ -118,21 +97,12 @@ fn a_root_in_the_journal_is_refused_and_a_journal_in_a_root_left_out() {
     fs::create_dir_all(setup.dir.join("journal/segments")).expect("mkdir");
     std::os::unix::fs::symlink(setup.dir.join("journal"), setup.dir.join("link")).expect("symlink");
     for root in ["journal", "journal/segments", "link/segments"] {
-        assert!(
-            matches!(
-                load(&setup.args(&[root])),
-                Err(ConfigError::RootInJournal { .. })
-            ),
-            "{root}"
-        );
+        assert!(matches!(load(&setup.args(&[root])), Err(ConfigError::RootInJournal { .. })), "{root}");
     }
     let config = load(&setup.args(&["."])).expect("loaded").config;
     assert_eq!(config.exclude, [setup.dir.join("journal")]);
     // Also where it is not there yet, and is named through a symlink.
-    let through = RunArgs {
-        journal: Some(setup.dir.join("link/new/deep")),
-        ..setup.args(&["."])
-    };
+    let through = RunArgs { journal: Some(setup.dir.join("link/new/deep")), ..setup.args(&["."]) };
     let config = load(&through).expect("loaded").config;
     assert_eq!(config.exclude, [setup.dir.join("journal/new/deep")]);
 }
@@ -141,34 +111,16 @@ fn a_root_in_the_journal_is_refused_and_a_journal_in_a_root_left_out() {
 fn nested_and_repeated_roots_become_one() {
     let setup = Setup::create();
     let loaded = load(&setup.args(&["root/sub", "root", "other", "root"])).expect("loaded");
-    assert_eq!(
-        loaded.config.roots,
-        [setup.dir.join("other"), setup.dir.join("root")]
-    );
+    assert_eq!(loaded.config.roots, [setup.dir.join("other"), setup.dir.join("root")]);
     assert_eq!(loaded.warnings.len(), 2);
-    assert!(
-        loaded.warnings[1].to_string().contains("sub"),
-        "{:?}",
-        loaded.warnings
-    );
+    assert!(loaded.warnings[1].to_string().contains("sub"), "{:?}", loaded.warnings);
 }
 
 #[test]
 fn the_command_line_is_what_it_is_said_to_be() {
     use clap::CommandFactory;
     Cli::command().debug_assert();
-    let line = [
-        "asofd",
-        "run",
-        "--journal",
-        "/j",
-        "--root",
-        "/a",
-        "--root",
-        "/b",
-        "--log-format",
-        "json",
-    ];
+    let line = ["asofd", "run", "--journal", "/j", "--root", "/a", "--root", "/b", "--log-format", "json"];
     let Command::Run(args) = Cli::try_parse_from(line).expect("parsed").command;
     assert_eq!(args.roots, [PathBuf::from("/a"), PathBuf::from("/b")]);
     assert_eq!(args.log_format, Some(LogFormat::Json));

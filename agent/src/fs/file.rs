@@ -6,6 +6,7 @@ use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 
+use asof_journal::content::Piece;
 use rustix::fs::{Advice, SeekFrom};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -19,17 +20,6 @@ const DROP_EVERY_BYTES: u64 = 8 * 1024 * 1024;
 /// A file that changed more recently may have dirty pages (the kernel writes them back after 30 s, looked at every
 /// 5 s), and dropping those would force them out.
 const DROP_QUIET_NS: i64 = 60 * 1_000_000_000;
-
-/// A piece of a file, in file order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
-    /// So many bytes of the buffer were filled.
-    Data(usize),
-    /// So many bytes that read as zero and occupy nothing; the buffer is untouched.
-    Hole(u64),
-    /// There is no more.
-    End,
-}
 
 /// A regular file open for reading.
 #[derive(Debug)]
@@ -48,18 +38,14 @@ pub(crate) struct RegularFile {
 impl RegularFile {
     pub(super) fn new(fd: OwnedFd, stat: &Stat) -> RegularFile {
         let wall = clock_gettime(ClockId::Realtime);
-        let wall_ns = wall
-            .tv_sec
-            .saturating_mul(1_000_000_000)
-            .saturating_add(wall.tv_nsec);
+        let wall_ns = wall.tv_sec.saturating_mul(1_000_000_000).saturating_add(wall.tv_nsec);
         RegularFile {
             fd,
             position: 0,
             data_end: 0,
             sparse: stat.blocks.saturating_mul(512) < stat.size,
             cached_from: None,
-            droppable: stat.size > KEEP_BYTES_MAX
-                && wall_ns.saturating_sub(stat.ctime.0) > DROP_QUIET_NS,
+            droppable: stat.size > KEEP_BYTES_MAX && wall_ns.saturating_sub(stat.ctime.0) > DROP_QUIET_NS,
         }
     }
 

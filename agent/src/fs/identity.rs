@@ -49,21 +49,13 @@ pub(super) struct Filesystem {
 }
 
 /// Finds the filesystem of an entry.
-pub(super) fn filesystem_of_entry(
-    dir: &DirHandle,
-    name: &CStr,
-    stat: &Stat,
-) -> io::Result<Filesystem> {
+pub(super) fn filesystem_of_entry(dir: &DirHandle, name: &CStr, stat: &Stat) -> io::Result<Filesystem> {
     let place = dir.place()?;
     let same_mount = place.mnt_id == stat.mnt_id;
     // Within one mount only a directory can be elsewhere (a btrfs subvolume); overlayfs reports other devices for
     // files that are not directories, and they are on the overlay all the same.
     if same_mount && (place.dev == stat.dev || stat.kind != Kind::Dir) {
-        let dir_stat = Stat {
-            dev: place.dev,
-            mnt_id: place.mnt_id,
-            ..*stat
-        };
+        let dir_stat = Stat { dev: place.dev, mnt_id: place.mnt_id, ..*stat };
         return filesystem_of_open(dir.as_fd(), &dir_stat);
     }
     if stat.kind == Kind::Dir {
@@ -108,9 +100,7 @@ pub(super) fn filesystem_of_open(fd: BorrowedFd<'_>, stat: &Stat) -> io::Result<
     // An O_PATH descriptor takes no ioctl (EBADF); that is an error like the filesystem's having no uuid.
     let uuid = match magic {
         BTRFS_SUPER_MAGIC => None,
-        _ => sys::filesystem_uuid(fd)
-            .ok()
-            .filter(|uuid| uuid.iter().any(|byte| *byte != 0)),
+        _ => sys::filesystem_uuid(fd).ok().filter(|uuid| uuid.iter().any(|byte| *byte != 0)),
     };
     if let Some(uuid) = uuid {
         bytes.push(BY_UUID);
@@ -123,10 +113,7 @@ pub(super) fn filesystem_of_open(fd: BorrowedFd<'_>, stat: &Stat) -> io::Result<
         bytes.push(BY_DEVICE);
         bytes.extend_from_slice(&stat.dev.to_le_bytes());
     }
-    Ok(Filesystem {
-        bytes,
-        way: Way::Openable,
-    })
+    Ok(Filesystem { bytes, way: Way::Openable })
 }
 
 /// Gives the second part of an identity, and the way that it was found; begins with `way`.
@@ -150,9 +137,9 @@ pub(super) fn handle(
             }
             Err(error) => match error.raw_os_error() {
                 // No handles of this kind here; or a kernel that does not know the flag; or a filter that forbids.
-                Some(
-                    libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::EPERM | libc::EOVERFLOW,
-                ) => way = next,
+                Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::EPERM | libc::EOVERFLOW) => {
+                    way = next
+                }
                 _ => return Err(error),
             },
         }

@@ -9,25 +9,15 @@ fn settle() -> Settle {
 }
 
 fn hint(path: &str, what: What) -> Hint {
-    Hint {
-        path: path.as_bytes().to_vec(),
-        what,
-    }
+    Hint { path: path.as_bytes().to_vec(), what }
 }
 
 fn moved(path: &str, from: &str) -> Hint {
-    hint(
-        path,
-        What::MovedTo {
-            from: Some(from.as_bytes().to_vec()),
-        },
-    )
+    hint(path, What::MovedTo { from: Some(from.as_bytes().to_vec()) })
 }
 
 fn paths(work: &[Work]) -> Vec<String> {
-    work.iter()
-        .map(|work| String::from_utf8_lossy(&work.path).into_owned())
-        .collect()
+    work.iter().map(|work| String::from_utf8_lossy(&work.path).into_owned()).collect()
 }
 
 fn take(settle: &mut Settle, at_ms: u64) -> Vec<Work> {
@@ -126,11 +116,7 @@ fn an_old_name_takes_its_new_one_along_over_the_maximum() {
     settle.hint(10 * MS, moved("/r/c", "/r/b"), 4);
     settle.hint(10 * MS, hint("/r/c", What::Written), 5);
     let work = settle.take_due(20 * MS, 1);
-    assert_eq!(
-        paths(&work),
-        ["/r/b", "/r/c", "/r/a"],
-        "one was asked for, and its new names come first"
-    );
+    assert_eq!(paths(&work), ["/r/b", "/r/c", "/r/a"], "one was asked for, and its new names come first");
 }
 
 #[test]
@@ -169,11 +155,7 @@ fn hastening_makes_due_what_was_hinted_before_and_nothing_else() {
     assert_eq!(settle.next_due(), Some(201 * MS));
     settle.hasten(3);
     settle.hint(MS, hint("/r/b", What::Written), 5);
-    assert_eq!(
-        settle.next_due(),
-        Some(0),
-        "later hints do not put it off again"
-    );
+    assert_eq!(settle.next_due(), Some(0), "later hints do not put it off again");
 }
 
 #[test]
@@ -193,10 +175,7 @@ fn stretched_files_wait_longer_but_not_for_ever() {
     assert!(settle.stretch(0, b"/r/hot", 60_000 * MS));
     settle.hint(0, hint("/r/hot", What::Closed), 1);
     assert_eq!(settle.next_due(), Some(30_000 * MS));
-    assert_eq!(
-        settle.stretched(1000 * MS).collect::<Vec<_>>(),
-        [(&b"/r/hot"[..], 60_000 * MS)]
-    );
+    assert_eq!(settle.stretched(1000 * MS).collect::<Vec<_>>(), [(&b"/r/hot"[..], 60_000 * MS)]);
     assert_eq!(settle.stretched(60_000 * MS).count(), 0);
     settle.stretch(0, b"/r/hot", 10 * MS);
     assert_eq!(settle.next_due(), Some(20 * MS));
@@ -208,11 +187,7 @@ fn many_children_become_one_scan_that_remembers_arrivals() {
     settle.hint(0, moved("/r/d/new", "/r/old"), 1);
     settle.hint(0, hint("/r/d/sub", What::Appeared { dir: true }), 2);
     for number in 0..126 {
-        settle.hint(
-            MS,
-            hint(&format!("/r/d/{number}"), What::Appeared { dir: false }),
-            3 + number,
-        );
+        settle.hint(MS, hint(&format!("/r/d/{number}"), What::Appeared { dir: false }), 3 + number);
     }
     assert_eq!(settle.pending(), 128);
     settle.hint(2 * MS, hint("/r/d/last", What::Closed), 129);
@@ -221,31 +196,14 @@ fn many_children_become_one_scan_that_remembers_arrivals() {
     settle.hint(3 * MS, hint("/r/d/later", What::Closed), 131);
     assert_eq!(settle.pending(), 1);
     let work = take(&mut settle, 23);
-    assert_eq!(
-        (paths(&work), work[0].scan),
-        (vec!["/r/d".to_string()], Scan::Entries)
-    );
-    assert_eq!(
-        (work[0].first_no, work[0].first_ns, work[0].last_no),
-        (1, 0, 131)
-    );
-    assert!(
-        work[0].marks.is_empty(),
-        "nothing was said of the directory itself"
-    );
-    let arrivals: Vec<_> = work[0]
-        .arrivals
-        .iter()
-        .map(|arrival| &*arrival.path)
-        .collect();
+    assert_eq!((paths(&work), work[0].scan), (vec!["/r/d".to_string()], Scan::Entries));
+    assert_eq!((work[0].first_no, work[0].first_ns, work[0].last_no), (1, 0, 131));
+    assert!(work[0].marks.is_empty(), "nothing was said of the directory itself");
+    let arrivals: Vec<_> = work[0].arrivals.iter().map(|arrival| &*arrival.path).collect();
     assert_eq!(arrivals, [&b"/r/d/new"[..], b"/r/d/sub", b"/r/d/later"]);
     assert_eq!(work[0].arrivals[0].from.as_deref(), Some(&b"/r/old"[..]));
     settle.hint(24 * MS, hint("/r/d/late", What::Closed), 132);
-    assert_eq!(
-        paths(&take(&mut settle, 44)),
-        ["/r/d/late"],
-        "a scan in flight covers nothing new"
-    );
+    assert_eq!(paths(&take(&mut settle, 44)), ["/r/d/late"], "a scan in flight covers nothing new");
 }
 
 #[test]
@@ -259,15 +217,9 @@ fn a_scan_that_was_asked_for_is_due_at_once() {
     settle.hint(MS, hint("/r/f/g/h/i", What::Written), 6);
     let work = take(&mut settle, 1);
     let extents: Vec<_> = work.iter().map(|work| (&*work.path, work.scan)).collect();
-    assert_eq!(
-        extents,
-        [(&b"/r/d"[..], Scan::Recursive), (b"/r/f", Scan::Entries)]
-    );
+    assert_eq!(extents, [(&b"/r/d"[..], Scan::Recursive), (b"/r/f", Scan::Entries)]);
     let later = take(&mut settle, 201);
-    assert_eq!(
-        (paths(&later), later[0].scan),
-        (vec!["/r/f/g".to_string()], Scan::Recursive)
-    );
+    assert_eq!((paths(&later), later[0].scan), (vec!["/r/f/g".to_string()], Scan::Recursive));
 }
 
 #[test]
@@ -285,20 +237,14 @@ fn a_quarter_of_a_million_cost_linear_work_in_any_order() {
                 settle.hint(0, hint(&name(index), What::Written), number + 1);
                 assert!(settle.pending() <= 65_536);
             }
-            assert!(
-                settle.merged <= count,
-                "shape {shape}: {} merged",
-                settle.merged
-            );
+            assert!(settle.merged <= count, "shape {shape}: {} merged", settle.merged);
             let work = take(&mut settle, 2000);
             assert!(work.iter().any(|work| work.first_no == 1));
             for work in work {
                 settle.release(work.id);
             }
             assert!(settle.drained_through(count) && settle.pending() == 0);
-            assert!(
-                settle.by_path.is_empty() && settle.children.is_empty() && settle.due.is_empty()
-            );
+            assert!(settle.by_path.is_empty() && settle.children.is_empty() && settle.due.is_empty());
             assert_eq!((settle.recursive, settle.arrivals), (0, 0));
         }
     }
@@ -360,9 +306,7 @@ struct Open {
 
 fn covers(work: &Work, open: &Open) -> bool {
     let (path, scanned) = (open.path.as_bytes(), &*work.path);
-    let below = path
-        .strip_prefix(scanned)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+    let below = path.strip_prefix(scanned).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
     let named = work.arrivals.iter().any(|arrival| &*arrival.path == path);
     work.first_no <= open.number
         && open.number <= work.last_no
@@ -376,11 +320,7 @@ fn covers(work: &Work, open: &Open) -> bool {
 
 #[test]
 fn no_hint_is_lost_or_late_or_taken_twice_at_once() {
-    let timings = Timings {
-        children_max: 3,
-        entries_max: 24,
-        ..Timings::default()
-    };
+    let timings = Timings { children_max: 3, entries_max: 24, ..Timings::default() };
     for seed in 1..=300_u64 {
         let mut random = Random(seed * 0x9E37_79B9_7F4A_7C15);
         let mut settle = Settle::new(timings.clone(), [ROOT.as_bytes().to_vec()]);
@@ -395,9 +335,7 @@ fn no_hint_is_lost_or_late_or_taken_twice_at_once() {
                     let path = random.path();
                     let what = match random.below(8) {
                         0 => What::Appeared { dir: true },
-                        1 => What::MovedTo {
-                            from: Some(random.path().into_bytes()),
-                        },
+                        1 => What::MovedTo { from: Some(random.path().into_bytes()) },
                         2 => What::MovedFrom,
                         3 => What::Gone,
                         4 => What::Closed,
@@ -405,24 +343,15 @@ fn no_hint_is_lost_or_late_or_taken_twice_at_once() {
                         6 => What::Appeared { dir: false },
                         _ => What::Written,
                     };
-                    let arrived =
-                        matches!(what, What::Appeared { dir: true } | What::MovedTo { .. });
+                    let arrived = matches!(what, What::Appeared { dir: true } | What::MovedTo { .. });
                     assert!(settle.hint(now_ns, hint(&path, what), number));
-                    open.push(Open {
-                        number,
-                        at_ns: now_ns,
-                        path,
-                        arrived,
-                    });
+                    open.push(Open { number, at_ns: now_ns, path, arrived });
                 }
                 6 => settle.hasten(number.saturating_sub(random.below(20))),
                 7 | 8 => {
                     let max = 1 + random.below(6) as usize;
                     let taken = settle.take_due(now_ns, max);
-                    assert!(
-                        taken.is_sorted_by_key(Work::class),
-                        "seed {seed} step {step}"
-                    );
+                    assert!(taken.is_sorted_by_key(Work::class), "seed {seed} step {step}");
                     for work in taken {
                         assert!(
                             flying.iter().all(|other| other.path != work.path),
@@ -442,20 +371,11 @@ fn no_hint_is_lost_or_late_or_taken_twice_at_once() {
                 settle.entries.len() <= timings.entries_max + flying.len() * 4,
                 "seed {seed} step {step}"
             );
-            let oldest = open
-                .iter()
-                .map(|open| open.number)
-                .chain(flying.iter().map(|work| work.first_no))
-                .min();
+            let oldest =
+                open.iter().map(|open| open.number).chain(flying.iter().map(|work| work.first_no)).min();
             let known = settle.oldest_pending().map(|(number, _)| number);
-            assert!(
-                known <= oldest || oldest.is_none(),
-                "seed {seed} step {step}: {known:?} {oldest:?}"
-            );
-            assert!(
-                oldest.is_none() || known.is_some(),
-                "seed {seed} step {step}"
-            );
+            assert!(known <= oldest || oldest.is_none(), "seed {seed} step {step}: {known:?} {oldest:?}");
+            assert!(oldest.is_none() || known.is_some(), "seed {seed} step {step}");
             if flying.is_empty() {
                 let taken = settle.take_due(now_ns, usize::MAX);
                 for work in taken {
@@ -464,11 +384,7 @@ fn no_hint_is_lost_or_late_or_taken_twice_at_once() {
                 }
                 let latest_ns = timings.max_delay_ms * MS;
                 let late = open.iter().find(|open| open.at_ns + latest_ns <= now_ns);
-                assert!(
-                    late.is_none(),
-                    "seed {seed} step {step}: {:?}",
-                    late.map(|open| &open.path)
-                );
+                assert!(late.is_none(), "seed {seed} step {step}: {:?}", late.map(|open| &open.path));
             }
         }
         settle.hasten(number);
@@ -477,17 +393,10 @@ fn no_hint_is_lost_or_late_or_taken_twice_at_once() {
                 open.retain(|open| !covers(&work, open));
                 flying.push(work);
             }
-            assert!(
-                !flying.is_empty(),
-                "seed {seed}: nothing is due and nothing in flight"
-            );
+            assert!(!flying.is_empty(), "seed {seed}: nothing is due and nothing in flight");
             settle.release(flying.remove(0).id);
         }
-        assert!(
-            open.is_empty(),
-            "seed {seed}: {:?}",
-            open.iter().map(|open| &open.path).collect::<Vec<_>>()
-        );
+        assert!(open.is_empty(), "seed {seed}: {:?}", open.iter().map(|open| &open.path).collect::<Vec<_>>());
         assert!(settle.drained_through(number) && settle.held.is_empty() && settle.due.is_empty());
     }
 }

@@ -90,9 +90,7 @@ pub(crate) enum WatchError {
         path: PathBuf,
     },
     /// The user's limit of watching programs is reached.
-    #[error(
-        "the limit of inotify instances is reached; raise it: sysctl fs.inotify.max_user_instances=1024"
-    )]
+    #[error("the limit of inotify instances is reached; raise it: sysctl fs.inotify.max_user_instances=1024")]
     InstancesReached,
     /// The path is not there.
     #[error("{}: not there", path.display())]
@@ -115,11 +113,7 @@ pub(crate) enum WatchError {
 
 /// The limit of watches per user now in force.
 fn watch_limit() -> Option<u64> {
-    std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches")
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?.trim().parse().ok()
 }
 
 /// Where hints come from.
@@ -179,19 +173,10 @@ impl WatchThread {
     /// Gives a source a thread of its own.
     pub(crate) fn spawn(source: Box<dyn EventSource>) -> io::Result<(WatchThread, WatchHandle)> {
         let (commands, queue) = bounded(COMMANDS_MAX);
-        let thread = thread::Builder::new()
-            .name("asofd-watch".to_string())
-            .spawn(move || serve(source, &queue))?;
-        let handle = WatchHandle {
-            commands: commands.clone(),
-        };
-        Ok((
-            WatchThread {
-                commands,
-                thread: Some(thread),
-            },
-            handle,
-        ))
+        let thread =
+            thread::Builder::new().name("asofd-watch".to_string()).spawn(move || serve(source, &queue))?;
+        let handle = WatchHandle { commands: commands.clone() };
+        Ok((WatchThread { commands, thread: Some(thread) }, handle))
     }
 
     /// Stops the source and waits until it is gone, which may take as long as the source is busy.
@@ -241,14 +226,9 @@ impl WatchHandle {
         }
     }
 
-    fn ask(
-        &self,
-        command: impl FnOnce(Sender<Result<(), WatchError>>) -> Command,
-    ) -> Result<(), WatchError> {
+    fn ask(&self, command: impl FnOnce(Sender<Result<(), WatchError>>) -> Command) -> Result<(), WatchError> {
         let (reply, answer) = bounded(1);
-        self.commands
-            .send(command(reply))
-            .map_err(|_| WatchError::Stopped)?;
+        self.commands.send(command(reply)).map_err(|_| WatchError::Stopped)?;
         answer.recv().unwrap_or(Err(WatchError::Stopped))
     }
 }
@@ -290,11 +270,7 @@ fn serve(mut source: Box<dyn EventSource>, queue: &Receiver<Command>) {
         if !barriers.is_empty() {
             let reached = source.barrier().is_ok();
             for reply in barriers.drain(..) {
-                let _ = reply.send(if reached {
-                    Ok(())
-                } else {
-                    Err(WatchError::Stopped)
-                });
+                let _ = reply.send(if reached { Ok(()) } else { Err(WatchError::Stopped) });
             }
         }
     }

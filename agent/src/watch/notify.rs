@@ -8,12 +8,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use ::notify::event::{
-    AccessKind, AccessMode, CreateKind, EventKind, EventKindMask, ModifyKind, RemoveKind,
-    RenameMode,
+    AccessKind, AccessMode, CreateKind, EventKind, EventKindMask, ModifyKind, RemoveKind, RenameMode,
 };
 use ::notify::{
-    Config, ErrorKind, Event, EventHandler, PathOp, RecommendedWatcher, RecursiveMode,
-    WatchPathConfig, Watcher,
+    Config, ErrorKind, Event, EventHandler, PathOp, RecommendedWatcher, RecursiveMode, WatchPathConfig,
+    Watcher,
 };
 
 use super::{EventSource, Hint, HintSink, WatchError, What};
@@ -35,46 +34,33 @@ pub(crate) struct NotifySource {
 
 impl NotifySource {
     /// Starts notify's thread; hints go to `sink` from there.
-    pub(crate) fn create(
-        options: NotifyOptions,
-        sink: impl HintSink,
-    ) -> Result<NotifySource, WatchError> {
-        let handler = Handler {
-            options,
-            sink,
-            renamed_from: None,
-        };
-        RecommendedWatcher::new(handler, watcher_config())
-            .map(|watcher| NotifySource { watcher })
-            .map_err(|error| match error.kind {
+    pub(crate) fn create(options: NotifyOptions, sink: impl HintSink) -> Result<NotifySource, WatchError> {
+        let handler = Handler { options, sink, renamed_from: None };
+        RecommendedWatcher::new(handler, watcher_config()).map(|watcher| NotifySource { watcher }).map_err(
+            |error| match error.kind {
                 ErrorKind::Io(source) if source.raw_os_error() == Some(libc::EMFILE) => {
                     WatchError::InstancesReached
                 }
                 kind => watch_error(Path::new(""), kind),
-            })
+            },
+        )
     }
 }
 
 fn watcher_config() -> Config {
     // Left out: OPEN and CLOSE_NOWRITE, of which our own listing would make an overflow. Never CORE, which has no
     // CLOSE_WRITE.
-    let kinds =
-        EventKindMask::ALL - EventKindMask::ACCESS_OPEN - EventKindMask::ACCESS_CLOSE_NOWRITE;
-    Config::default()
-        .with_follow_symlinks(false)
-        .with_event_kinds(kinds)
+    let kinds = EventKindMask::ALL - EventKindMask::ACCESS_OPEN - EventKindMask::ACCESS_CLOSE_NOWRITE;
+    Config::default().with_follow_symlinks(false).with_event_kinds(kinds)
 }
 
 impl EventSource for NotifySource {
     fn watch(&mut self, root: &Path) -> Result<(), WatchError> {
-        self.watcher
-            .watch(root, RecursiveMode::Recursive)
-            .map_err(|error| watch_error(root, error.kind))
+        self.watcher.watch(root, RecursiveMode::Recursive).map_err(|error| watch_error(root, error.kind))
     }
 
     fn watch_cookies(&mut self, dir: &Path) -> Result<(), WatchError> {
-        let config =
-            WatchPathConfig::new(RecursiveMode::NonRecursive).with_dereference_symlinks(false);
+        let config = WatchPathConfig::new(RecursiveMode::NonRecursive).with_dereference_symlinks(false);
         self.watcher
             .update_paths(vec![PathOp::Watch(dir.to_path_buf(), config)])
             .map_err(|error| watch_error(dir, error.source.kind))
@@ -96,11 +82,7 @@ impl EventSource for NotifySource {
         // message has to follow.
         let reached = self.watcher.update_paths(Vec::new()).is_ok();
         let delivered = self.watcher.configure(watcher_config()).is_ok();
-        if reached && delivered {
-            Ok(())
-        } else {
-            Err(WatchError::Stopped)
-        }
+        if reached && delivered { Ok(()) } else { Err(WatchError::Stopped) }
     }
 }
 
@@ -115,10 +97,9 @@ fn watch_error(path: &Path, kind: ErrorKind) -> WatchError {
         ErrorKind::Io(source) => WatchError::Refused { path, source },
         // What a channel to a dead thread gives.
         ErrorKind::Generic(_) => WatchError::Stopped,
-        ErrorKind::WatchNotFound | ErrorKind::InvalidConfig(_) => WatchError::Refused {
-            path,
-            source: std::io::Error::from(std::io::ErrorKind::InvalidInput),
-        },
+        ErrorKind::WatchNotFound | ErrorKind::InvalidConfig(_) => {
+            WatchError::Refused { path, source: std::io::Error::from(std::io::ErrorKind::InvalidInput) }
+        }
     }
 }
 
@@ -138,20 +119,11 @@ impl<S: HintSink> EventHandler for Handler<S> {
                 let limit = matches!(error.kind, ErrorKind::MaxFilesWatch);
                 let text = error.to_string();
                 if error.paths.is_empty() {
-                    self.sink.hint(Hint {
-                        path: Vec::new(),
-                        what: What::SourceError { text, limit },
-                    });
+                    self.sink.hint(Hint { path: Vec::new(), what: What::SourceError { text, limit } });
                     return;
                 }
                 for path in error.paths {
-                    self.send(
-                        path,
-                        What::SourceError {
-                            text: text.clone(),
-                            limit,
-                        },
-                    );
+                    self.send(path, What::SourceError { text: text.clone(), limit });
                 }
             }
         }
@@ -161,10 +133,7 @@ impl<S: HintSink> EventHandler for Handler<S> {
 impl<S: HintSink> Handler<S> {
     fn event(&mut self, mut event: Event) {
         if event.need_rescan() {
-            self.sink.hint(Hint {
-                path: Vec::new(),
-                what: What::Overflow,
-            });
+            self.sink.hint(Hint { path: Vec::new(), what: What::Overflow });
             return;
         }
         let tracker = event.tracker();
@@ -173,12 +142,10 @@ impl<S: HintSink> Handler<S> {
             return;
         };
         let what = match event.kind {
-            EventKind::Create(kind) => What::Appeared {
-                dir: kind == CreateKind::Folder,
-            },
-            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => What::MovedTo {
-                from: self.source_of(tracker),
-            },
+            EventKind::Create(kind) => What::Appeared { dir: kind == CreateKind::Folder },
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+                What::MovedTo { from: self.source_of(tracker) }
+            }
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
                 // Without a tracker it is the directory's own event, which comes after the two of its names.
                 if let Some(tracker) = tracker {

@@ -30,12 +30,7 @@ impl Watched {
         let (thread, handle) = WatchThread::spawn(Box::new(source)).expect("a thread");
         fs::create_dir(dir.join("root")).expect("mkdir");
         handle.watch(&dir.join("root")).expect("watched");
-        Watched {
-            dir,
-            handle,
-            hints,
-            thread: Some(thread),
-        }
+        Watched { dir, handle, hints, thread: Some(thread) }
     }
 
     /// Everything that was hinted before now, paths relative to the test's directory.
@@ -73,99 +68,50 @@ fn every_kind_of_change_is_hinted() {
     let watched = Watched::start(|_| NotifyOptions::default());
     let file = watched.dir.join("root/f");
     let mut open = fs::File::create(&file).expect("create");
-    assert!(has(
-        &watched.drain(),
-        "/root/f",
-        What::Appeared { dir: false }
-    ));
+    assert!(has(&watched.drain(), "/root/f", What::Appeared { dir: false }));
     open.write_all(b"x").expect("write");
     let hints = watched.drain();
-    assert!(
-        has(&hints, "/root/f", What::Written) && !has(&hints, "/root/f", What::Closed),
-        "{hints:?}"
-    );
+    assert!(has(&hints, "/root/f", What::Written) && !has(&hints, "/root/f", What::Closed), "{hints:?}");
     drop(open);
     assert!(has(&watched.drain(), "/root/f", What::Closed));
     let mode = fs::metadata(&file).expect("metadata").permissions();
     fs::set_permissions(&file, mode).expect("chmod");
     assert!(has(&watched.drain(), "/root/f", What::Attributes));
     fs::read(&file).expect("read");
-    fs::read_dir(watched.dir.join("root"))
-        .expect("opened")
-        .for_each(drop);
+    fs::read_dir(watched.dir.join("root")).expect("opened").for_each(drop);
     assert_eq!(watched.drain(), [], "reading is no change");
     fs::rename(&file, watched.dir.join("root/g")).expect("mv");
     let hints = watched.drain();
     assert!(has(&hints, "/root/f", What::MovedFrom), "{hints:?}");
-    assert!(
-        has(
-            &hints,
-            "/root/g",
-            What::MovedTo {
-                from: Some(watched.path("root/f"))
-            }
-        ),
-        "{hints:?}"
-    );
+    assert!(has(&hints, "/root/g", What::MovedTo { from: Some(watched.path("root/f")) }), "{hints:?}");
     assert_eq!(hints.len(), 2, "{hints:?}");
     fs::write(watched.dir.join("outside"), "x").expect("write");
     fs::rename(watched.dir.join("outside"), watched.dir.join("root/in")).expect("mv");
-    assert_eq!(
-        watched.drain(),
-        [("/root/in".to_string(), What::MovedTo { from: None })]
-    );
+    assert_eq!(watched.drain(), [("/root/in".to_string(), What::MovedTo { from: None })]);
     fs::rename(watched.dir.join("root/in"), watched.dir.join("out")).expect("mv");
     assert_eq!(watched.drain(), [("/root/in".to_string(), What::MovedFrom)]);
     fs::hard_link(watched.dir.join("root/g"), watched.dir.join("root/h")).expect("ln");
-    assert!(has(
-        &watched.drain(),
-        "/root/h",
-        What::Appeared { dir: false }
-    ));
+    assert!(has(&watched.drain(), "/root/h", What::Appeared { dir: false }));
     fs::create_dir(watched.dir.join("root/d")).expect("mkdir");
-    assert!(has(
-        &watched.drain(),
-        "/root/d",
-        What::Appeared { dir: true }
-    ));
+    assert!(has(&watched.drain(), "/root/d", What::Appeared { dir: true }));
     fs::write(watched.dir.join("root/d/x"), "").expect("write");
-    assert!(
-        has(&watched.drain(), "/root/d/x", What::Appeared { dir: false }),
-        "watched after the barrier"
-    );
+    assert!(has(&watched.drain(), "/root/d/x", What::Appeared { dir: false }), "watched after the barrier");
     fs::rename(watched.dir.join("root/d"), watched.dir.join("root/e")).expect("mv");
     let hints = watched.drain();
-    assert!(
-        has(
-            &hints,
-            "/root/e",
-            What::MovedTo {
-                from: Some(watched.path("root/d"))
-            }
-        ),
-        "{hints:?}"
-    );
+    assert!(has(&hints, "/root/e", What::MovedTo { from: Some(watched.path("root/d")) }), "{hints:?}");
     fs::remove_file(watched.dir.join("root/e/x")).expect("rm");
     assert!(has(&watched.drain(), "/root/e/x", What::Gone));
     fs::remove_dir(watched.dir.join("root/e")).expect("rmdir");
     assert!(has(&watched.drain(), "/root/e", What::Gone));
-    let odd = watched
-        .dir
-        .join(Path::new(std::ffi::OsStr::from_bytes(b"root/\xff\n")));
+    let odd = watched.dir.join(Path::new(std::ffi::OsStr::from_bytes(b"root/\xff\n")));
     fs::write(&odd, "").expect("write");
     watched.handle.barrier(DEADLINE).expect("reached");
     assert!(
-        watched
-            .hints
-            .try_iter()
-            .any(|hint| hint.path == odd.as_os_str().as_bytes()),
+        watched.hints.try_iter().any(|hint| hint.path == odd.as_os_str().as_bytes()),
         "bytes arrive intact"
     );
     fs::remove_dir_all(watched.dir.join("root")).expect("rm -r");
-    assert!(
-        has(&watched.drain(), "/root", What::Gone),
-        "the root itself"
-    );
+    assert!(has(&watched.drain(), "/root", What::Gone), "the root itself");
 }
 
 #[test]
@@ -179,8 +125,7 @@ fn a_root_that_moves_away_says_so() {
 fn symlinks_are_not_followed() {
     let watched = Watched::start(|_| NotifyOptions::default());
     fs::create_dir(watched.dir.join("outside")).expect("mkdir");
-    std::os::unix::fs::symlink(watched.dir.join("outside"), watched.dir.join("root/link"))
-        .expect("symlink");
+    std::os::unix::fs::symlink(watched.dir.join("outside"), watched.dir.join("root/link")).expect("symlink");
     watched.drain();
     fs::write(watched.dir.join("outside/f"), "x").expect("write");
     assert_eq!(watched.drain(), []);
@@ -190,51 +135,27 @@ fn symlinks_are_not_followed() {
 fn excluded_paths_are_dropped_and_cookies_are_not() {
     let watched = Watched::start(|base| {
         let bytes = |name: &str| base.join(name).as_os_str().as_bytes().to_vec();
-        NotifyOptions {
-            exclude: vec![bytes("root/journal")],
-            include: vec![bytes("root/journal/cookies")],
-        }
+        NotifyOptions { exclude: vec![bytes("root/journal")], include: vec![bytes("root/journal/cookies")] }
     });
     fs::create_dir_all(watched.dir.join("root/journal/cookies")).expect("mkdir");
-    watched
-        .handle
-        .watch_cookies(&watched.dir.join("root/journal/cookies"))
-        .expect("watched");
+    watched.handle.watch_cookies(&watched.dir.join("root/journal/cookies")).expect("watched");
     watched.drain();
     fs::write(watched.dir.join("root/journal/segment"), "x").expect("write");
     fs::write(watched.dir.join("root/journal-not"), "").expect("write");
     fs::write(watched.dir.join("root/journal/cookies/1"), "").expect("write");
     let hints = watched.drain();
-    assert!(
-        has(&hints, "/root/journal/cookies/1", What::Closed),
-        "{hints:?}"
-    );
+    assert!(has(&hints, "/root/journal/cookies/1", What::Closed), "{hints:?}");
     assert!(has(&hints, "/root/journal-not", What::Closed), "{hints:?}");
-    assert!(
-        hints
-            .iter()
-            .all(|(path, _)| path != "/root/journal/segment"),
-        "{hints:?}"
-    );
-    fs::rename(
-        watched.dir.join("root/journal/segment"),
-        watched.dir.join("root/s"),
-    )
-    .expect("mv");
-    assert_eq!(
-        watched.drain(),
-        [("/root/s".to_string(), What::MovedTo { from: None })]
-    );
+    assert!(hints.iter().all(|(path, _)| path != "/root/journal/segment"), "{hints:?}");
+    fs::rename(watched.dir.join("root/journal/segment"), watched.dir.join("root/s")).expect("mv");
+    assert_eq!(watched.drain(), [("/root/s".to_string(), What::MovedTo { from: None })]);
 }
 
 #[test]
 fn cookies_outside_every_root_arrive() {
     let watched = Watched::start(|_| NotifyOptions::default());
     fs::create_dir(watched.dir.join("cookies")).expect("mkdir");
-    watched
-        .handle
-        .watch_cookies(&watched.dir.join("cookies"))
-        .expect("watched");
+    watched.handle.watch_cookies(&watched.dir.join("cookies")).expect("watched");
     fs::write(watched.dir.join("cookies/1"), "").expect("write");
     assert!(has(&watched.drain(), "/cookies/1", What::Closed));
 }
@@ -245,10 +166,7 @@ fn watching_again_and_unwatching_twice_are_no_errors_and_what_is_missing_is() {
     let root = watched.dir.join("root");
     watched.handle.watch(&root).expect("again");
     let missing = watched.handle.watch(&watched.dir.join("missing"));
-    assert!(
-        matches!(missing, Err(WatchError::Missing { .. })),
-        "{missing:?}"
-    );
+    assert!(matches!(missing, Err(WatchError::Missing { .. })), "{missing:?}");
     watched.handle.unwatch(&root).expect("unwatched");
     watched.handle.unwatch(&root).expect("again");
     fs::write(root.join("f"), "").expect("write");
@@ -261,10 +179,7 @@ fn barriers_deliver_what_was_queued_before_them() {
     for number in 0..2000 {
         let name = format!("root/{number}");
         fs::write(watched.dir.join(&name), "").expect("write");
-        assert!(
-            has(&watched.drain(), &format!("/{name}"), What::Closed),
-            "{name}"
-        );
+        assert!(has(&watched.drain(), &format!("/{name}"), What::Closed), "{name}");
     }
 }
 
@@ -317,25 +232,16 @@ fn files_in_new_directories_are_hinted_or_listed() {
             watched.handle.barrier(DEADLINE).expect("reached");
         }
         let hints: Vec<Hint> = watched.hints.try_iter().collect();
-        let new: Vec<&Hint> = hints
-            .iter()
-            .filter(|hint| hint.what == What::Appeared { dir: true })
-            .collect();
+        let new: Vec<&Hint> = hints.iter().filter(|hint| hint.what == What::Appeared { dir: true }).collect();
         if !new.is_empty() {
             watched.handle.barrier(DEADLINE).expect("reached");
             barriers += 1;
         }
         for hint in &new {
-            list_below(
-                Path::new(std::ffi::OsStr::from_bytes(&hint.path)),
-                &mut found,
-            );
+            list_below(Path::new(std::ffi::OsStr::from_bytes(&hint.path)), &mut found);
         }
         for hint in &hints {
-            assert!(
-                !matches!(hint.what, What::Overflow | What::SourceError { .. }),
-                "{hint:?}"
-            );
+            assert!(!matches!(hint.what, What::Overflow | What::SourceError { .. }), "{hint:?}");
             hinted += usize::from(hint.what == What::Closed);
             found.insert(PathBuf::from(std::ffi::OsStr::from_bytes(&hint.path)));
         }
@@ -344,18 +250,9 @@ fn files_in_new_directories_are_hinted_or_listed() {
         }
     }
     let files = writer.join().expect("written");
-    println!(
-        "{} files, {hinted} of them hinted, {barriers} barriers, {:?}",
-        files.len(),
-        begun.elapsed()
-    );
+    println!("{} files, {hinted} of them hinted, {barriers} barriers, {:?}", files.len(), begun.elapsed());
     let missed: Vec<_> = files.difference(&found).collect();
-    assert!(
-        missed.is_empty(),
-        "{} of {} missed: {missed:?}",
-        missed.len(),
-        files.len()
-    );
+    assert!(missed.is_empty(), "{} of {} missed: {missed:?}", missed.len(), files.len());
 }
 
 /// A source whose barrier takes until it is told to go on.
@@ -363,9 +260,7 @@ struct Stuck(Receiver<()>);
 
 impl EventSource for Stuck {
     fn watch(&mut self, root: &Path) -> Result<(), WatchError> {
-        Err(WatchError::LimitReached {
-            path: root.to_path_buf(),
-        })
+        Err(WatchError::LimitReached { path: root.to_path_buf() })
     }
 
     fn watch_cookies(&mut self, _: &Path) -> Result<(), WatchError> {
@@ -386,24 +281,14 @@ fn a_barrier_has_a_deadline_and_waiting_ones_share_a_round() {
     let (go, wait) = bounded(2);
     let (thread, handle) = WatchThread::spawn(Box::new(Stuck(wait))).expect("a thread");
     let first = handle.begin_barrier().expect("begun");
-    assert_eq!(
-        first.wait(Duration::from_millis(1)),
-        Err(BarrierExpired::Deadline)
-    );
-    let later: Vec<_> = (0..10)
-        .map(|_| handle.begin_barrier().expect("begun"))
-        .collect();
+    assert_eq!(first.wait(Duration::from_millis(1)), Err(BarrierExpired::Deadline));
+    let later: Vec<_> = (0..10).map(|_| handle.begin_barrier().expect("begun")).collect();
     go.send(()).expect("sent");
     assert_eq!(first.wait(DEADLINE), Ok(()));
     go.send(()).expect("sent");
     assert!(later.iter().all(|barrier| barrier.wait(DEADLINE) == Ok(())));
     let error = handle.watch(Path::new("/x")).expect_err("refused");
-    assert!(
-        error
-            .to_string()
-            .contains("sysctl fs.inotify.max_user_watches="),
-        "{error}"
-    );
+    assert!(error.to_string().contains("sysctl fs.inotify.max_user_watches="), "{error}");
     thread.stop();
     assert_eq!(handle.barrier(DEADLINE), Err(BarrierExpired::Stopped));
 }

@@ -60,25 +60,14 @@ mod tests {
         let data = noise(4 << 20);
         let before = cuts(&data);
         assert_eq!(before.iter().sum::<usize>(), data.len());
-        assert!(
-            before[..before.len() - 1]
-                .iter()
-                .all(|len| (MIN..=BLOCK_MAX).contains(len))
-        );
+        assert!(before[..before.len() - 1].iter().all(|len| (MIN..=BLOCK_MAX).contains(len)));
 
         let mut edited = data.clone();
         edited.splice(1_000_000..1_000_000, *b"inserted");
         let after = cuts(&edited);
-        let common = before
-            .iter()
-            .rev()
-            .zip(after.iter().rev())
-            .take_while(|(a, b)| a == b)
-            .count();
+        let common = before.iter().rev().zip(after.iter().rev()).take_while(|(a, b)| a == b).count();
         assert!(common > before.len() / 2, "{common} of {}", before.len());
     }
 
-    const GOLDEN: [usize; 8] = [
-        92_783, 30_828, 85_001, 143_402, 32_738, 105_704, 91_723, 17_821,
-    ];
+    const GOLDEN: [usize; 8] = [92_783, 30_828, 85_001, 143_402, 32_738, 105_704, 91_723, 17_821];
 }

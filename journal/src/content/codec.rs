@@ -21,11 +21,7 @@ pub struct Codec {
 
 impl Default for Codec {
     fn default() -> Self {
-        Codec {
-            compress: CCtx::create(),
-            decompress: DCtx::create(),
-            buffer: Vec::new(),
-        }
+        Codec { compress: CCtx::create(), decompress: DCtx::create(), buffer: Vec::new() }
     }
 }
 
@@ -35,14 +31,9 @@ impl Codec {
     /// # Errors
     /// `Codec`, when zstd is out of memory.
     pub fn encode<'a>(&'a mut self, plain: &'a [u8]) -> Result<(Encoding, &'a [u8])> {
-        self.buffer
-            .resize(zstd_safe::compress_bound(plain.len()), 0);
+        self.buffer.resize(zstd_safe::compress_bound(plain.len()), 0);
         let len = compress(&mut self.compress, &mut self.buffer, plain).map_err(refused)?;
-        Ok(if len < plain.len() {
-            (Encoding::Zstd, &self.buffer[..len])
-        } else {
-            (Encoding::Raw, plain)
-        })
+        Ok(if len < plain.len() { (Encoding::Zstd, &self.buffer[..len]) } else { (Encoding::Raw, plain) })
     }
 
     /// Compresses against a base; `None` where that leaves more than half, because then the base is of little use
@@ -51,8 +42,7 @@ impl Codec {
     /// # Errors
     /// `Codec`, when zstd is out of memory.
     pub fn encode_delta(&mut self, plain: &[u8], base: &[u8]) -> Result<Option<&[u8]>> {
-        self.buffer
-            .resize(zstd_safe::compress_bound(plain.len()), 0);
+        self.buffer.resize(zstd_safe::compress_bound(plain.len()), 0);
         let mut context = CCtx::create();
         context.ref_prefix(base).map_err(refused)?;
         let len = compress(&mut context, &mut self.buffer, plain).map_err(refused)?;
@@ -84,9 +74,7 @@ impl Codec {
             (Encoding::Delta, Some(base)) => {
                 out.resize(start + raw_len, 0);
                 let mut context = DCtx::create();
-                context
-                    .ref_prefix(base)
-                    .and_then(|_| context.decompress(&mut out[start..], stored))
+                context.ref_prefix(base).and_then(|_| context.decompress(&mut out[start..], stored))
             }
             _ => return Err("a delta without a base, or a base without a delta".into()),
         };
@@ -104,9 +92,7 @@ fn compress(context: &mut CCtx<'_>, out: &mut [u8], plain: &[u8]) -> zstd_safe::
 }
 
 fn refused(code: zstd_safe::ErrorCode) -> Error {
-    Error::Codec {
-        what: zstd_safe::get_error_name(code).to_string(),
-    }
+    Error::Codec { what: zstd_safe::get_error_name(code).to_string() }
 }
 
 #[cfg(test)]
@@ -115,9 +101,7 @@ mod tests {
 
     fn text(lines: usize) -> Vec<u8> {
         (0..lines)
-            .flat_map(|i| {
-                format!("{i}: fn f{}() -> u{} {{ }}\n", i * 7919 % 1000, i % 64).into_bytes()
-            })
+            .flat_map(|i| format!("{i}: fn f{}() -> u{} {{ }}\n", i * 7919 % 1000, i % 64).into_bytes())
             .collect()
     }
 
@@ -128,27 +112,16 @@ mod tests {
         base: Option<&[u8]>,
     ) -> std::result::Result<Vec<u8>, String> {
         let mut out = Vec::new();
-        Codec::default()
-            .decode(encoding, stored, len, base, &mut out)
-            .map(|()| out)
+        Codec::default().decode(encoding, stored, len, base, &mut out).map(|()| out)
     }
 
     #[test]
     fn what_is_compressed_comes_back() -> Result<()> {
         let mut codec = Codec::default();
-        for plain in [
-            text(5000),
-            text(1),
-            b"x".to_vec(),
-            Vec::new(),
-            (0..=255).collect(),
-        ] {
+        for plain in [text(5000), text(1), b"x".to_vec(), Vec::new(), (0..=255).collect()] {
             let (encoding, stored) = codec.encode(&plain)?;
             assert!(stored.len() <= plain.len());
-            assert_eq!(
-                decode(encoding, stored, plain.len(), None),
-                Ok(plain.clone())
-            );
+            assert_eq!(decode(encoding, stored, plain.len(), None), Ok(plain.clone()));
         }
         Ok(())
     }
@@ -160,28 +133,17 @@ mod tests {
             let mut plain = base.clone();
             plain[at..at + 4].copy_from_slice(b"EDIT");
             let mut codec = Codec::default();
-            let Some(stored) = codec.encode_delta(&plain, &base)? else {
-                panic!("no delta at {at}")
-            };
+            let Some(stored) = codec.encode_delta(&plain, &base)? else { panic!("no delta at {at}") };
             assert!(stored.len() < 200, "{} bytes at {at}", stored.len());
-            assert_eq!(
-                decode(Encoding::Delta, stored, plain.len(), Some(&base)),
-                Ok(plain)
-            );
+            assert_eq!(decode(Encoding::Delta, stored, plain.len(), Some(&base)), Ok(plain));
         }
         Ok(())
     }
 
     #[test]
     fn a_useless_base_gives_no_delta() -> Result<()> {
-        let noise: Vec<u8> = (0..4096u64)
-            .map(|i| blake3::hash(&i.to_le_bytes()).as_bytes()[0])
-            .collect();
-        assert!(
-            Codec::default()
-                .encode_delta(&noise, b"unrelated")?
-                .is_none()
-        );
+        let noise: Vec<u8> = (0..4096u64).map(|i| blake3::hash(&i.to_le_bytes()).as_bytes()[0]).collect();
+        assert!(Codec::default().encode_delta(&noise, b"unrelated")?.is_none());
         Ok(())
     }
 

@@ -26,11 +26,7 @@ impl TreeBuilder {
     ///
     /// # Errors
     /// Those of `store`.
-    pub fn push(
-        &mut self,
-        extent: Extent,
-        store: &mut dyn FnMut(&[u8]) -> Result<BlockId>,
-    ) -> Result<()> {
+    pub fn push(&mut self, extent: Extent, store: &mut dyn FnMut(&[u8]) -> Result<BlockId>) -> Result<()> {
         self.push_at(0, extent, store)
     }
 
@@ -52,11 +48,7 @@ impl TreeBuilder {
     }
 
     /// Turns the unfinished list of a level into one extent of the level above.
-    fn fold(
-        &mut self,
-        level: usize,
-        store: &mut dyn FnMut(&[u8]) -> Result<BlockId>,
-    ) -> Result<()> {
+    fn fold(&mut self, level: usize, store: &mut dyn FnMut(&[u8]) -> Result<BlockId>) -> Result<()> {
         let list = std::mem::take(&mut self.levels[level]);
         let len = list.iter().map(Extent::len).sum();
         let mut bytes = Vec::with_capacity(list.len() * 20);
@@ -69,16 +61,11 @@ impl TreeBuilder {
     ///
     /// # Errors
     /// Those of `store`.
-    pub fn finish(
-        mut self,
-        store: &mut dyn FnMut(&[u8]) -> Result<BlockId>,
-    ) -> Result<Vec<Extent>> {
+    pub fn finish(mut self, store: &mut dyn FnMut(&[u8]) -> Result<BlockId>) -> Result<Vec<Extent>> {
         let mut level = 0;
         loop {
-            let above_is_empty = self.levels[level.min(self.levels.len())..]
-                .iter()
-                .skip(1)
-                .all(Vec::is_empty);
+            let above_is_empty =
+                self.levels[level.min(self.levels.len())..].iter().skip(1).all(Vec::is_empty);
             let Some(list) = self.levels.get_mut(level) else {
                 return Ok(Vec::new());
             };
@@ -146,9 +133,7 @@ mod tests {
             .map(|i| {
                 let id = IdKey([1; 32]).id(&(i ^ seed << 40).to_le_bytes()).short();
                 if i % 97 == 13 {
-                    Extent::Hole {
-                        len: 4096 * (i + 1),
-                    }
+                    Extent::Hole { len: 4096 * (i + 1) }
                 } else {
                     Extent::Block { id, len: 65_536 }
                 }
@@ -158,19 +143,13 @@ mod tests {
 
     #[test]
     fn trees_of_every_size_flatten_to_what_went_in() {
-        for count in [
-            0, 1, 2, 15, 16, 17, 26, 27, 255, 256, 1024, 1025, 5000, 100_000,
-        ] {
+        for count in [0, 1, 2, 15, 16, 17, 26, 27, 255, 256, 1024, 1025, 5000, 100_000] {
             let extents = blocks(count, 0);
             let mut lists = Lists::new();
             let top = build(&extents, &mut lists);
             let mut encoded = Vec::new();
             put_extents(&mut encoded, &top);
-            assert!(
-                encoded.len() <= INLINE_MAX,
-                "{count}: top of {} bytes",
-                encoded.len()
-            );
+            assert!(encoded.len() <= INLINE_MAX, "{count}: top of {} bytes", encoded.len());
             let mut flat = Vec::new();
             flatten(&top, &lists, &mut flat);
             assert_eq!(flat, extents, "{count}");
@@ -186,11 +165,8 @@ mod tests {
         let mut after = before;
         after.splice(5..5, blocks(3, 9));
         build(&after, &mut lists);
-        let new: usize = lists
-            .iter()
-            .filter(|(id, _)| !known.contains(id))
-            .map(|(_, bytes)| bytes.len())
-            .sum();
+        let new: usize =
+            lists.iter().filter(|(id, _)| !known.contains(id)).map(|(_, bytes)| bytes.len()).sum();
         assert!(new < 64 << 10, "{new} bytes of lists");
     }
 }

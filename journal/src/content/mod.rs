@@ -37,10 +37,6 @@ impl Source for &[u8] {
         let (now, later) = self.split_at(len);
         buffer[..len].copy_from_slice(now);
         *self = later;
-        Ok(if len == 0 {
-            Piece::End
-        } else {
-            Piece::Data(len)
-        })
+        Ok(if len == 0 { Piece::End } else { Piece::Data(len) })
     }
 }

@@ -61,10 +61,7 @@ impl Batch {
 
     /// The groups with their `Seq`.
     pub fn numbered(&self) -> impl DoubleEndedIterator<Item = (Seq, &Group)> {
-        self.groups
-            .iter()
-            .enumerate()
-            .map(|(i, group)| (Seq(self.first_seq.0 + i as u64), group))
+        self.groups.iter().enumerate().map(|(i, group)| (Seq(self.first_seq.0 + i as u64), group))
     }
 
     /// The payload's bytes, before compression.
@@ -113,21 +110,14 @@ impl Batch {
         }
         let first_seq = Seq(take.uint()?);
         let wall = take.time()?;
-        let clock = ClockReading {
-            wall,
-            boottime_ns: take.uint()?,
-            boot_id: take.array()?,
-        };
+        let clock = ClockReading { wall, boottime_ns: take.uint()?, boot_id: take.array()? };
         let epoch = take.uint32()?;
         let complete_through = match take.u8()? {
             0 => None,
             1 => Some(take.time()?),
             _ => return Err(Malformed("unknown form of complete_through")),
         };
-        let durable = Position {
-            segment: SegmentId(take.uint()?),
-            offset: take.uint()?,
-        };
+        let durable = Position { segment: SegmentId(take.uint()?), offset: take.uint()? };
         let chain_start = Chain(take.array()?);
         let chain_before = Chain(take.array()?);
         let next_node = NodeId(take.uint()?);
@@ -185,8 +175,7 @@ fn take_block_frame(take: &mut Take<'_>, offset: u64) -> Result<BlockFrame> {
         PACK => true,
         _ => return Err(Malformed("unknown kind of block frame")),
     };
-    let encoding =
-        Encoding::from_byte(take.u8()?).ok_or(Malformed("unknown encoding of a block"))?;
+    let encoding = Encoding::from_byte(take.u8()?).ok_or(Malformed("unknown encoding of a block"))?;
     let stored_len = take.uint32()?;
     let base = match encoding {
         Encoding::Delta => Some((BlockId(take.array()?), take.u8()?)),
@@ -203,14 +192,7 @@ fn take_block_frame(take: &mut Take<'_>, offset: u64) -> Result<BlockFrame> {
     for _ in 0..count {
         members.push((BlockId(take.array()?), take.uint32()?));
     }
-    Ok(BlockFrame {
-        offset,
-        stored_len,
-        encoding,
-        base,
-        pack,
-        members,
-    })
+    Ok(BlockFrame { offset, stored_len, encoding, base, pack, members })
 }
 
 #[cfg(test)]
@@ -221,17 +203,10 @@ pub(crate) mod tests {
     pub(crate) fn sample() -> Batch {
         Batch {
             first_seq: Seq(10),
-            clock: ClockReading {
-                wall: Instant(5_000_000_000),
-                boottime_ns: 9,
-                boot_id: [3; 16],
-            },
+            clock: ClockReading { wall: Instant(5_000_000_000), boottime_ns: 9, boot_id: [3; 16] },
             epoch: 2,
             complete_through: Some(Instant(4)),
-            durable: Position {
-                segment: SegmentId(1),
-                offset: 4096,
-            },
+            durable: Position { segment: SegmentId(1), offset: 4096 },
             chain_start: Chain([1; 16]),
             chain_before: Chain([2; 16]),
             next_node: NodeId(99),
@@ -253,13 +228,7 @@ pub(crate) mod tests {
                     members: vec![(BlockId([4; 16]), 262_144)],
                 },
             ],
-            groups: vec![
-                Group {
-                    hinted: None,
-                    ..sample_group()
-                },
-                Group::default(),
-            ],
+            groups: vec![Group { hinted: None, ..sample_group() }, Group::default()],
         }
     }
 

@@ -86,13 +86,7 @@ pub struct Header {
 
 impl Header {
     /// The header of a frame with this body.
-    pub fn of(
-        frame_type: FrameType,
-        encoding: Encoding,
-        raw_len: u32,
-        body: &[u8],
-        salt: u32,
-    ) -> Header {
+    pub fn of(frame_type: FrameType, encoding: Encoding, raw_len: u32, body: &[u8], salt: u32) -> Header {
         Header {
             frame_type: Some(frame_type),
             encoding,
@@ -127,9 +121,7 @@ impl Header {
     /// # Errors
     /// Where these bytes are no header of this segment, or one that this program must not pass over.
     pub fn decode(bytes: &[u8; HEADER_LEN], salt: u32) -> Result<Header> {
-        let word = |at: usize| {
-            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         if bytes[0..4] != MAGIC {
             return Err(Malformed("no frame begins here"));
         }
@@ -138,22 +130,14 @@ impl Header {
         }
         let frame_type = FrameType::from_byte(bytes[4]);
         if frame_type.is_none() && bytes[5] & FLAG_SKIPPABLE == 0 {
-            return Err(Malformed(
-                "frame of an unknown type that must not be passed over",
-            ));
+            return Err(Malformed("frame of an unknown type that must not be passed over"));
         }
         if bytes[6] != 0 {
             return Err(Malformed("frame is encrypted with an unknown suite"));
         }
-        let encoding =
-            Encoding::from_byte(bytes[5] & ENCODING_MASK).ok_or(Malformed("unknown encoding"))?;
-        let header = Header {
-            frame_type,
-            encoding,
-            stored_len: word(8),
-            raw_len: word(12),
-            body_crc: word(16),
-        };
+        let encoding = Encoding::from_byte(bytes[5] & ENCODING_MASK).ok_or(Malformed("unknown encoding"))?;
+        let header =
+            Header { frame_type, encoding, stored_len: word(8), raw_len: word(12), body_crc: word(16) };
         if header.stored_len > BODY_MAX || header.raw_len > BODY_MAX {
             return Err(Malformed("frame length out of range"));
         }
@@ -234,21 +218,11 @@ mod tests {
     fn frames_are_aligned() {
         for len in 0..20 {
             let mut out = Vec::new();
-            append(
-                &mut out,
-                FrameType::Block,
-                Encoding::Raw,
-                len,
-                &vec![1; len as usize],
-                3,
-            );
+            append(&mut out, FrameType::Block, Encoding::Raw, len, &vec![1; len as usize], 3);
             assert_eq!(out.len() % 8, 0);
             let mut header = [0; HEADER_LEN];
             header.copy_from_slice(&out[..HEADER_LEN]);
-            assert_eq!(
-                Header::decode(&header, 3).map(|h| h.frame_len()),
-                Ok(out.len() as u64)
-            );
+            assert_eq!(Header::decode(&header, 3).map(|h| h.frame_len()), Ok(out.len() as u64));
         }
     }
 }

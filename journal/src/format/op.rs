@@ -4,8 +4,8 @@
 
 use crate::format::wire::{Malformed, Put, Result, Take};
 use crate::types::{
-    BlockId, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, Mark, MarkCause,
-    Metadata, NodeId, Op, Policy, Quality, Unbound, Version,
+    BlockId, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, Mark, MarkCause, Metadata,
+    NodeId, Op, Policy, Quality, Unbound, Version,
 };
 
 const BIND: u8 = 1;
@@ -54,10 +54,7 @@ pub fn take_extents(take: &mut Take<'_>) -> Result<Vec<Extent>> {
                 len: u32::try_from(len).map_err(|_| Malformed("block extent too long"))?,
                 id: BlockId(take.array()?),
             },
-            EXTENT_LIST => Extent::List {
-                len,
-                id: BlockId(take.array()?),
-            },
+            EXTENT_LIST => Extent::List { len, id: BlockId(take.array()?) },
             _ => return Err(Malformed("unknown kind of extent")),
         });
     }
@@ -124,18 +121,7 @@ pub fn take_version(take: &mut Take<'_>) -> Result<Version> {
         _ => return Err(Malformed("unknown kind of content")),
     };
     Ok(Version {
-        meta: Metadata {
-            kind,
-            mode,
-            uid,
-            gid,
-            mtime,
-            ctime,
-            size,
-            ino,
-            rdev,
-            xattrs,
-        },
+        meta: Metadata { kind, mode, uid, gid, mtime, ctime, size, ino, rdev, xattrs },
         content,
         quality: Quality::from_byte(quality & 0x7f).ok_or(Malformed("unknown quality"))?,
         racy: quality & 0x80 != 0,
@@ -176,14 +162,9 @@ pub fn put_policy(out: &mut Vec<u8>, policy: &Policy) {
 pub fn take_policy(take: &mut Take<'_>) -> Result<Policy> {
     let mut paths = || -> Result<Vec<Vec<u8>>> {
         let count = take.count(1)?;
-        (0..count)
-            .map(|_| take.bytes().map(<[u8]>::to_vec))
-            .collect()
+        (0..count).map(|_| take.bytes().map(<[u8]>::to_vec)).collect()
     };
-    Ok(Policy {
-        roots: paths()?,
-        excludes: paths()?,
-    })
+    Ok(Policy { roots: paths()?, excludes: paths()? })
 }
 
 /// Decodes a kind of node.
@@ -193,13 +174,7 @@ pub fn take_kind(take: &mut Take<'_>) -> Result<Kind> {
 
 fn put_op(out: &mut Vec<u8>, op: &Op) {
     match op {
-        Op::Bind {
-            dir,
-            name,
-            node,
-            kind,
-            succeeds,
-        } => {
+        Op::Bind { dir, name, node, kind, succeeds } => {
             out.put_u8(BIND);
             out.put_uint(dir.0);
             out.put_bytes(name);
@@ -208,13 +183,7 @@ fn put_op(out: &mut Vec<u8>, op: &Op) {
             // Node 0 is `/` and is never succeeded: it stands for "none".
             out.put_uint(succeeds.unwrap_or_default().0);
         }
-        Op::Unbind {
-            dir,
-            name,
-            node,
-            kind,
-            why,
-        } => {
+        Op::Unbind { dir, name, node, kind, why } => {
             out.put_u8(UNBIND);
             out.put_uint(dir.0);
             out.put_bytes(name);
@@ -270,16 +239,10 @@ fn take_op(take: &mut Take<'_>) -> Result<Op> {
                 _ => return Err(Malformed("unknown reason of an unbind")),
             },
         },
-        VERSION => Op::Version {
-            node: NodeId(take.uint()?),
-            version: take_version(take)?,
-        },
+        VERSION => Op::Version { node: NodeId(take.uint()?), version: take_version(take)? },
         IDENTIFY => Op::Identify {
             node: NodeId(take.uint()?),
-            identity: Identity {
-                filesystem: take.bytes()?.to_vec(),
-                handle: take.bytes()?.to_vec(),
-            },
+            identity: Identity { filesystem: take.bytes()?.to_vec(), handle: take.bytes()?.to_vec() },
         },
         GAP => Op::Gap(take_gap(take)?),
         POLICY => Op::Policy(take_policy(take)?),
@@ -300,8 +263,7 @@ fn take_op(take: &mut Take<'_>) -> Result<Op> {
 /// A name as the kernel allows it: not empty, no NUL, no slash. Index keys and restores rely on it.
 fn take_name(take: &mut Take<'_>) -> Result<Vec<u8>> {
     let name = take.bytes()?;
-    if name.is_empty() || name == b"." || name == b".." || name.iter().any(|&b| b == 0 || b == b'/')
-    {
+    if name.is_empty() || name == b"." || name == b".." || name.iter().any(|&b| b == 0 || b == b'/') {
         return Err(Malformed("not a name that a directory can hold"));
     }
     Ok(name.to_vec())
@@ -327,9 +289,7 @@ pub fn take_group(take: &mut Take<'_>, wall: Instant) -> Result<Group> {
     let count = take.count(1)?;
     let mut time = || -> Result<Option<Instant>> {
         let ago = take.uint()?;
-        let ns = i64::try_from(ago.saturating_sub(1))
-            .unwrap_or(i64::MAX)
-            .saturating_mul(1_000_000);
+        let ns = i64::try_from(ago.saturating_sub(1)).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         Ok((ago > 0).then(|| Instant(wall.0.saturating_sub(ns))))
     };
     let (hinted, read) = (time()?, time()?);
@@ -356,21 +316,12 @@ pub(crate) mod tests {
                 size: 70_000_000_000,
                 ino: u64::MAX,
                 rdev: 0,
-                xattrs: vec![
-                    (b"user.a".to_vec(), vec![0, 255]),
-                    (b"user.b".to_vec(), Vec::new()),
-                ],
+                xattrs: vec![(b"user.a".to_vec(), vec![0, 255]), (b"user.b".to_vec(), Vec::new())],
             },
             content: Content::Extents(vec![
-                Extent::Block {
-                    id: BlockId([7; 16]),
-                    len: 65_536,
-                },
+                Extent::Block { id: BlockId([7; 16]), len: 65_536 },
                 Extent::Hole { len: 1 << 40 },
-                Extent::List {
-                    id: BlockId([9; 16]),
-                    len: 1 << 33,
-                },
+                Extent::List { id: BlockId([9; 16]), len: 1 << 33 },
             ]),
             quality: Quality::Provisional,
             racy: true,
@@ -395,17 +346,8 @@ pub(crate) mod tests {
                     kind: Kind::File,
                     succeeds: Some(NodeId(3)),
                 },
-                Op::Identify {
-                    node,
-                    identity: Identity {
-                        filesystem: vec![1; 17],
-                        handle: vec![2; 12],
-                    },
-                },
-                Op::Version {
-                    node,
-                    version: sample_version(),
-                },
+                Op::Identify { node, identity: Identity { filesystem: vec![1; 17], handle: vec![2; 12] } },
+                Op::Version { node, version: sample_version() },
                 Op::Gap(Gap {
                     scope: b"/home".to_vec(),
                     from: Instant(5),
@@ -413,14 +355,8 @@ pub(crate) mod tests {
                     reason: GapReason::AgentDown,
                     detail: "why".into(),
                 }),
-                Op::Policy(Policy {
-                    roots: vec![b"/home".to_vec()],
-                    excludes: vec![],
-                }),
-                Op::Mark(Mark {
-                    covered_through: Instant(77),
-                    cause: MarkCause::Sync,
-                }),
+                Op::Policy(Policy { roots: vec![b"/home".to_vec()], excludes: vec![] }),
+                Op::Mark(Mark { covered_through: Instant(77), cause: MarkCause::Sync }),
             ],
             hinted: Some(Instant(1_000_000_000)),
             read: None,
@@ -443,10 +379,7 @@ pub(crate) mod tests {
         let mut bytes = Vec::new();
         put_group(&mut bytes, &sample_group(), wall);
         for len in 0..bytes.len() {
-            assert!(
-                take_group(&mut Take::new(&bytes[..len]), wall).is_err(),
-                "prefix of {len}"
-            );
+            assert!(take_group(&mut Take::new(&bytes[..len]), wall).is_err(), "prefix of {len}");
         }
         for at in 0..bytes.len() {
             for value in [0, 1, 0x7f, 0x80, 0xff] {
@@ -472,10 +405,7 @@ pub(crate) mod tests {
             };
             let mut bytes = Vec::new();
             put_group(&mut bytes, &group, Instant(0));
-            assert!(
-                take_group(&mut Take::new(&bytes), Instant(0)).is_err(),
-                "{name:?}"
-            );
+            assert!(take_group(&mut Take::new(&bytes), Instant(0)).is_err(), "{name:?}");
         }
     }
 }

@@ -131,36 +131,18 @@ impl SegmentHeader {
         let created = take.time()?;
         let first_seq = Seq(take.uint()?);
         let count = take.count(1)?;
-        let supersedes = (0..count)
-            .map(|_| take.uint().map(SegmentId))
-            .collect::<Result<_>>()?;
+        let supersedes = (0..count).map(|_| take.uint().map(SegmentId)).collect::<Result<_>>()?;
         let predecessor = match take.u8()? {
             0 => None,
             1 => Some(Predecessor {
-                end: Position {
-                    segment: SegmentId(take.uint()?),
-                    offset: take.uint()?,
-                },
+                end: Position { segment: SegmentId(take.uint()?), offset: take.uint()? },
                 chain: Chain(take.array()?),
             }),
             _ => return Err(Malformed("unknown form of predecessor")),
         };
-        let durable = Position {
-            segment: SegmentId(take.uint()?),
-            offset: take.uint()?,
-        };
+        let durable = Position { segment: SegmentId(take.uint()?), offset: take.uint()? };
         take.finish()?;
-        Ok(SegmentHeader {
-            journal,
-            id,
-            salt,
-            kind,
-            created,
-            first_seq,
-            supersedes,
-            predecessor,
-            durable,
-        })
+        Ok(SegmentHeader { journal, id, salt, kind, created, first_seq, supersedes, predecessor, durable })
     }
 }
 
@@ -217,10 +199,7 @@ impl Footer {
         let ops = take.uint()?;
         let (seqs, walls) = match take.u8()? {
             0 => (None, None),
-            1 => (
-                Some((Seq(take.uint()?), Seq(take.uint()?))),
-                Some((take.time()?, take.time()?)),
-            ),
+            1 => (Some((Seq(take.uint()?), Seq(take.uint()?))), Some((take.time()?, take.time()?))),
             _ => return Err(Malformed("unknown form of footer")),
         };
         let count = take.count(2)?;
@@ -230,14 +209,7 @@ impl Footer {
             frames.push((frame_type, take.uint()?.saturating_mul(ALIGN)));
         }
         take.finish()?;
-        Ok(Footer {
-            frames,
-            seqs,
-            walls,
-            ops,
-            chain,
-            hash,
-        })
+        Ok(Footer { frames, seqs, walls, ops, chain, hash })
     }
 }
 
@@ -270,16 +242,10 @@ mod tests {
             first_seq: Seq(17),
             supersedes: vec![SegmentId(1), SegmentId(2)],
             predecessor: Some(Predecessor {
-                end: Position {
-                    segment: SegmentId(6),
-                    offset: 8192,
-                },
+                end: Position { segment: SegmentId(6), offset: 8192 },
                 chain: Chain([4; 16]),
             }),
-            durable: Position {
-                segment: SegmentId(6),
-                offset: 4096,
-            },
+            durable: Position { segment: SegmentId(6), offset: 4096 },
         }
     }
 
@@ -287,15 +253,8 @@ mod tests {
     fn a_header_comes_back_and_every_changed_byte_is_found() {
         let bytes = header().encode();
         assert_eq!(bytes.len() % 8, 0);
-        assert_eq!(
-            SegmentHeader::decode(&bytes),
-            Ok((header(), bytes.len() as u64))
-        );
-        let padding = SegmentHeader {
-            supersedes: vec![],
-            ..header()
-        }
-        .encode();
+        assert_eq!(SegmentHeader::decode(&bytes), Ok((header(), bytes.len() as u64)));
+        let padding = SegmentHeader { supersedes: vec![], ..header() }.encode();
         assert!(SegmentHeader::decode(&padding).is_ok());
         for at in 0..bytes.len() - 8 {
             let mut bad = bytes.clone();
@@ -303,10 +262,7 @@ mod tests {
             assert!(SegmentHeader::decode(&bad).is_err(), "byte {at}");
         }
         for len in 0..bytes.len() - 8 {
-            assert!(
-                SegmentHeader::decode(&bytes[..len]).is_err(),
-                "prefix {len}"
-            );
+            assert!(SegmentHeader::decode(&bytes[..len]).is_err(), "prefix {len}");
         }
     }
 

@@ -81,19 +81,12 @@ impl<'a> Take<'a> {
 
     /// Fails unless everything has been taken.
     pub fn finish(self) -> Result<()> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(Malformed("trailing bytes"))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed("trailing bytes")) }
     }
 
     /// One byte.
     pub fn u8(&mut self) -> Result<u8> {
-        let (&first, rest) = self
-            .rest
-            .split_first()
-            .ok_or(Malformed("value cut short"))?;
+        let (&first, rest) = self.rest.split_first().ok_or(Malformed("value cut short"))?;
         self.rest = rest;
         Ok(first)
     }
@@ -179,10 +172,7 @@ mod tests {
 
     #[test]
     fn integers_come_back_at_every_boundary() {
-        for value in (0..64)
-            .flat_map(|bit| [1u64 << bit, (1u64 << bit) - 1])
-            .chain([u64::MAX])
-        {
+        for value in (0..64).flat_map(|bit| [1u64 << bit, (1u64 << bit) - 1]).chain([u64::MAX]) {
             let mut bytes = Vec::new();
             bytes.put_uint(value);
             bytes.put_int(value as i64);

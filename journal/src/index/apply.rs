@@ -28,95 +28,35 @@ pub fn group(seq: Seq, group: &Group, out: &mut Vec<Entry>) {
 
 fn op_entries(seq: Seq, n: u16, op: &Op, out: &mut Vec<Entry>) {
     match op {
-        Op::Bind {
-            dir,
-            name,
-            node,
-            kind,
-            succeeds,
-        } => {
-            let bound = Bound::To {
-                node: *node,
-                kind: *kind,
-                succeeds: *succeeds,
-            };
-            out.push(Entry {
-                cf: Cf::Binding,
-                key: keys::binding(*dir, name, seq),
-                value: bound.encode(),
-            });
-            let linked = Linked {
-                lost: None,
-                dir: *dir,
-                name: name.clone(),
-            };
-            out.push(Entry {
-                cf: Cf::Link,
-                key: keys::link(*node, seq, n),
-                value: linked.encode(),
-            });
+        Op::Bind { dir, name, node, kind, succeeds } => {
+            let bound = Bound::To { node: *node, kind: *kind, succeeds: *succeeds };
+            out.push(Entry { cf: Cf::Binding, key: keys::binding(*dir, name, seq), value: bound.encode() });
+            let linked = Linked { lost: None, dir: *dir, name: name.clone() };
+            out.push(Entry { cf: Cf::Link, key: keys::link(*node, seq, n), value: linked.encode() });
         }
-        Op::Unbind {
-            dir,
-            name,
-            node,
-            kind,
-            why,
-        } => {
-            let bound = Bound::Gone {
-                node: *node,
-                kind: *kind,
-                why: *why,
-            };
-            out.push(Entry {
-                cf: Cf::Binding,
-                key: keys::binding(*dir, name, seq),
-                value: bound.encode(),
-            });
-            let linked = Linked {
-                lost: Some(*why),
-                dir: *dir,
-                name: name.clone(),
-            };
-            out.push(Entry {
-                cf: Cf::Link,
-                key: keys::link(*node, seq, n),
-                value: linked.encode(),
-            });
+        Op::Unbind { dir, name, node, kind, why } => {
+            let bound = Bound::Gone { node: *node, kind: *kind, why: *why };
+            out.push(Entry { cf: Cf::Binding, key: keys::binding(*dir, name, seq), value: bound.encode() });
+            let linked = Linked { lost: Some(*why), dir: *dir, name: name.clone() };
+            out.push(Entry { cf: Cf::Link, key: keys::link(*node, seq, n), value: linked.encode() });
         }
         Op::Version { node, version } => {
             let mut value = Vec::with_capacity(96);
             put_version(&mut value, version);
-            out.push(Entry {
-                cf: Cf::Version,
-                key: keys::version(*node, seq),
-                value,
-            });
+            out.push(Entry { cf: Cf::Version, key: keys::version(*node, seq), value });
         }
         Op::Identify { node, identity } => {
-            out.push(Entry {
-                cf: Cf::Identity,
-                key: keys::identity(identity),
-                value: keys::node(*node),
-            });
+            out.push(Entry { cf: Cf::Identity, key: keys::identity(identity), value: keys::node(*node) });
         }
         Op::Gap(gap) => {
             let mut value = Vec::new();
             put_gap(&mut value, gap);
-            out.push(Entry {
-                cf: Cf::Gap,
-                key: keys::gap(seq, n),
-                value,
-            });
+            out.push(Entry { cf: Cf::Gap, key: keys::gap(seq, n), value });
         }
         Op::Policy(policy) => {
             let mut value = Vec::new();
             put_policy(&mut value, policy);
-            out.push(Entry {
-                cf: Cf::Policy,
-                key: keys::seq(seq),
-                value,
-            });
+            out.push(Entry { cf: Cf::Policy, key: keys::seq(seq), value });
         }
         Op::Mark(_) => {}
     }
@@ -136,11 +76,7 @@ pub fn places(batch: &Batch, place: &BatchPlace, out: &mut Vec<Entry>) {
         wall: batch.clock.wall,
         epoch: batch.epoch,
     };
-    out.push(Entry {
-        cf: Cf::Event,
-        key: keys::seq(batch.last_seq()),
-        value: at.encode(),
-    });
+    out.push(Entry { cf: Cf::Event, key: keys::seq(batch.last_seq()), value: at.encode() });
     out.push(Entry {
         cf: Cf::Clock,
         key: keys::clock(batch.epoch, batch.clock.wall),
@@ -151,21 +87,14 @@ pub fn places(batch: &Batch, place: &BatchPlace, out: &mut Vec<Entry>) {
 fn block_entries(segment: SegmentId, frame: &BlockFrame, out: &mut Vec<Entry>) {
     for (slot, (id, raw_len)) in frame.members.iter().enumerate() {
         let located = Located {
-            frame: Position {
-                segment,
-                offset: frame.offset,
-            },
+            frame: Position { segment, offset: frame.offset },
             stored_len: frame.stored_len,
             encoding: frame.encoding,
             base: frame.base,
             slot: frame.pack.then_some(slot as u32),
             raw_len: *raw_len,
         };
-        out.push(Entry {
-            cf: Cf::Block,
-            key: id.0.to_vec(),
-            value: located.encode(),
-        });
+        out.push(Entry { cf: Cf::Block, key: id.0.to_vec(), value: located.encode() });
     }
 }
 
@@ -185,9 +114,7 @@ pub fn advance(before: &Applied, batch: &Batch, place: &BatchPlace) -> Applied {
     for op in batch.groups.iter().flat_map(|group| &group.ops) {
         match op {
             Op::Gap(_) => after.gaps += 1,
-            Op::Mark(mark) => {
-                after.covered_through = after.covered_through.max(Some(mark.covered_through))
-            }
+            Op::Mark(mark) => after.covered_through = after.covered_through.max(Some(mark.covered_through)),
             _ => {}
         }
     }
@@ -201,11 +128,7 @@ pub fn batch(before: &Applied, batch: &Batch, place: &BatchPlace, out: &mut Vec<
     }
     places(batch, place, out);
     let after = advance(before, batch, place);
-    out.push(Entry {
-        cf: Cf::Meta,
-        key: keys::APPLIED.to_vec(),
-        value: after.encode(),
-    });
+    out.push(Entry { cf: Cf::Meta, key: keys::APPLIED.to_vec(), value: after.encode() });
     after
 }
 
@@ -213,12 +136,7 @@ pub fn batch(before: &Applied, batch: &Batch, place: &BatchPlace, out: &mut Vec<
 ///
 /// An epoch starts at every boot and whenever wall minus boot clock moves by more than a second; within one, walls
 /// strictly increase.
-pub fn next_clock(
-    before: &Applied,
-    wall: Instant,
-    boottime_ns: u64,
-    boot_id: [u8; 16],
-) -> (u32, Instant) {
+pub fn next_clock(before: &Applied, wall: Instant, boottime_ns: u64, boot_id: [u8; 16]) -> (u32, Instant) {
     if before.last_seq == Seq::ZERO {
         return (1, wall);
     }
@@ -227,10 +145,7 @@ pub fn next_clock(
     if boot_id != before.boot_id || moved.abs() > 1_000_000_000 {
         return (before.epoch + 1, wall);
     }
-    (
-        before.epoch,
-        Instant(wall.0.max(before.wall.0.saturating_add(1))),
-    )
+    (before.epoch, Instant(wall.0.max(before.wall.0.saturating_add(1))))
 }
 
 #[cfg(test)]
@@ -241,14 +156,8 @@ mod tests {
     #[test]
     fn every_operation_leaves_its_entries() {
         let place = BatchPlace {
-            frame: Position {
-                segment: SegmentId(1),
-                offset: 800,
-            },
-            end: Position {
-                segment: SegmentId(1),
-                offset: 1200,
-            },
+            frame: Position { segment: SegmentId(1), offset: 800 },
+            end: Position { segment: SegmentId(1), offset: 1200 },
             chain: Chain([6; 16]),
         };
         let mut entries = Vec::new();
@@ -271,30 +180,13 @@ mod tests {
             ..Applied::default()
         };
         let at = |wall: i64, boot: i64, id| {
-            next_clock(
-                &before,
-                Instant(wall * second),
-                (boot * second) as u64,
-                [id; 16],
-            )
+            next_clock(&before, Instant(wall * second), (boot * second) as u64, [id; 16])
         };
-        assert_eq!(
-            at(101, 51, 1),
-            (4, Instant(101 * second)),
-            "an ordinary second later"
-        );
+        assert_eq!(at(101, 51, 1), (4, Instant(101 * second)), "an ordinary second later");
         assert_eq!(at(101, 51, 2), (5, Instant(101 * second)), "another boot");
         assert_eq!(at(50, 51, 1), (5, Instant(50 * second)), "set back");
         assert_eq!(at(200, 51, 1), (5, Instant(200 * second)), "set forward");
-        assert_eq!(
-            at(100, 50, 1),
-            (4, Instant(100 * second + 1)),
-            "the same instant"
-        );
-        assert_eq!(
-            at(100, 51, 1),
-            (4, Instant(100 * second + 1)),
-            "set back by one second exactly"
-        );
+        assert_eq!(at(100, 50, 1), (4, Instant(100 * second + 1)), "the same instant");
+        assert_eq!(at(100, 51, 1), (4, Instant(100 * second + 1)), "set back by one second exactly");
     }
 }

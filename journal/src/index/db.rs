@@ -7,8 +7,8 @@
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRawIterator, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::{Cf, Entry, keys};
@@ -46,14 +46,9 @@ impl Db {
         options.set_atomic_flush(true);
         options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
         let cache = Cache::new_lru_cache(CACHE_BYTES);
-        let families =
-            Cf::ALL.map(|cf| ColumnFamilyDescriptor::new(cf.name(), cf_options(cf, &cache)));
-        let db =
-            DB::open_cf_descriptors(&options, path, families).map_err(|e| refused(path, &e))?;
-        Ok(Db {
-            db,
-            path: path.to_path_buf(),
-        })
+        let families = Cf::ALL.map(|cf| ColumnFamilyDescriptor::new(cf.name(), cf_options(cf, &cache)));
+        let db = DB::open_cf_descriptors(&options, path, families).map_err(|e| refused(path, &e))?;
+        Ok(Db { db, path: path.to_path_buf() })
     }
 
     /// Opens an index for reading, beside a writer or without one. Its own log goes to `log_dir`: nothing is written
@@ -68,14 +63,10 @@ impl Db {
         let cache = Cache::new_lru_cache(CACHE_BYTES);
         let mut last = None;
         for _ in 0..OPEN_TRIES {
-            let families =
-                Cf::ALL.map(|cf| ColumnFamilyDescriptor::new(cf.name(), cf_options(cf, &cache)));
+            let families = Cf::ALL.map(|cf| ColumnFamilyDescriptor::new(cf.name(), cf_options(cf, &cache)));
             match DB::open_cf_descriptors_read_only(&options, path, families, false) {
                 Ok(db) => {
-                    return Ok(Db {
-                        db,
-                        path: path.to_path_buf(),
-                    });
+                    return Ok(Db { db, path: path.to_path_buf() });
                 }
                 Err(error) => last = Some(error),
             }
@@ -98,9 +89,7 @@ impl Db {
     /// # Errors
     /// `Index`.
     pub fn get(&self, cf: Cf, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.db
-            .get_cf(self.family(cf)?, key)
-            .map_err(|e| refused(&self.path, &e))
+        self.db.get_cf(self.family(cf)?, key).map_err(|e| refused(&self.path, &e))
     }
 
     /// An iterator that does not leave `prefix`; it is not positioned yet.
@@ -131,10 +120,9 @@ impl Db {
         let Some(value) = self.get(Cf::Meta, keys::APPLIED)? else {
             return Ok(None);
         };
-        Applied::decode(&value).map(Some).map_err(|e| Error::Index {
-            path: self.path.clone(),
-            what: format!("meta: {e}"),
-        })
+        Applied::decode(&value)
+            .map(Some)
+            .map_err(|e| Error::Index { path: self.path.clone(), what: format!("meta: {e}") })
     }
 
     /// Adds entries, all or none. They survive the death of the process only after [`Db::flush`].
@@ -152,9 +140,7 @@ impl Db {
         }
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        self.db
-            .write_opt(batch, &options)
-            .map_err(|e| refused(&self.path, &e))
+        self.db.write_opt(batch, &options).map_err(|e| refused(&self.path, &e))
     }
 
     /// Puts everything written so far on disk, as of one moment.
@@ -162,15 +148,10 @@ impl Db {
     /// # Errors
     /// `Index`.
     pub fn flush(&self) -> Result<()> {
-        let families = Cf::ALL
-            .iter()
-            .map(|cf| self.family(*cf))
-            .collect::<Result<Vec<_>>>()?;
+        let families = Cf::ALL.iter().map(|cf| self.family(*cf)).collect::<Result<Vec<_>>>()?;
         let mut options = rocksdb::FlushOptions::default();
         options.set_wait(true);
-        self.db
-            .flush_cfs_opt(&families, &options)
-            .map_err(|e| refused(&self.path, &e))
+        self.db.flush_cfs_opt(&families, &options).map_err(|e| refused(&self.path, &e))
     }
 
     /// Takes in sorted table files of a column family; they are moved, not copied.
@@ -215,6 +196,8 @@ fn options() -> Options {
     options.set_max_log_file_size(1 << 20);
     options.set_stats_dump_period_sec(0);
     options.set_max_manifest_file_size(4 << 20);
+    // The default of 4 MiB would be most of a young index.
+    options.set_manifest_preallocation_size(64 << 10);
     options
 }
 
@@ -249,10 +232,7 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn refused(path: &Path, error: &rocksdb::Error) -> Error {
-    Error::Index {
-        path: path.to_path_buf(),
-        what: error.to_string(),
-    }
+    Error::Index { path: path.to_path_buf(), what: error.to_string() }
 }
 
 #[cfg(test)]

@@ -53,10 +53,7 @@ impl Located {
     /// Where the bytes are no location.
     pub fn decode(bytes: &[u8]) -> Result<Located> {
         let mut take = Take::new(bytes);
-        let frame = Position {
-            segment: SegmentId(take.uint()?),
-            offset: take.uint()?,
-        };
+        let frame = Position { segment: SegmentId(take.uint()?), offset: take.uint()? };
         let stored_len = take.uint32()?;
         let raw_len = take.uint32()?;
         let slot = take.uint32()?.checked_sub(1);
@@ -66,14 +63,7 @@ impl Located {
             Encoding::Raw | Encoding::Zstd => None,
         };
         take.finish()?;
-        Ok(Located {
-            frame,
-            stored_len,
-            encoding,
-            base,
-            slot,
-            raw_len,
-        })
+        Ok(Located { frame, stored_len, encoding, base, slot, raw_len })
     }
 }
 
@@ -105,11 +95,7 @@ impl Bound {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(12);
         match self {
-            Bound::To {
-                node,
-                kind,
-                succeeds,
-            } => {
+            Bound::To { node, kind, succeeds } => {
                 out.put_u8(0);
                 out.put_u8(*kind as u8);
                 out.put_uint(node.0);
@@ -136,11 +122,7 @@ impl Bound {
         let why = match tag {
             0 => {
                 let succeeds = Some(NodeId(take.uint()?)).filter(|node| *node != NodeId::ROOT);
-                return Ok(Bound::To {
-                    node,
-                    kind,
-                    succeeds,
-                });
+                return Ok(Bound::To { node, kind, succeeds });
             }
             1 => Unbound::Deleted,
             2 => Unbound::Moved,
@@ -185,11 +167,7 @@ impl Linked {
             3 => Some(Unbound::Uncovered),
             _ => return Err(Malformed("unknown form of link")),
         };
-        Ok(Linked {
-            lost,
-            dir: NodeId(take.uint()?),
-            name: take.rest().to_vec(),
-        })
+        Ok(Linked { lost, dir: NodeId(take.uint()?), name: take.rest().to_vec() })
     }
 }
 
@@ -225,10 +203,7 @@ impl BatchAt {
     pub fn decode(bytes: &[u8]) -> Result<BatchAt> {
         let mut take = Take::new(bytes);
         Ok(BatchAt {
-            frame: Position {
-                segment: SegmentId(take.uint()?),
-                offset: take.uint()?,
-            },
+            frame: Position { segment: SegmentId(take.uint()?), offset: take.uint()? },
             first_seq: Seq(take.uint()?),
             wall: take.time()?,
             epoch: take.uint32()?,
@@ -287,10 +262,7 @@ impl Applied {
     pub fn decode(bytes: &[u8]) -> Result<Applied> {
         let mut take = Take::new(bytes);
         let applied = Applied {
-            end: Position {
-                segment: SegmentId(take.uint()?),
-                offset: take.uint()?,
-            },
+            end: Position { segment: SegmentId(take.uint()?), offset: take.uint()? },
             chain: Chain(take.array()?),
             last_seq: Seq(take.uint()?),
             epoch: take.uint32()?,
@@ -298,19 +270,13 @@ impl Applied {
             boottime_ns: take.uint()?,
             boot_id: take.array()?,
             next_node: NodeId(take.uint()?),
-            covered_through: (take.u8()? != 0)
-                .then_some(())
-                .map(|()| take.time())
-                .transpose()?,
+            covered_through: (take.u8()? != 0).then_some(()).map(|()| take.time()).transpose()?,
             gaps: 0,
         };
         if applied.covered_through.is_none() {
             take.time()?;
         }
-        Ok(Applied {
-            gaps: take.uint()?,
-            ..applied
-        })
+        Ok(Applied { gaps: take.uint()?, ..applied })
     }
 }
 
@@ -353,11 +319,7 @@ pub fn after_binding_name(dir: NodeId, name: &[u8]) -> Vec<u8> {
 /// Where the bytes are no such key.
 pub fn parse_binding(key: &[u8]) -> Result<(&[u8], Seq)> {
     let rest = key.get(8..).ok_or(Malformed("binding key cut short"))?;
-    let (name, seq) = rest.split_at(
-        rest.len()
-            .checked_sub(9)
-            .ok_or(Malformed("binding key cut short"))?,
-    );
+    let (name, seq) = rest.split_at(rest.len().checked_sub(9).ok_or(Malformed("binding key cut short"))?);
     Ok((name, inverted_seq(&seq[1..])?))
 }
 
@@ -403,9 +365,7 @@ pub fn gap(at: Seq, n: u16) -> Vec<u8> {
 /// # Errors
 /// Where the bytes are too short.
 pub fn parse_seq(bytes: &[u8]) -> Result<Seq> {
-    Take::new(bytes)
-        .array()
-        .map(|bytes| Seq(u64::from_be_bytes(bytes)))
+    Take::new(bytes).array().map(|bytes| Seq(u64::from_be_bytes(bytes)))
 }
 
 /// A clock entry. Walls before 1970 sort before those after: the sign bit is flipped.
@@ -422,10 +382,7 @@ pub fn clock(epoch: u32, wall: Instant) -> Vec<u8> {
 pub fn parse_clock(key: &[u8]) -> Result<(u32, Instant)> {
     let mut take = Take::new(key);
     let epoch = u32::from_be_bytes(take.array()?);
-    Ok((
-        epoch,
-        Instant((u64::from_be_bytes(take.array()?) ^ (1 << 63)) as i64),
-    ))
+    Ok((epoch, Instant((u64::from_be_bytes(take.array()?) ^ (1 << 63)) as i64)))
 }
 
 /// An identity.
@@ -437,9 +394,7 @@ pub fn identity(identity: &Identity) -> Vec<u8> {
 }
 
 fn inverted_seq(bytes: &[u8]) -> Result<Seq> {
-    Take::new(bytes)
-        .array()
-        .map(|bytes| Seq(!u64::from_be_bytes(bytes)))
+    Take::new(bytes).array().map(|bytes| Seq(!u64::from_be_bytes(bytes)))
 }
 
 #[cfg(test)]
@@ -476,10 +431,7 @@ mod tests {
     #[test]
     fn values_come_back() {
         let located = Located {
-            frame: Position {
-                segment: SegmentId(3),
-                offset: 1 << 25,
-            },
+            frame: Position { segment: SegmentId(3), offset: 1 << 25 },
             stored_len: 99,
             encoding: Encoding::Delta,
             base: Some((BlockId([1; 16]), 3)),
@@ -488,36 +440,17 @@ mod tests {
         };
         assert_eq!(Located::decode(&located.encode()), Ok(located));
         for bound in [
-            Bound::To {
-                node: NodeId(5),
-                kind: Kind::Dir,
-                succeeds: None,
-            },
-            Bound::To {
-                node: NodeId(5),
-                kind: Kind::File,
-                succeeds: Some(NodeId(1)),
-            },
-            Bound::Gone {
-                node: NodeId(5),
-                kind: Kind::Fifo,
-                why: Unbound::Moved,
-            },
+            Bound::To { node: NodeId(5), kind: Kind::Dir, succeeds: None },
+            Bound::To { node: NodeId(5), kind: Kind::File, succeeds: Some(NodeId(1)) },
+            Bound::Gone { node: NodeId(5), kind: Kind::Fifo, why: Unbound::Moved },
         ] {
             assert_eq!(Bound::decode(&bound.encode()), Ok(bound));
         }
-        let linked = Linked {
-            lost: Some(Unbound::Uncovered),
-            dir: NodeId(1),
-            name: b"x\xff".to_vec(),
-        };
+        let linked = Linked { lost: Some(Unbound::Uncovered), dir: NodeId(1), name: b"x\xff".to_vec() };
         assert_eq!(Linked::decode(&linked.encode()), Ok(linked));
         for covered_through in [None, Some(Instant(-3))] {
             let applied = Applied {
-                end: Position {
-                    segment: SegmentId(1),
-                    offset: 2,
-                },
+                end: Position { segment: SegmentId(1), offset: 2 },
                 last_seq: Seq(3),
                 gaps: 4,
                 covered_through,
@@ -525,12 +458,7 @@ mod tests {
             };
             assert_eq!(Applied::decode(&applied.encode()), Ok(applied));
         }
-        for wall in [
-            Instant(i64::MIN),
-            Instant(-1),
-            Instant(0),
-            Instant(i64::MAX),
-        ] {
+        for wall in [Instant(i64::MIN), Instant(-1), Instant(0), Instant(i64::MAX)] {
             assert_eq!(parse_clock(&clock(7, wall)), Ok((7, wall)));
         }
         assert!(clock(7, Instant(-1)) < clock(7, Instant(0)));

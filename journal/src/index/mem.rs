@@ -29,9 +29,7 @@ impl Mem {
         let map = &mut self.maps[entry.cf as usize];
         if map.get(&entry.key) == Some(&entry.value) {
             map.remove(&entry.key);
-            self.bytes = self
-                .bytes
-                .saturating_sub(entry.key.len() + entry.value.len());
+            self.bytes = self.bytes.saturating_sub(entry.key.len() + entry.value.len());
         }
     }
 
@@ -42,16 +40,12 @@ impl Mem {
 
     /// The first entry at or after a key.
     pub fn ceiling(&self, cf: Cf, key: &[u8]) -> Option<(&Vec<u8>, &Vec<u8>)> {
-        self.maps[cf as usize]
-            .range::<[u8], _>((Bound::Included(key), Bound::Unbounded))
-            .next()
+        self.maps[cf as usize].range::<[u8], _>((Bound::Included(key), Bound::Unbounded)).next()
     }
 
     /// The last entry at or before a key.
     pub fn floor(&self, cf: Cf, key: &[u8]) -> Option<(&Vec<u8>, &Vec<u8>)> {
-        self.maps[cf as usize]
-            .range::<[u8], _>((Bound::Unbounded, Bound::Included(key)))
-            .next_back()
+        self.maps[cf as usize].range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()
     }
 
     /// The entries whose keys begin with `prefix`, in order.

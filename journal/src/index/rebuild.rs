@@ -48,11 +48,7 @@ impl Builder {
             self.bytes += entry.key.len() + entry.value.len() + ENTRY_OVERHEAD;
             self.runs[entry.cf as usize].push((entry.key, entry.value));
         }
-        if self.bytes >= RUN_BYTES {
-            self.write_run()
-        } else {
-            Ok(())
-        }
+        if self.bytes >= RUN_BYTES { self.write_run() } else { Ok(()) }
     }
 
     fn write_run(&mut self) -> Result<()> {
@@ -69,11 +65,7 @@ impl Builder {
                 .iter()
                 .enumerate()
                 .filter(|(i, (key, _))| run.get(i + 1).is_none_or(|next| next.0 != *key));
-            write_table(
-                &path,
-                cf,
-                kept.map(|(_, (key, value))| (key.as_slice(), value.as_slice())),
-            )?;
+            write_table(&path, cf, kept.map(|(_, (key, value))| (key.as_slice(), value.as_slice())))?;
             self.db.ingest(cf, vec![path])?;
         }
         self.bytes = 0;

@@ -22,10 +22,7 @@ pub struct Store {
 impl Store {
     /// An index with an empty overlay; without a `Db` the overlay is everything.
     pub fn new(db: Option<Db>) -> Store {
-        Store {
-            db,
-            mem: RwLock::default(),
-        }
+        Store { db, mem: RwLock::default() }
     }
 
     /// The RocksDB part.
@@ -70,9 +67,7 @@ impl Store {
     /// # Errors
     /// `Index`.
     pub fn ceiling(&self, cf: Cf, prefix: &[u8], key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-        let mem = read(&self.mem)
-            .ceiling(cf, key)
-            .map(|(k, v)| (k.clone(), v.clone()));
+        let mem = read(&self.mem).ceiling(cf, key).map(|(k, v)| (k.clone(), v.clone()));
         let mem = mem.filter(|(k, _)| k.starts_with(prefix));
         let Some(db) = &self.db else { return Ok(mem) };
         let mut iterator = db.iterator(cf, prefix)?;
@@ -89,9 +84,7 @@ impl Store {
     /// # Errors
     /// `Index`.
     pub fn floor(&self, cf: Cf, prefix: &[u8], key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-        let mem = read(&self.mem)
-            .floor(cf, key)
-            .map(|(k, v)| (k.clone(), v.clone()));
+        let mem = read(&self.mem).floor(cf, key).map(|(k, v)| (k.clone(), v.clone()));
         let mem = mem.filter(|(k, _)| k.starts_with(prefix));
         let Some(db) = &self.db else { return Ok(mem) };
         let mut iterator = db.iterator(cf, prefix)?;
@@ -118,25 +111,13 @@ impl Store {
                 Some(iterator)
             }
         };
-        Ok(Scan {
-            store: self,
-            prefix: prefix.to_vec(),
-            mem,
-            at: 0,
-            iterator,
-        })
+        Ok(Scan { store: self, prefix: prefix.to_vec(), mem, at: 0, iterator })
     }
 }
 
-fn item(
-    db: &Db,
-    iterator: &DBRawIterator<'_>,
-    prefix: &[u8],
-) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+fn item(db: &Db, iterator: &DBRawIterator<'_>, prefix: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
     match iterator.item() {
-        Some((key, value)) => Ok(key
-            .starts_with(prefix)
-            .then(|| (key.to_vec(), value.to_vec()))),
+        Some((key, value)) => Ok(key.starts_with(prefix).then(|| (key.to_vec(), value.to_vec()))),
         None => db.check(iterator).map(|()| None),
     }
 }
@@ -153,10 +134,7 @@ pub struct Scan<'s> {
 impl Scan<'_> {
     /// The entry that the cursor is on; `None` behind the last.
     pub fn item(&self) -> Option<(&[u8], &[u8])> {
-        let mem = self
-            .mem
-            .get(self.at)
-            .map(|(key, value)| (key.as_slice(), value.as_slice()));
+        let mem = self.mem.get(self.at).map(|(key, value)| (key.as_slice(), value.as_slice()));
         let db = self.db_item();
         match (mem, db) {
             (Some(mem), Some(db)) => Some(if db.0 < mem.0 { db } else { mem }),
@@ -165,10 +143,7 @@ impl Scan<'_> {
     }
 
     fn db_item(&self) -> Option<(&[u8], &[u8])> {
-        self.iterator
-            .as_ref()?
-            .item()
-            .filter(|(key, _)| key.starts_with(&self.prefix))
+        self.iterator.as_ref()?.item().filter(|(key, _)| key.starts_with(&self.prefix))
     }
 
     /// Moves to the next key.
@@ -194,8 +169,7 @@ impl Scan<'_> {
     /// # Errors
     /// `Index`.
     pub fn seek(&mut self, key: &[u8]) -> Result<()> {
-        self.at +=
-            self.mem[self.at.min(self.mem.len())..].partition_point(|(k, _)| k.as_slice() < key);
+        self.at += self.mem[self.at.min(self.mem.len())..].partition_point(|(k, _)| k.as_slice() < key);
         if let Some(iterator) = &mut self.iterator {
             iterator.seek(key);
         }
@@ -211,13 +185,11 @@ impl Scan<'_> {
 }
 
 fn read(lock: &RwLock<Mem>) -> std::sync::RwLockReadGuard<'_, Mem> {
-    lock.read()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn write(lock: &RwLock<Mem>) -> std::sync::RwLockWriteGuard<'_, Mem> {
-    lock.write()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -228,11 +200,7 @@ mod tests {
     use crate::error::IoContext;
 
     fn entry(key: &str, value: &str) -> Entry {
-        Entry {
-            cf: Cf::Meta,
-            key: key.into(),
-            value: value.into(),
-        }
+        Entry { cf: Cf::Meta, key: key.into(), value: value.into() }
     }
 
     fn owned(item: Option<(&String, &&str)>) -> Option<(Vec<u8>, Vec<u8>)> {
@@ -266,14 +234,10 @@ mod tests {
                 seen.push((key.to_vec(), value.to_vec()));
                 scan.advance()?;
             }
-            let expected: Vec<_> = model
-                .range(prefix.clone()..end.clone())
-                .filter_map(|item| owned(Some(item)))
-                .collect();
+            let expected: Vec<_> =
+                model.range(prefix.clone()..end.clone()).filter_map(|item| owned(Some(item))).collect();
             assert_eq!(seen, expected, "split {split}");
-            for probe in
-                ["a0", "a1", "a2", "a25", "a3", "a4"].map(|name| format!("{split:02}{name}"))
-            {
+            for probe in ["a0", "a1", "a2", "a25", "a3", "a4"].map(|name| format!("{split:02}{name}")) {
                 let after = owned(model.range(probe.clone()..end.clone()).next());
                 assert_eq!(
                     store.ceiling(Cf::Meta, prefix.as_bytes(), probe.as_bytes())?,
@@ -281,11 +245,7 @@ mod tests {
                     "at {probe}"
                 );
                 let before = owned(model.range(..=probe.clone()).next_back());
-                assert_eq!(
-                    store.floor(Cf::Meta, prefix.as_bytes(), probe.as_bytes())?,
-                    before,
-                    "at {probe}"
-                );
+                assert_eq!(store.floor(Cf::Meta, prefix.as_bytes(), probe.as_bytes())?, before, "at {probe}");
             }
         }
         Ok(())

@@ -1,0 +1,707 @@
+//! The one loop: what reaches the agent, what it does next, and in which state it is.
+//!
+//! Owns the wiring and the order of start and stop. Reads no file and writes none but cookies; whatever takes time
+//! happens on other threads, which answer with an [`Event`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use asof_journal::append::{Limits, Mark as Place};
+use asof_journal::control::{Answer, Request, Synced};
+use asof_journal::head::Head;
+use asof_journal::open::Journal;
+use asof_journal::storage::Layout;
+use asof_journal::types::{Gap, GapReason, Group, Instant, Mark, MarkCause, Op, Policy, Seq};
+use crossbeam_channel::{Receiver, Sender, after, bounded, select};
+
+use crate::appender::{AppendThread, Appended, OldestHint};
+use crate::clock::{Clock, OsClock};
+use crate::config::Config;
+use crate::control::{Control, ControlEvent, ControlRequest};
+use crate::dirty::{Dirty, Intake};
+use crate::fs::OsFs;
+use crate::pool::{Pool, Tally, Workshop};
+use crate::scan::Scanner;
+use crate::settle::{Scan, Settle, Work, WorkId};
+use crate::status;
+use crate::watch::notify::{NotifyOptions, NotifySource};
+use crate::watch::{Hint, WatchError, WatchHandle, WatchThread, What};
+use crate::worker::{self, Job};
+
+/// Events that wait for the loop; whoever has one more waits. The loop never waits for any of them.
+const EVENTS_MAX: usize = 4096;
+/// Paths looked at in one go: enough to pair renames, few enough to stay responsive.
+const WORKS_MAX: usize = 2048;
+/// A mark is written after so much idle time, so that it is no gap.
+const MARK_EVERY: Duration = Duration::from_secs(60);
+/// How long a cookie may take to come back before it is written again.
+const COOKIE_RETRY_NS: u64 = 10_000_000_000;
+/// How long the end in good order may wait for what is dirty.
+const DRAIN_MAX_NS: u64 = 20_000_000_000;
+/// A capture of a hot file that took a second is followed by so many seconds without one.
+const STRETCH_FACTOR: u64 = 9;
+
+/// Everything that the loop reacts to, but for hints, which wait in the dirty map.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// From outside.
+    Control(ControlEvent),
+    /// From the appender.
+    Appended(Appended),
+    /// A piece of work led to everything it could, the last being this `Seq`.
+    Processed(WorkId, Seq),
+    /// The same for a reconcile of all roots.
+    Reconciled(Seq),
+    /// The directory worker is free again.
+    Idle,
+    /// Something is to be looked at again.
+    Again(Again),
+    /// A large file is being written while it is captured; the capture took so many nanoseconds.
+    Hot(Vec<u8>, u64),
+    /// The directory worker could not do something; who watches must know.
+    Trouble(Trouble),
+}
+
+impl From<ControlEvent> for Event {
+    fn from(event: ControlEvent) -> Event {
+        Event::Control(event)
+    }
+}
+
+/// Something that is to be looked at again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// What a path names, content included.
+    Name(Vec<u8>),
+    /// A directory with everything below it.
+    Tree(Vec<u8>),
+}
+
+/// Something that is not as it should be, as long as it is so.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Trouble {
+    /// A root is not there.
+    RootMissing(Vec<u8>),
+    /// Something is not watched.
+    Unwatched(Vec<u8>, String),
+    /// The journal cannot be written.
+    Journal(String),
+    /// The event source did not answer in time.
+    Stalled,
+}
+
+/// Why the agent did not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// The journal refused.
+    #[error(transparent)]
+    Journal(#[from] asof_journal::Error),
+    /// The event source could not be made.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The control socket could not be served.
+    #[error(transparent)]
+    Control(#[from] crate::control::ControlError),
+    /// A thread could not be started, or a clock not be read.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl RunError {
+    /// The exit status that scripts get.
+    pub(crate) fn exit_status(&self) -> u8 {
+        match self {
+            RunError::Journal(asof_journal::Error::Locked { .. }) => 11,
+            _ => 1,
+        }
+    }
+}
+
+/// A `sync`, or a mark of the agent's own, on its way.
+struct PendingSync {
+    cookie: Vec<u8>,
+    /// When it was written: everything before is covered once it is done.
+    written: Instant,
+    written_ns: u64,
+    /// Number of the hint that it came back as.
+    came_back: Option<u64>,
+    deadline_ns: Option<u64>,
+    cause: MarkCause,
+    reply: Option<ControlRequest>,
+}
+
+/// The agent.
+pub(crate) struct Agent {
+    config: Config,
+    layout: Layout,
+    clock: Arc<dyn Clock>,
+    head: Arc<Head>,
+    tally: Arc<Tally>,
+    dirty: Arc<Dirty>,
+    woken: Receiver<()>,
+    events: Receiver<Event>,
+    jobs: Sender<Job>,
+    watch: WatchHandle,
+    oldest: OldestHint,
+    worker_busy: bool,
+    /// Reconciles asked for and not durable yet; the state is `starting` until the first is.
+    reconcile: Reconcile,
+    /// Work that is done and not durable yet, by the `Seq` that it waits for.
+    undurable: BTreeMap<Seq, Vec<WorkId>>,
+    syncs: Vec<PendingSync>,
+    /// Marks that are submitted and not durable yet.
+    marks: VecDeque<(Seq, PendingSync)>,
+    troubles: Vec<Trouble>,
+    durable: Place,
+    gaps_before: u64,
+    cookies: u64,
+    last_mark_ns: u64,
+    /// Until when the end in good order waits.
+    stopping: Option<u64>,
+}
+
+/// Where the comparison of all roots stands.
+#[derive(Debug)]
+enum Reconcile {
+    /// It waits for the directory worker.
+    Wanted(Why),
+    /// It is under way.
+    Running(Why),
+    /// Everything is submitted; it waits for this to be durable.
+    Submitted(Seq, Why),
+    /// Everything is compared.
+    Done,
+}
+
+/// What a reconcile answers, and since when something may have gone unseen.
+#[derive(Clone, Debug)]
+struct Why {
+    reason: GapReason,
+    since: Instant,
+    detail: String,
+}
+
+/// Runs the agent until it is told to stop.
+pub(crate) fn run(config: Config) -> Result<(), RunError> {
+    let system = |what| move |source| RunError::System { what, source };
+    let clock: Arc<dyn Clock> = Arc::new(OsClock::open().map_err(system("the clocks"))?);
+    let layout = Layout::new(&config.journal);
+    let journal = Journal::open(&config.journal, &clock.now(), Limits::default())?;
+    status::report_recovery(&journal.report);
+    let Journal { head, appender, .. } = journal;
+    let applied = *appender.applied();
+    let durable = appender.durable();
+
+    let (events_in, events) = bounded(EVENTS_MAX);
+    let control = Control::start(&layout, events_in.clone())?;
+    let settle = Settle::new(config.settle.clone(), config.root_bytes());
+    let (dirty, woken) = Dirty::new(settle);
+    let (watch_thread, watch) = watch(&config, &layout, &dirty, &clock)?;
+    let oldest: OldestHint = Arc::new(AtomicI64::new(0));
+    let tell = events_in.clone();
+    let append =
+        AppendThread::spawn(appender, head.clone(), clock.clone(), oldest.clone(), move |appended| {
+            let _ = tell.send(Event::Appended(appended));
+        })
+        .map_err(system("the appender thread"))?;
+
+    let again = events_in.clone();
+    let workshop = Workshop {
+        fs: Arc::new(OsFs::new()),
+        clock: clock.clone(),
+        head: head.clone(),
+        tally: Arc::new(Tally::default()),
+        // The loop may be at its end already; then the next start compares everything anyway.
+        tell: Arc::new(move |event| drop(again.send(event))),
+    };
+    let pool = Pool::spawn(config.workers, &workshop).map_err(system("the capture threads"))?;
+    let journal_dir = std::fs::metadata(&config.journal).map_err(system("the journal directory"))?;
+    let excludes = config.exclude_bytes();
+    let scanner =
+        Scanner::new(workshop.clone(), pool.tasks(), (journal_dir.dev(), journal_dir.ino()), excludes);
+    let (jobs, worker) =
+        worker::spawn(scanner, watch.clone(), config.root_bytes(), config.workers, events_in)
+            .map_err(system("the directory worker"))?;
+
+    let since = applied.covered_through.unwrap_or(applied.wall);
+    let why = match applied.last_seq {
+        Seq::ZERO => Why { reason: GapReason::Starting, since: clock.now().wall, detail: String::new() },
+        _ => Why { reason: GapReason::AgentDown, since, detail: String::new() },
+    };
+    let mut agent = Agent {
+        last_mark_ns: clock.monotonic_ns(),
+        config,
+        layout,
+        clock: clock.clone(),
+        head,
+        tally: workshop.tally.clone(),
+        dirty,
+        woken,
+        events,
+        jobs,
+        watch,
+        oldest,
+        worker_busy: false,
+        reconcile: Reconcile::Wanted(why),
+        undurable: BTreeMap::new(),
+        syncs: Vec::new(),
+        marks: VecDeque::new(),
+        troubles: Vec::new(),
+        durable,
+        gaps_before: applied.gaps,
+        cookies: 0,
+        stopping: None,
+    };
+    agent.begin()?;
+    agent.serve();
+
+    // Everything that submits ends before the appender does.
+    drop(control);
+    watch_thread.stop();
+    drop(agent);
+    let _ = worker.join();
+    pool.stop();
+    drop(workshop);
+    match append.stop() {
+        Some(appender) => appender.close(&clock.now())?,
+        None => tracing::error!("the appender ended in a panic"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn watch(
+    config: &Config,
+    layout: &Layout,
+    dirty: &Arc<Dirty>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(WatchThread, WatchHandle), RunError> {
+    let journal = std::fs::canonicalize(layout.dir())
+        .map_err(|source| RunError::System { what: "the journal directory", source })?;
+    let cookies = Layout::new(&journal).cookies();
+    let mut exclude = config.exclude_bytes();
+    exclude.push(journal.into_os_string().into_vec());
+    let include = vec![cookies.as_os_str().as_bytes().to_vec()];
+    let intake = Intake::new(dirty.clone(), clock.clone(), cookies.as_os_str().as_bytes().to_vec());
+    let source = NotifySource::create(NotifyOptions { exclude, include }, intake)?;
+    let (thread, handle) = WatchThread::spawn(Box::new(source))
+        .map_err(|source| RunError::System { what: "the watch thread", source })?;
+    handle.watch_cookies(&cookies)?;
+    Ok((thread, handle))
+}
+
+impl Agent {
+    /// Records what is protected, watches it, and asks for the first comparison.
+    fn begin(&mut self) -> Result<(), RunError> {
+        remove_cookies(&self.layout.cookies());
+        let policy = Policy { roots: self.config.root_bytes(), excludes: self.config.exclude_bytes() };
+        if self.head.view().policy()? != policy {
+            self.submit(vec![Op::Policy(policy)]);
+        }
+        for root in self.config.roots.clone() {
+            self.watch_root(&root);
+        }
+        self.dispatch();
+        Ok(())
+    }
+
+    fn watch_root(&mut self, root: &Path) {
+        let path = root.as_os_str().as_bytes().to_vec();
+        match self.watch.watch(root) {
+            Ok(()) => self.troubles.retain(|known| *known != Trouble::RootMissing(path.clone())),
+            Err(WatchError::Missing { .. }) => self.trouble(Trouble::RootMissing(path)),
+            Err(error) => self.trouble(Trouble::Unwatched(path, error.to_string())),
+        }
+    }
+
+    /// The loop.
+    fn serve(&mut self) {
+        while !self.is_finished() {
+            let timeout = after(self.next_timer());
+            let (woken, events) = (self.woken.clone(), self.events.clone());
+            select! {
+                recv(events) -> event => match event {
+                    Ok(event) => self.event(event),
+                    Err(_) => return,
+                },
+                recv(woken) -> _ => {}
+                recv(timeout) -> _ => self.tick(),
+            }
+            self.look_beside();
+            self.advance_syncs();
+            self.dispatch();
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        let Some(until_ns) = self.stopping else { return false };
+        let waiting = self.syncs.iter().any(|sync| sync.cause == MarkCause::Stopped)
+            || self.marks.iter().any(|(_, sync)| sync.cause == MarkCause::Stopped);
+        !waiting || self.clock.monotonic_ns() >= until_ns
+    }
+
+    /// How long nothing may happen before the loop looks by itself.
+    fn next_timer(&self) -> Duration {
+        let now_ns = self.clock.monotonic_ns();
+        let due = match self.worker_busy {
+            true => None,
+            false => self.dirty.lock().settle.next_due(),
+        };
+        let due =
+            due.map_or(Duration::from_secs(1), |due_ns| Duration::from_nanos(due_ns.saturating_sub(now_ns)));
+        due.clamp(Duration::from_millis(1), Duration::from_secs(1))
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Control(ControlEvent::Stop) => self.stop(),
+            Event::Control(ControlEvent::Request(request)) => self.request(request),
+            Event::Appended(Appended::Durable(place)) => self.durable(place),
+            Event::Appended(Appended::Failed(text)) => self.trouble(Trouble::Journal(text)),
+            Event::Processed(id, seq) => self.undurable.entry(seq).or_default().push(id),
+            Event::Reconciled(seq) => self.reconciled(seq),
+            Event::Idle => self.worker_busy = false,
+            Event::Again(again) => self.look_again(again),
+            Event::Hot(path, cost_ns) => self.stretch(&path, cost_ns),
+            Event::Trouble(trouble) => self.trouble(trouble),
+        }
+        self.release();
+    }
+
+    fn look_again(&mut self, again: Again) {
+        let now_ns = self.clock.monotonic_ns();
+        let mut state = self.dirty.lock();
+        state.last_no += 1;
+        let no = state.last_no;
+        match again {
+            Again::Name(path) => {
+                state.settle.hint(now_ns, Hint { path, what: What::Closed }, no);
+            }
+            Again::Tree(path) => state.settle.scan(now_ns, &path, Scan::Recursive, no),
+        }
+    }
+
+    /// A large file that is written all the time is captured less often: at most a tenth of the time goes to it.
+    fn stretch(&mut self, path: &[u8], cost_ns: u64) {
+        let now_ns = self.clock.monotonic_ns();
+        let until_ns = now_ns.saturating_add(cost_ns.saturating_mul(STRETCH_FACTOR));
+        self.dirty.lock().settle.stretch(now_ns, path, until_ns);
+    }
+
+    fn durable(&mut self, place: Place) {
+        self.durable = place;
+        self.troubles.retain(|known| !matches!(known, Trouble::Journal(_)));
+        if let Reconcile::Submitted(seq, why) = &self.reconcile
+            && *seq <= place.seq
+        {
+            tracing::info!(
+                reason = why.reason.as_str(),
+                "everything under the roots is compared and durable"
+            );
+            self.reconcile = Reconcile::Done;
+        }
+        while let Some((seq, _)) = self.marks.front()
+            && *seq <= place.seq
+        {
+            let Some((seq, sync)) = self.marks.pop_front() else { break };
+            self.last_mark_ns = self.clock.monotonic_ns();
+            let Some(ControlRequest { reply, .. }) = sync.reply else { continue };
+            // A mark ends its batch, so the batch's instant and its `Seq` mean the same.
+            let instant = match place.seq == seq {
+                true => place.instant,
+                false => self.head.instant_of(seq).unwrap_or(place.instant),
+            };
+            let synced = Synced { instant: instant.to_rfc3339(), seq: seq.0, at: seq.to_string() };
+            let _ = reply.send(Answer::Synced(synced));
+        }
+    }
+
+    /// Gives back what is durable: a path stays dirty until then.
+    fn release(&mut self) {
+        let later = self.undurable.split_off(&self.durable.seq.next());
+        let done = std::mem::replace(&mut self.undurable, later);
+        let mut state = self.dirty.lock();
+        for id in done.into_values().flatten() {
+            state.settle.release(id);
+        }
+        let oldest = state.settle.oldest_pending();
+        drop(state);
+        let now_ns = self.clock.monotonic_ns();
+        let wall = oldest.map_or(0, |(_, first_ns)| self.wall_of(first_ns, now_ns).0);
+        self.oldest.store(wall, Ordering::Relaxed);
+    }
+
+    fn wall_of(&self, then_ns: u64, now_ns: u64) -> Instant {
+        let ago = i64::try_from(now_ns.saturating_sub(then_ns)).unwrap_or(i64::MAX);
+        Instant(self.clock.now().wall.0.saturating_sub(ago))
+    }
+
+    fn reconciled(&mut self, seq: Seq) {
+        let Reconcile::Running(why) = &self.reconcile else { return };
+        let (why, until) = (why.clone(), self.clock.now().wall);
+        let mut ops: Vec<Op> = Vec::new();
+        for scope in self.config.root_bytes() {
+            let (from, reason, detail) = (why.since, why.reason, why.detail.clone());
+            ops.push(Op::Gap(Gap { scope, from, until, reason, detail }));
+        }
+        self.gaps_before += ops.len() as u64;
+        ops.push(Op::Mark(Mark { covered_through: until, cause: MarkCause::Reconciled }));
+        let seq = self.submit(ops).unwrap_or(seq).max(seq);
+        self.reconcile = Reconcile::Submitted(seq, why);
+    }
+
+    fn submit(&mut self, ops: Vec<Op>) -> Option<Seq> {
+        match self.head.submit(vec![Group { ops, ..Group::default() }]) {
+            Ok(seq) => Some(seq),
+            Err(error) => {
+                self.trouble(Trouble::Journal(error.to_string()));
+                None
+            }
+        }
+    }
+
+    fn trouble(&mut self, trouble: Trouble) {
+        if self.troubles.contains(&trouble) {
+            return;
+        }
+        tracing::warn!("{}", status::words(&trouble));
+        if matches!(trouble, Trouble::Journal(_)) {
+            self.troubles.retain(|known| !matches!(known, Trouble::Journal(_)));
+        }
+        self.troubles.push(trouble);
+    }
+
+    /// What came beside the hints: an overflow, errors of the source.
+    fn look_beside(&mut self) {
+        let mut state = self.dirty.lock();
+        let overflowed = std::mem::take(&mut state.overflowed);
+        let troubles = std::mem::take(&mut state.troubles);
+        drop(state);
+        for trouble in troubles {
+            self.trouble(Trouble::Unwatched(trouble.path, trouble.text));
+        }
+        if overflowed {
+            tracing::info!("the event queue overflowed; everything is compared, and a gap is recorded");
+            status::count_overflow(&self.tally);
+            let since = Instant(self.clock.now().wall.0 - 1_000_000_000);
+            let why = Why { reason: GapReason::QueueOverflow, since, detail: String::new() };
+            self.want_reconcile(why);
+            for sync in &mut self.syncs {
+                // Its cookie may be among what was lost.
+                sync.written_ns = 0;
+            }
+        }
+    }
+
+    fn want_reconcile(&mut self, why: Why) {
+        let earlier = match &self.reconcile {
+            Reconcile::Wanted(known) | Reconcile::Running(known) => Some(known.clone()),
+            Reconcile::Submitted(..) | Reconcile::Done => None,
+        };
+        let since = earlier.map_or(why.since, |known| known.since.min(why.since));
+        self.reconcile = Reconcile::Wanted(Why { since, ..why });
+    }
+
+    /// Gives the directory worker something to do, if it is free and something is due.
+    fn dispatch(&mut self) {
+        if self.worker_busy {
+            return;
+        }
+        if let Reconcile::Wanted(why) = &self.reconcile {
+            self.reconcile = Reconcile::Running(why.clone());
+            self.worker_busy = self.jobs.send(Job::Reconcile).is_ok();
+            return;
+        }
+        let now_ns = self.clock.monotonic_ns();
+        let works: Vec<Work> = self.dirty.lock().settle.take_due(now_ns, WORKS_MAX);
+        if works.is_empty() {
+            return;
+        }
+        let hinted = works.iter().map(|work| self.wall_of(work.first_ns, now_ns)).collect();
+        self.worker_busy = self.jobs.send(Job::Works(works, hinted)).is_ok();
+    }
+
+    fn tick(&mut self) {
+        let now_ns = self.clock.monotonic_ns();
+        let idle = now_ns.saturating_sub(self.last_mark_ns) >= MARK_EVERY.as_nanos() as u64;
+        if idle && self.syncs.is_empty() && self.marks.is_empty() {
+            self.begin_sync(MarkCause::Idle, None, None);
+        }
+        let missing: Vec<Vec<u8>> = self.troubles.iter().filter_map(status::missing_root).collect();
+        for path in missing {
+            let root = PathBuf::from(std::ffi::OsString::from_vec(path));
+            if root.is_dir() {
+                // The source may hold on to the directory that had the path before.
+                let _ = self.watch.unwatch(&root);
+                self.watch_root(&root);
+                let why = Why {
+                    reason: GapReason::RootMissing,
+                    since: self.clock.now().wall,
+                    detail: String::new(),
+                };
+                self.want_reconcile(why);
+            }
+        }
+    }
+
+    fn request(&mut self, request: ControlRequest) {
+        match request.request {
+            Request::Status => {
+                let answer = self.status();
+                let _ = request.reply.send(Answer::Status(Box::new(answer)));
+            }
+            Request::Sync { timeout_ms } => {
+                let timeout_ns = (timeout_ms > 0).then(|| timeout_ms.saturating_mul(1_000_000));
+                self.begin_sync(MarkCause::Sync, timeout_ns, Some(request));
+            }
+        }
+    }
+
+    fn status(&self) -> asof_journal::control::Status {
+        let now_ns = self.clock.monotonic_ns();
+        let state = self.dirty.lock();
+        let pending = state.settle.pending() as u64;
+        let oldest = state.settle.oldest_pending();
+        let stretched =
+            state.settle.stretched(now_ns).map(|(path, _)| String::from_utf8_lossy(path).into_owned());
+        let stretched = stretched.collect();
+        drop(state);
+        status::Facts {
+            config: &self.config,
+            layout: &self.layout,
+            head: &self.head,
+            tally: &self.tally,
+            hints: self.dirty.hints(),
+            durable: self.durable,
+            pending,
+            lag_ms: oldest.map_or(0, |(_, first_ns)| now_ns.saturating_sub(first_ns) / 1_000_000),
+            gaps: self.gaps_before,
+            started: matches!(self.reconcile, Reconcile::Done),
+            troubles: &self.troubles,
+            stretched,
+        }
+        .status()
+    }
+
+    /// Writes a cookie: when its event comes back, everything before it has come too.
+    fn begin_sync(&mut self, cause: MarkCause, timeout_ns: Option<u64>, reply: Option<ControlRequest>) {
+        let now_ns = self.clock.monotonic_ns();
+        let mut sync = PendingSync {
+            cookie: Vec::new(),
+            written: self.clock.now().wall,
+            written_ns: now_ns,
+            came_back: None,
+            deadline_ns: timeout_ns.map(|timeout_ns| now_ns.saturating_add(timeout_ns)),
+            cause,
+            reply,
+        };
+        self.write_cookie(&mut sync);
+        self.syncs.push(sync);
+    }
+
+    fn write_cookie(&mut self, sync: &mut PendingSync) {
+        self.cookies += 1;
+        sync.cookie = format!("sync-{}-{}", std::process::id(), self.cookies).into_bytes();
+        sync.written_ns = self.clock.monotonic_ns();
+        let path = self.layout.cookies().join(std::ffi::OsStr::from_bytes(&sync.cookie));
+        match std::fs::write(&path, b"") {
+            // The event is queued; the name is not needed any more.
+            Ok(()) => drop(std::fs::remove_file(&path)),
+            Err(error) => self.trouble(Trouble::Journal(format!("{}: {error}", path.display()))),
+        }
+    }
+
+    /// Moves every `sync` on: from cookie to drained, from drained to a mark.
+    fn advance_syncs(&mut self) {
+        let now_ns = self.clock.monotonic_ns();
+        let mut waiting = Vec::new();
+        for mut sync in std::mem::take(&mut self.syncs) {
+            let mut state = self.dirty.lock();
+            if sync.came_back.is_none()
+                && let Some(no) = state.cookies.remove(&sync.cookie)
+            {
+                sync.came_back = Some(no);
+                state.settle.hasten(no);
+            }
+            let drained = sync.came_back.is_some_and(|no| state.settle.drained_through(no));
+            drop(state);
+            let compared = matches!(self.reconcile, Reconcile::Done | Reconcile::Submitted(..));
+            let given_up = sync.reply.as_ref().is_some_and(|request| request.reply.is_closed());
+            if drained && compared {
+                self.mark(sync);
+            } else if given_up {
+                // Nobody waits for the answer any more.
+            } else if sync.deadline_ns.is_some_and(|deadline_ns| now_ns >= deadline_ns) {
+                self.time_out(sync);
+            } else {
+                if sync.came_back.is_none() && now_ns.saturating_sub(sync.written_ns) > COOKIE_RETRY_NS {
+                    self.write_cookie(&mut sync);
+                }
+                waiting.push(sync);
+            }
+        }
+        self.syncs.append(&mut waiting);
+        if self.syncs.is_empty() {
+            // Cookies of those who gave up.
+            self.dirty.lock().cookies.clear();
+        }
+    }
+
+    fn mark(&mut self, sync: PendingSync) {
+        let mark = Mark { covered_through: sync.written, cause: sync.cause };
+        match self.submit(vec![Op::Mark(mark)]) {
+            Some(seq) => self.marks.push_back((seq, sync)),
+            None => self.fail(sync, "the journal cannot be written; see the log of asofd".to_string(), false),
+        }
+    }
+
+    fn time_out(&mut self, sync: PendingSync) {
+        let pending = self.dirty.lock().settle.pending();
+        let error = match (sync.came_back, &self.reconcile) {
+            (_, Reconcile::Wanted(_) | Reconcile::Running(_)) => {
+                "not done in time: everything under the roots is being compared; try again with a longer --timeout"
+                    .to_string()
+            }
+            (None, _) => "not done in time: the event source did not give the cookie back".to_string(),
+            (Some(_), _) => format!("not done in time: {pending} changes are still being captured"),
+        };
+        self.fail(sync, error, true);
+    }
+
+    fn fail(&mut self, sync: PendingSync, error: String, timed_out: bool) {
+        if let Some(request) = sync.reply {
+            let _ = request.reply.send(Answer::Failed { error, timed_out });
+        }
+    }
+
+    /// Begins the end in good order: what is dirty is captured, a mark is written.
+    fn stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        tracing::info!("stopping: what is dirty is captured first");
+        self.stopping = Some(self.clock.monotonic_ns().saturating_add(DRAIN_MAX_NS));
+        if matches!(self.reconcile, Reconcile::Done | Reconcile::Submitted(..)) {
+            self.begin_sync(MarkCause::Stopped, Some(DRAIN_MAX_NS), None);
+        }
+        // During a reconcile there is nothing to wait for: the next start compares everything anyway.
+    }
+}
+
+/// Cookies of an agent that did not get to remove them.
+fn remove_cookies(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let _ = std::fs::remove_file(entry.path());
+    }
+}

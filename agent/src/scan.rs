@@ -1,0 +1,837 @@
+//! The directory worker: compares names and directories with the newest state of the journal, and says what differs.
+//!
+//! Owns the decision what a name is now: unchanged, changed, moved, linked, replaced, new or gone. What differs in
+//! content goes to the capture threads; everything else is submitted here. Reads no content.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use asof_journal::head::Head;
+use asof_journal::types::{
+    Content, Gap, GapReason, Group, Identity, Instant, Kind, NodeId, Op, Quality, Seq, Unbound, Version,
+};
+use asof_journal::view::{Entry, is_below};
+use crossbeam_channel::Sender;
+
+use crate::capture::{CaptureOptions, PageCache, Writer};
+use crate::fs::{DirHandle, RootHandle, SourceFs, Stat};
+use crate::pool::{Claim, Claims, Task, Ticket, Workshop, count};
+use crate::run::{Again, Event};
+use crate::settle::{Marks, Scan, Work};
+
+/// Names that are gone are looked at last, in case they turn up elsewhere; so many are remembered for that.
+const GONE_MAX: usize = 65_536;
+/// No tree is deeper; a bind mount of a tree into itself ends here.
+const DEPTH_MAX: usize = 1024;
+
+/// Why a name is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// A hint named it.
+    Hinted(Marks),
+    /// Hints named so many entries of its directory that they became one.
+    Crowd,
+    /// It is in a tree that is compared as a whole.
+    Below,
+}
+
+/// A root as the worker knows it.
+pub(crate) struct Root {
+    /// Its absolute path.
+    pub path: Vec<u8>,
+    /// Open at it.
+    pub handle: RootHandle,
+    /// Its node.
+    pub node: NodeId,
+    /// Its mount: what is on another one is not protected.
+    pub mnt_id: u64,
+}
+
+/// An error that ends a piece of work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ScanError {
+    /// The journal refused.
+    #[error(transparent)]
+    Journal(#[from] asof_journal::Error),
+    /// The system refused something without which nothing can be compared.
+    #[error("{}: {source}", path.escape_ascii())]
+    Io {
+        /// Where.
+        path: Vec<u8>,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The capture threads are gone.
+    #[error("the capture threads are gone")]
+    Stopped,
+}
+
+type Result<T> = std::result::Result<T, ScanError>;
+
+/// A directory on its way to be listed. It is opened when its turn comes: there can be more than descriptors.
+struct Pending {
+    node: NodeId,
+    path: Vec<u8>,
+    ino: u64,
+    depth: usize,
+}
+
+/// A name that was bound and is not there any more.
+struct Gone {
+    entry: Entry,
+    path: Vec<u8>,
+}
+
+/// What one piece of work carries along.
+struct Trip<'t> {
+    ticket: &'t Arc<Ticket>,
+    hinted: Option<Instant>,
+    mnt_id: u64,
+    /// Directories still to be listed with everything below.
+    pending: Vec<Pending>,
+    gone: Vec<Gone>,
+    reconciling: bool,
+}
+
+/// The directory worker.
+pub(crate) struct Scanner {
+    workshop: Workshop,
+    tasks: Sender<Task>,
+    claims: Arc<Claims>,
+    /// Device and inode of the journal: left out wherever it is met.
+    journal: (u64, u64),
+    excludes: Vec<Vec<u8>>,
+}
+
+impl Scanner {
+    /// A worker that sends files to the capture threads behind `tasks`.
+    pub(crate) fn new(
+        workshop: Workshop,
+        tasks: Sender<Task>,
+        journal: (u64, u64),
+        excludes: Vec<Vec<u8>>,
+    ) -> Scanner {
+        Scanner { workshop, tasks, claims: Arc::default(), journal, excludes }
+    }
+
+    fn fs(&self) -> &dyn SourceFs {
+        &*self.workshop.fs
+    }
+
+    fn head(&self) -> &Head {
+        &self.workshop.head
+    }
+
+    /// Opens a root, and binds it and the placeholders above it where they are not bound yet.
+    pub(crate) fn open_root(&self, path: &[u8], ticket: &Arc<Ticket>) -> Result<Root> {
+        let at = |source| ScanError::Io { path: path.to_vec(), source };
+        let handle =
+            self.fs().open_root(std::path::Path::new(std::ffi::OsStr::from_bytes(path))).map_err(at)?;
+        let dir = self.fs().open_dir(&handle, b"").map_err(at)?;
+        let stat = self.fs().stat_dir(&dir).map_err(at)?;
+        let identity = self.fs().identity_dir(&dir, &stat).map_err(at)?;
+        let mut above = NodeId::ROOT;
+        let names: Vec<&[u8]> = path.split(|&b| b == b'/').filter(|name| !name.is_empty()).collect();
+        let (last, ancestors) = names.split_last().map_or((&b""[..], &[][..]), |(last, rest)| (*last, rest));
+        for name in ancestors {
+            above = match self.head().view().lookup(above, name)? {
+                Some(entry) if entry.kind == Kind::Dir => entry.node,
+                _ => {
+                    let node = self.head().new_node();
+                    let bind =
+                        Op::Bind { dir: above, name: name.to_vec(), node, kind: Kind::Dir, succeeds: None };
+                    self.submit(vec![bind], None, ticket)?;
+                    node
+                }
+            };
+        }
+        let version = self.dir_version(&dir, &stat);
+        if last.is_empty() {
+            // The root is `/` itself, which every journal has.
+            self.change_version(NodeId::ROOT, version, Vec::new(), None, ticket)?;
+            return Ok(Root { path: path.to_vec(), handle, node: NodeId::ROOT, mnt_id: stat.mnt_id });
+        }
+        let bound = self.head().view().lookup(above, last)?;
+        let known = self.head().find(&identity)?;
+        let (node, ops) = match (bound, known) {
+            (Some(entry), Some(node)) if entry.node == node => (node, Vec::new()),
+            // The placeholder of an inner root becomes real, or another directory took the root's place.
+            (Some(entry), None) if self.head().view().version(entry.node)?.is_none() => {
+                (entry.node, vec![Op::Identify { node: entry.node, identity }])
+            }
+            (bound, known) => {
+                let ops = self.take_name(above, last, Kind::Dir, bound.as_ref(), known, &identity)?;
+                (ops.0, ops.1)
+            }
+        };
+        self.change_version(node, version, ops, None, ticket)?;
+        Ok(Root { path: path.to_vec(), handle, node, mnt_id: stat.mnt_id })
+    }
+
+    /// Compares everything below a root with the journal, on several threads.
+    pub(crate) fn reconcile(&self, root: &Root, threads: usize, ticket: &Arc<Ticket>) -> Result<()> {
+        let dir = self.open(root, &root.path)?;
+        let at = |source| ScanError::Io { path: root.path.clone(), source };
+        let ino = self.fs().stat_dir(&dir).map_err(at)?.ino;
+        let shared = Shared::new(vec![Pending { node: root.node, path: root.path.clone(), ino, depth: 0 }]);
+        let gone = Mutex::new(Vec::new());
+        let failed = Mutex::new(None);
+        std::thread::scope(|scope| {
+            for _ in 0..threads.max(1) {
+                scope.spawn(|| {
+                    let mut trip = self.trip(root, None, true, ticket);
+                    while let Some(dir) = shared.take() {
+                        let outcome = self.list(root, &dir, &mut trip);
+                        shared.give(trip.pending.drain(..));
+                        if let Err(error) = outcome {
+                            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                            shared.give_up();
+                        }
+                    }
+                    gone.lock().unwrap_or_else(PoisonError::into_inner).append(&mut trip.gone);
+                });
+            }
+        });
+        if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        let mut trip = self.trip(root, None, true, ticket);
+        trip.gone = gone.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.bury(root, &mut trip)
+    }
+
+    /// Looks at what a piece of work names: the path itself, and whatever of it is to be listed.
+    pub(crate) fn perform(
+        &self,
+        root: &Root,
+        work: &Work,
+        hinted: Instant,
+        ticket: &Arc<Ticket>,
+    ) -> Result<()> {
+        let mut trip = self.trip(root, Some(hinted), false, ticket);
+        if work.marks.is_empty() && work.scan != Scan::No || work.path[..] == root.path[..] {
+            self.look_at_dir_itself(root, &work.path, &mut trip)?;
+        } else {
+            self.look_at_path(root, &work.path, work.marks, &mut trip)?;
+        }
+        if let Some(from) = &work.from {
+            self.look_at_path(root, from, Marks::MOVED_FROM, &mut trip)?;
+        }
+        if work.scan != Scan::No {
+            self.list_path(root, &work.path, work.scan, &mut trip)?;
+        }
+        for arrival in &work.arrivals {
+            self.look_at_path(root, &arrival.path, Marks::MOVED_TO, &mut trip)?;
+            if let Some(from) = &arrival.from {
+                self.look_at_path(root, from, Marks::MOVED_FROM, &mut trip)?;
+            }
+        }
+        while let Some(dir) = trip.pending.pop() {
+            self.list(root, &dir, &mut trip)?;
+        }
+        self.bury(root, &mut trip)
+    }
+
+    fn trip<'t>(
+        &self,
+        root: &Root,
+        hinted: Option<Instant>,
+        reconciling: bool,
+        ticket: &'t Arc<Ticket>,
+    ) -> Trip<'t> {
+        Trip { ticket, hinted, mnt_id: root.mnt_id, pending: Vec::new(), gone: Vec::new(), reconciling }
+    }
+
+    fn open(&self, root: &Root, path: &[u8]) -> Result<DirHandle> {
+        let relative = root.handle.relative(path).unwrap_or_default();
+        self.fs()
+            .open_dir(&root.handle, relative)
+            .map_err(|source| ScanError::Io { path: path.to_vec(), source })
+    }
+
+    /// A scan was asked for: the directory's own attributes first, its bindings need no look.
+    fn look_at_dir_itself(&self, root: &Root, path: &[u8], trip: &mut Trip<'_>) -> Result<()> {
+        if path != root.path {
+            return self.look_at_path(root, path, Marks::ATTRIBUTES, trip);
+        }
+        let dir = self.open(root, path)?;
+        let at = |source| ScanError::Io { path: path.to_vec(), source };
+        let stat = self.fs().stat_dir(&dir).map_err(at)?;
+        let version = self.dir_version(&dir, &stat);
+        self.change_version(root.node, version, Vec::new(), trip.hinted, trip.ticket)
+    }
+
+    /// Looks at one name by its path. Directories above it that the journal does not know are looked at first.
+    fn look_at_path(&self, root: &Root, path: &[u8], marks: Marks, trip: &mut Trip<'_>) -> Result<()> {
+        if !is_below(path, &root.path) || path == root.path || self.is_excluded(path) {
+            return Ok(());
+        }
+        let (parent, name) = split(path);
+        let Some((node, handle)) = self.open_known(root, parent, trip)? else { return Ok(()) };
+        match self.fs().stat(&handle, name) {
+            Ok(stat) => {
+                let bound = self.head().view().lookup(node, name)?;
+                self.compare(node, &handle, name, path, &stat, bound, Reason::Hinted(marks), 0, trip)
+            }
+            Err(error) if is_gone(&error) => {
+                if let Some(entry) = self.head().view().lookup(node, name)? {
+                    trip.gone.push(Gone { entry, path: path.to_vec() });
+                }
+                Ok(())
+            }
+            Err(source) => Err(ScanError::Io { path: path.to_vec(), source }),
+        }
+    }
+
+    /// Opens a directory and gives its node; `None` where it is not there now. Where the journal does not know it yet,
+    /// it is taken in with everything below it, and so is whatever is above it and unknown.
+    fn open_known(
+        &self,
+        root: &Root,
+        path: &[u8],
+        trip: &mut Trip<'_>,
+    ) -> Result<Option<(NodeId, Arc<DirHandle>)>> {
+        let relative = root.handle.relative(path).unwrap_or_default();
+        let handle = match self.fs().open_dir(&root.handle, relative) {
+            Ok(handle) => Arc::new(handle),
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) => {
+                self.unreadable(path, &error, trip)?;
+                return Ok(None);
+            }
+        };
+        if path == root.path {
+            return Ok(Some((root.node, handle)));
+        }
+        let resolved = self.head().view().resolve(path)?;
+        if let Some(entry) = resolved.filter(|entry| entry.kind == Kind::Dir) {
+            return Ok(Some((entry.node, handle)));
+        }
+        self.look_at_path(root, path, Marks::APPEARED_DIR, trip)?;
+        let resolved = self.head().view().resolve(path)?;
+        Ok(resolved.filter(|entry| entry.kind == Kind::Dir).map(|entry| (entry.node, handle)))
+    }
+
+    fn list_path(&self, root: &Root, path: &[u8], scan: Scan, trip: &mut Trip<'_>) -> Result<()> {
+        if self.is_excluded(path) {
+            return Ok(());
+        }
+        let Some((node, handle)) = self.open_known(root, path, trip)? else { return Ok(()) };
+        if scan == Scan::Recursive {
+            let at = |source| ScanError::Io { path: path.to_vec(), source };
+            let ino = self.fs().stat_dir(&handle).map_err(at)?.ino;
+            trip.pending.push(Pending { node, path: path.to_vec(), ino, depth: 0 });
+            return Ok(());
+        }
+        self.list_entries(node, path, &handle, Reason::Crowd, 0, trip)
+    }
+
+    /// Lists a directory whose turn has come, unless it is not there any more or another one has its path.
+    fn list(&self, root: &Root, dir: &Pending, trip: &mut Trip<'_>) -> Result<()> {
+        if dir.depth > DEPTH_MAX {
+            return Ok(());
+        }
+        let handle = match self.open(root, &dir.path) {
+            Ok(handle) => Arc::new(handle),
+            Err(ScanError::Io { source, .. }) => return self.unreadable(&dir.path, &source, trip),
+            Err(error) => return Err(error),
+        };
+        match self.fs().stat_dir(&handle) {
+            Ok(stat) if stat.ino == dir.ino => {
+                self.list_entries(dir.node, &dir.path, &handle, Reason::Below, dir.depth, trip)
+            }
+            Ok(_) => {
+                (self.workshop.tell)(Event::Again(Again::Tree(dir.path.clone())));
+                Ok(())
+            }
+            Err(error) => self.unreadable(&dir.path, &error, trip),
+        }
+    }
+
+    /// Compares the entries of a directory with its bindings. With [`Reason::Below`] its subdirectories follow.
+    fn list_entries(
+        &self,
+        dir: NodeId,
+        dir_path: &[u8],
+        handle: &Arc<DirHandle>,
+        reason: Reason,
+        depth: usize,
+        trip: &mut Trip<'_>,
+    ) -> Result<()> {
+        let tally = &self.workshop.tally;
+        count(if trip.reconciling { &tally.directories_reconciled } else { &tally.directories_listed }, 1);
+        let entries = match self.fs().list(handle) {
+            Ok(entries) => entries,
+            Err(error) => return self.unreadable(dir_path, &error, trip),
+        };
+        let bound = self.head().view().list(dir)?;
+        let mut bound: HashMap<Vec<u8>, Entry> =
+            bound.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
+        for entry in entries {
+            let path = join(dir_path, &entry.name);
+            if self.is_excluded(&path) {
+                continue;
+            }
+            let known = bound.remove(&entry.name);
+            match self.fs().stat(handle, &entry.name) {
+                Ok(stat) => {
+                    self.compare(dir, handle, &entry.name, &path, &stat, known, reason, depth, trip)?;
+                }
+                Err(error) if is_gone(&error) => {
+                    trip.gone.extend(known.map(|entry| Gone { entry, path }));
+                }
+                Err(error) => self.unreadable(&path, &error, trip)?,
+            }
+        }
+        for (name, entry) in bound {
+            let path = join(dir_path, &name);
+            if trip.gone.len() >= GONE_MAX {
+                // A rename out of here would show as deleted and created: known content, one link less in the history.
+                self.unbind(&entry, Unbound::Deleted, trip)?;
+                continue;
+            }
+            trip.gone.push(Gone { entry, path });
+        }
+        Ok(())
+    }
+
+    /// Looks at what was gone once more, now that everything else was looked at, and unbinds what still is.
+    fn bury(&self, root: &Root, trip: &mut Trip<'_>) -> Result<()> {
+        for gone in std::mem::take(&mut trip.gone) {
+            let view = self.head().view();
+            let bound = view.lookup(gone.entry.dir, &gone.entry.name)?;
+            if bound.is_none_or(|bound| bound.node != gone.entry.node) {
+                continue; // it was found elsewhere meanwhile, or something else has the name
+            }
+            let (parent, name) = split(&gone.path);
+            let there = root
+                .handle
+                .relative(parent)
+                .and_then(|relative| self.fs().open_dir(&root.handle, relative).ok())
+                .is_some_and(|dir| self.fs().stat(&dir, name).is_ok());
+            if there {
+                (self.workshop.tell)(Event::Again(Again::Name(gone.path)));
+            } else {
+                self.unbind(&gone.entry, Unbound::Deleted, trip)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unbind(&self, entry: &Entry, why: Unbound, trip: &Trip<'_>) -> Result<()> {
+        let _claim = self.claims.claim(entry.dir, &entry.name, None);
+        let op =
+            Op::Unbind { dir: entry.dir, name: entry.name.clone(), node: entry.node, kind: entry.kind, why };
+        self.submit(vec![op], trip.hinted, trip.ticket).map(|_| ())
+    }
+
+    /// Compares one name with what it stands for in the journal.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one name's facts, from two callers that have them in different forms"
+    )]
+    fn compare(
+        &self,
+        dir: NodeId,
+        handle: &Arc<DirHandle>,
+        name: &[u8],
+        path: &[u8],
+        stat: &Stat,
+        bound: Option<Entry>,
+        reason: Reason,
+        depth: usize,
+        trip: &mut Trip<'_>,
+    ) -> Result<()> {
+        if stat.kind == Kind::Dir && ((stat.dev, stat.ino) == self.journal || stat.mnt_id != trip.mnt_id) {
+            return Ok(());
+        }
+        let view = self.head().view();
+        let before = match &bound {
+            Some(entry) => view.version(entry.node)?.map(|at| at.version),
+            None => None,
+        };
+        if let (Some(entry), Some(before)) = (&bound, &before)
+            && same(before, stat)
+            && !(reread(before) && wants_reread(reason))
+        {
+            // The inode and its change time are the same: this is the very node, unchanged. Only what is below a
+            // directory may differ.
+            self.descend(entry.node, path, stat, reason, depth, false, trip);
+            return Ok(());
+        }
+        let identity = match self.fs().identity(handle, name, stat) {
+            Ok(identity) => identity,
+            Err(error) if is_gone(&error) => {
+                (self.workshop.tell)(Event::Again(Again::Name(path.to_vec())));
+                return Ok(());
+            }
+            Err(error) => return self.unreadable(path, &error, trip),
+        };
+        let claim = self.claims.claim(dir, name, Some(&identity));
+        // Whoever held the claim may have changed what the name stands for.
+        let bound = view.lookup(dir, name)?;
+        let known = self.head().find(&identity)?;
+        let (node, ops) = match (&bound, known) {
+            (Some(entry), Some(node)) if entry.node == node && entry.kind == stat.kind => (node, Vec::new()),
+            _ => self.take_name(dir, name, stat.kind, bound.as_ref(), known, &identity)?,
+        };
+        let moved = !ops.is_empty();
+        let facts = Facts { node, name, path, stat, claim, reason };
+        self.change(handle, facts, ops, known == Some(node), trip)?;
+        self.descend(node, path, stat, reason, depth, moved, trip);
+        Ok(())
+    }
+
+    /// Records what a node is now: at once where there is no content to read, through a capture thread otherwise.
+    fn change(
+        &self,
+        handle: &Arc<DirHandle>,
+        facts: Facts<'_>,
+        ops: Vec<Op>,
+        same_node: bool,
+        trip: &Trip<'_>,
+    ) -> Result<()> {
+        let Facts { node, name, path, stat, claim, reason } = facts;
+        let view = self.head().view();
+        let before = view.version(node)?.map(|at| at.version);
+        if stat.kind == Kind::File {
+            if let Some(before) = &before
+                && same_node
+                && let Some(version) =
+                    self.attributes_only(handle, name, stat, before, !ops.is_empty(), reason)
+            {
+                return self.change_version(node, version, ops, trip.hinted, trip.ticket);
+            }
+            let previous = match before {
+                Some(before) => Some(before),
+                None => self.predecessor(&ops)?,
+            };
+            let task = Task {
+                dir: handle.clone(),
+                name: name.to_vec(),
+                path: path.to_vec(),
+                node,
+                stat: *stat,
+                ops,
+                previous,
+                same_node,
+                options: options_for(reason),
+                hinted: trip.hinted,
+                claim,
+                ticket: trip.ticket.clone(),
+            };
+            return self.tasks.send(task).map_err(|_| ScanError::Stopped);
+        }
+        let content = match stat.kind {
+            Kind::Symlink => match self.fs().readlink(handle, name) {
+                Ok(target) => Content::Inline(target),
+                Err(error) if is_gone(&error) => {
+                    (self.workshop.tell)(Event::Again(Again::Name(path.to_vec())));
+                    return Ok(());
+                }
+                Err(error) => Content::Unread(error.raw_os_error().unwrap_or(0)),
+            },
+            _ => Content::None,
+        };
+        let xattrs = self.fs().xattrs(handle, name).unwrap_or_default();
+        let version = Version { meta: stat.metadata(xattrs), content, quality: Quality::Clean, racy: false };
+        self.change_version(node, version, ops, trip.hinted, trip.ticket)
+    }
+
+    /// The new version of a file of which only the attributes can have changed, so that its content need not be read:
+    /// it was renamed, or a hint said so, and size and modification time are the same.
+    fn attributes_only(
+        &self,
+        handle: &DirHandle,
+        name: &[u8],
+        stat: &Stat,
+        before: &Version,
+        renamed: bool,
+        reason: Reason,
+    ) -> Option<Version> {
+        let content_hint = Marks::WRITTEN.with(Marks::CLOSED);
+        let only_attributes = match reason {
+            Reason::Hinted(marks) => !marks.any(content_hint),
+            Reason::Crowd | Reason::Below => renamed,
+        };
+        let same_content =
+            (before.meta.size, before.meta.mtime, before.meta.ino) == (stat.size, stat.mtime, stat.ino);
+        if !only_attributes || !same_content || reread(before) {
+            return None;
+        }
+        let xattrs = self.fs().xattrs(handle, name).ok()?;
+        Some(Version { meta: stat.metadata(xattrs), ..before.clone() })
+    }
+
+    /// What the node that a bind succeeds was last.
+    fn predecessor(&self, ops: &[Op]) -> Result<Option<Version>> {
+        let succeeded = ops.iter().find_map(|op| match op {
+            Op::Bind { succeeds, .. } => *succeeds,
+            _ => None,
+        });
+        match succeeded {
+            Some(node) => Ok(self.head().view().version(node)?.map(|at| at.version)),
+            None => Ok(None),
+        }
+    }
+
+    /// Puts a directory on the list of those to be listed, where what is below it may differ.
+    #[expect(clippy::too_many_arguments, reason = "the same facts as for the comparison that calls it")]
+    fn descend(
+        &self,
+        node: NodeId,
+        path: &[u8],
+        stat: &Stat,
+        reason: Reason,
+        depth: usize,
+        moved: bool,
+        trip: &mut Trip<'_>,
+    ) {
+        let arrived = Marks::APPEARED_DIR.with(Marks::MOVED_TO);
+        let wanted = match reason {
+            Reason::Below => true,
+            Reason::Crowd => moved,
+            Reason::Hinted(marks) => moved || marks.any(arrived),
+        };
+        if stat.kind == Kind::Dir && wanted {
+            trip.pending.push(Pending { node, path: path.to_vec(), ino: stat.ino, depth: depth + 1 });
+        }
+    }
+
+    /// The operations that make a name stand for what has it now, and the node that this is.
+    fn take_name(
+        &self,
+        dir: NodeId,
+        name: &[u8],
+        kind: Kind,
+        bound: Option<&Entry>,
+        known: Option<NodeId>,
+        identity: &Identity,
+    ) -> Result<(NodeId, Vec<Op>)> {
+        let view = self.head().view();
+        let mut ops = Vec::new();
+        let known = match known {
+            // A node has one kind for life; an identity that comes back with another one is a new node.
+            Some(node) if view.version(node)?.is_none_or(|at| at.version.meta.kind == kind) => Some(node),
+            _ => None,
+        };
+        let last = view.last_bound(dir, name)?;
+        let mut exchanged = None;
+        for (old_dir, old_name) in known.map(|node| view.bindings_of(node)).transpose()?.unwrap_or_default() {
+            let Some(node) = known else { break };
+            match self.now_at(old_dir, &old_name, kind)? {
+                Some(there) if there == *identity => continue, // a further name of the same node
+                Some(there) => {
+                    // RENAME_EXCHANGE: what had this name has the other one now.
+                    let swapped = bound.filter(|bound| bound.kind == kind);
+                    if let (Some(bound), Some(other)) = (swapped, self.head().find(&there)?)
+                        && bound.node == other
+                    {
+                        exchanged = Some((old_dir, old_name.clone(), other));
+                    }
+                }
+                None => {}
+            }
+            ops.push(Op::Unbind { dir: old_dir, name: old_name, node, kind, why: Unbound::Moved });
+        }
+        if let Some(entry) = bound {
+            let why = if exchanged.is_some() { Unbound::Moved } else { Unbound::Deleted };
+            ops.push(Op::Unbind { dir, name: name.to_vec(), node: entry.node, kind: entry.kind, why });
+        }
+        let node = known.unwrap_or_else(|| self.head().new_node());
+        let succeeds =
+            last.filter(|(last, last_kind)| *last != node && *last_kind == kind && kind == Kind::File);
+        let succeeds = succeeds.map(|(last, _)| last).filter(|_| exchanged.is_none());
+        ops.push(Op::Bind { dir, name: name.to_vec(), node, kind, succeeds });
+        if let Some((dir, name, node)) = exchanged {
+            ops.push(Op::Bind { dir, name, node, kind, succeeds: None });
+        }
+        if known.is_none() {
+            ops.push(Op::Identify { node, identity: identity.clone() });
+        }
+        Ok((node, ops))
+    }
+
+    /// What a name that the journal knows stands for on disk now; `None` where there is nothing.
+    fn now_at(&self, dir: NodeId, name: &[u8], kind: Kind) -> Result<Option<Identity>> {
+        let Some(path) = self.head().view().path_of(dir)? else { return Ok(None) };
+        // Every component is opened without following symlinks, as below a root.
+        let Ok(top) = self.fs().open_root(std::path::Path::new("/")) else { return Ok(None) };
+        let relative = top.relative(&path).unwrap_or_default();
+        let Ok(handle) = self.fs().open_dir(&top, relative) else { return Ok(None) };
+        let Ok(stat) = self.fs().stat(&handle, name) else { return Ok(None) };
+        if stat.kind != kind {
+            return Ok(None);
+        }
+        Ok(self.fs().identity(&handle, name, &stat).ok())
+    }
+
+    fn dir_version(&self, dir: &DirHandle, stat: &Stat) -> Version {
+        let xattrs = self.fs().xattrs_dir(dir).unwrap_or_default();
+        Version { meta: stat.metadata(xattrs), content: Content::None, quality: Quality::Clean, racy: false }
+    }
+
+    /// Submits a version with the operations before it, unless it says nothing new.
+    fn change_version(
+        &self,
+        node: NodeId,
+        version: Version,
+        mut ops: Vec<Op>,
+        hinted: Option<Instant>,
+        ticket: &Arc<Ticket>,
+    ) -> Result<()> {
+        let before = self.head().view().version(node)?;
+        if before.is_none_or(|before| before.version != version) {
+            count(&self.workshop.tally.versions, 1);
+            ops.push(Op::Version { node, version });
+        }
+        if ops.is_empty() {
+            return Ok(());
+        }
+        self.submit(ops, hinted, ticket).map(|_| ())
+    }
+
+    fn submit(&self, ops: Vec<Op>, hinted: Option<Instant>, ticket: &Arc<Ticket>) -> Result<Seq> {
+        let read = Some(self.workshop.clock.now().wall);
+        let seq = self.head().submit(vec![Group { ops, hinted, read }])?;
+        ticket.reached(seq);
+        Ok(seq)
+    }
+
+    /// Records that something is there that the agent may not look at. The rest goes on.
+    fn unreadable(&self, path: &[u8], error: &io::Error, trip: &Trip<'_>) -> Result<()> {
+        if is_gone(error) {
+            return Ok(());
+        }
+        tracing::info!(path = %path.escape_ascii(), %error, "cannot be looked at; a gap is recorded");
+        let now = self.workshop.clock.now().wall;
+        let gap = Gap {
+            scope: path.to_vec(),
+            from: trip.hinted.unwrap_or(now),
+            until: now,
+            reason: GapReason::Unreadable,
+            detail: error.to_string(),
+        };
+        count(&self.workshop.tally.gaps, 1);
+        self.submit(vec![Op::Gap(gap)], trip.hinted, trip.ticket).map(|_| ())
+    }
+
+    fn is_excluded(&self, path: &[u8]) -> bool {
+        self.excludes.iter().any(|exclude| is_below(path, exclude))
+    }
+}
+
+/// A name with what is known of it.
+struct Facts<'f> {
+    node: NodeId,
+    name: &'f [u8],
+    path: &'f [u8],
+    stat: &'f Stat,
+    claim: Claim,
+    reason: Reason,
+}
+
+/// Whether the version was made of this very state: the kernel moves the change time with every change.
+fn same(before: &Version, stat: &Stat) -> bool {
+    let meta = &before.meta;
+    (meta.ino, meta.ctime, meta.kind) == (stat.ino, stat.ctime, stat.kind)
+        && (stat.kind != Kind::File || meta.size == stat.size)
+}
+
+/// Whether the version may not be the last word although the change time is the same.
+fn reread(before: &Version) -> bool {
+    before.racy || before.quality != Quality::Clean || matches!(before.content, Content::Unread(_))
+}
+
+/// Whether there is a reason to read such a version again now: content may have changed, or the agent was away.
+fn wants_reread(reason: Reason) -> bool {
+    match reason {
+        Reason::Hinted(marks) => marks.any(Marks::WRITTEN.with(Marks::CLOSED).with(Marks::MOVED_TO)),
+        Reason::Crowd | Reason::Below => true,
+    }
+}
+
+fn options_for(reason: Reason) -> CaptureOptions {
+    match reason {
+        Reason::Hinted(marks) => {
+            let open = marks.any(Marks::WRITTEN) && !marks.any(Marks::CLOSED.with(Marks::MOVED_TO));
+            let writer = if open { Writer::MaybeActive } else { Writer::Unlikely };
+            CaptureOptions { writer, page_cache: PageCache::Keep }
+        }
+        Reason::Crowd => CaptureOptions { writer: Writer::Unlikely, page_cache: PageCache::Keep },
+        Reason::Below => CaptureOptions { writer: Writer::Unlikely, page_cache: PageCache::Drop },
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ESTALE | libc::EXDEV))
+}
+
+fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = dir.to_vec();
+    if path != b"/" {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
+
+/// The directory and the name of an absolute path.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(0) => (b"/", &path[1..]),
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"/", path),
+    }
+}
+
+/// Directories that several threads list: each takes one and gives back what it found in it.
+struct Shared {
+    state: Mutex<SharedState>,
+    changed: Condvar,
+}
+
+struct SharedState {
+    dirs: Vec<Pending>,
+    busy: usize,
+    given_up: bool,
+}
+
+impl Shared {
+    fn new(dirs: Vec<Pending>) -> Shared {
+        Shared { state: Mutex::new(SharedState { dirs, busy: 0, given_up: false }), changed: Condvar::new() }
+    }
+
+    /// The next directory; `None` when all are listed. The caller gives back, even if nothing.
+    fn take(&self) -> Option<Pending> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if state.given_up {
+                return None;
+            }
+            if let Some(dir) = state.dirs.pop() {
+                state.busy += 1;
+                return Some(dir);
+            }
+            if state.busy == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn give(&self, dirs: impl Iterator<Item = Pending>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.dirs.extend(dirs);
+        state.busy -= 1;
+        self.changed.notify_all();
+    }
+
+    fn give_up(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).given_up = true;
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,43 @@
+//! Ctrl-C and requests to terminate, as a flag that long work looks at.
+//!
+//! The one module of this crate with unsafe code. Does nothing in the handler but set the flag.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// The same number on every Linux architecture.
+const SIGINT: i32 = 2;
+/// The same number on every Linux architecture.
+const SIGTERM: i32 = 15;
+
+#[expect(
+    unsafe_code,
+    reason = "the standard library has no way to catch a signal"
+)]
+unsafe extern "C" {
+    /// signal(2) of the C library that std links already.
+    fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
+}
+
+extern "C" fn note(_number: i32) {
+    REQUESTED.store(true, Ordering::Relaxed);
+}
+
+/// From now on the signals set the flag instead of ending the process.
+#[expect(
+    unsafe_code,
+    reason = "the standard library has no way to catch a signal"
+)]
+pub(crate) fn catch() {
+    for number in [SIGINT, SIGTERM] {
+        // SAFETY: both numbers are signals that may be caught, and the handler does one atomic store, which is
+        // async-signal-safe. A refusal leaves the default, which ends the process: nothing to check.
+        unsafe { signal(number, note) };
+    }
+}
+
+/// Whether a signal came.
+pub(crate) fn requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
+}

@@ -1,0 +1,194 @@
+//! The command line as clap knows it: words and options, no behaviour.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Gives back any path as of any moment since its capture began.
+#[derive(Debug, Parser)]
+#[command(
+    name = "asof",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+#[command(after_help = "\
+Times: RFC 3339; `2026-11-22 14:05[:06.5]`, `14:05` (today) and `2026-11-22` (its end) in local time; `now`, `yesterday` (its end), \
+`yesterday 14:00`, `10 minutes ago`, `-10m`, `2h ago`; `@1700000000`; `seq:123`. PATH@TIME works wherever PATH does; where a path \
+has an `@` itself, use --at.
+
+Exit status: 0 done, 1 error, 2 usage, 3 partly done, 5 not reachable, 10 no journal, 11 another writer, 130 interrupted.")]
+pub(crate) struct Cli {
+    /// The journal directory [default: $XDG_STATE_HOME/asof; for root /var/lib/asof].
+    #[arg(long, global = true, env = "ASOF_JOURNAL", value_name = "DIR")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Print JSON: one object, or JSON Lines for lists.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print data and errors only.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// What is protected, since when, how old the oldest uncaptured change is, gaps, sizes.
+    Status,
+    /// Return when every change made before this call is durable.
+    Sync(SyncArgs),
+    /// The history of a path (through renames), of a directory, or of everything.
+    Log(LogArgs),
+    /// A directory as of a time.
+    Ls(LsArgs),
+    /// The bytes of a file as of a time.
+    Cat(CatArgs),
+    /// What changed between two times.
+    Diff(DiffArgs),
+    /// Bring paths back as of a time.
+    Restore(RestoreArgs),
+}
+
+/// `sync`.
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {
+    /// How long to wait, such as 30s, 5m or 500ms; 0 is without limit.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub(crate) timeout: String,
+}
+
+/// `log`.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// A file, also a vanished one, or a directory [default: everything].
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<OsString>,
+    /// Leave out what happened up to this time.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) since: Option<String>,
+    /// Leave out what happened after this time; PATH is as named then.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) until: Option<String>,
+    /// Show the newest N changes only.
+    #[arg(short = 'n', value_name = "N")]
+    pub(crate) count: Option<u64>,
+}
+
+/// `ls`.
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// What to list [default: the current directory].
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<OsString>,
+    /// As of when [default: now].
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) at: Option<String>,
+    /// Include everything below.
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// Show mode, owner, size and modification time.
+    #[arg(short, long)]
+    pub(crate) long: bool,
+    /// Add what once was there and is gone.
+    #[arg(long)]
+    pub(crate) deleted: bool,
+}
+
+/// `cat`.
+#[derive(Debug, Args)]
+pub(crate) struct CatArgs {
+    /// The file; symlinks are followed as they pointed then.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: OsString,
+    /// As of when [default: now].
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) at: Option<String>,
+}
+
+/// `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// What to compare [default: everything].
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<OsString>,
+    /// The earlier time.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) from: String,
+    /// The later time [default: now].
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) to: Option<String>,
+    /// Show a text patch.
+    #[arg(short, long)]
+    pub(crate) patch: bool,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// What to bring back; several go inside TARGET under their own names.
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<OsString>,
+    /// As of when [default: now].
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) at: Option<String>,
+    /// Where to: the restored thing itself, or an existing directory that a file goes into.
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) to: PathBuf,
+    /// What to do with files that exist already [default: a non-empty target is refused].
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) overwrite: Option<Overwrite>,
+    /// Print what would be done, and do nothing.
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Refuse where a gap concerns a path at that time.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// How many files to write at a time [default: one per CPU, 2 to 8].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) workers: Option<u8>,
+}
+
+/// What to do with a file that exists already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Overwrite {
+    /// Leave it.
+    Never,
+    /// Leave it where size and modification time are the same, else replace it.
+    IfChanged,
+    /// Replace it.
+    Always,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_parser_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_may_begin_with_a_hyphen() {
+        let cli = Cli::try_parse_from(["asof", "ls", "--at", "-10m", "/x"]).unwrap();
+        assert!(matches!(cli.verb, Verb::Ls(LsArgs { at: Some(at), .. }) if at == "-10m"));
+    }
+
+    #[test]
+    fn verbs_that_do_not_exist_are_a_usage_error() {
+        for verb in ["find", "undo", "mark", "verify", "drill"] {
+            assert_eq!(
+                Cli::try_parse_from(["asof", verb]).unwrap_err().exit_code(),
+                2,
+                "{verb}"
+            );
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! What every verb needs first: which journal, what time it is, which path and which moment are meant.
+//!
+//! Prints warnings about times through [`Output`]; answers nothing itself.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use asof_journal::reader::{Moment, Reader};
+use asof_journal::types::{Instant, Seq};
+use asof_journal::view::Entry;
+use chrono::{DateTime, Local};
+
+use crate::errors::{Error, Result};
+use crate::output::{Output, as_of, escape, local};
+use crate::path;
+use crate::source::Source;
+use crate::timespec::{self, TimeError, TimeSpec};
+
+/// One run of `asof`.
+pub(crate) struct Session {
+    journal: PathBuf,
+    now: DateTime<Local>,
+}
+
+impl Session {
+    /// Finds out where the journal is, and reads the clock once.
+    pub(crate) fn new(journal: Option<PathBuf>) -> Result<Session> {
+        let journal = match journal {
+            Some(journal) => journal,
+            None => default_journal()?,
+        };
+        Ok(Session {
+            journal,
+            now: Local::now(),
+        })
+    }
+
+    /// The journal directory.
+    pub(crate) fn journal(&self) -> &Path {
+        &self.journal
+    }
+
+    /// Opens the journal for reading.
+    pub(crate) fn reader(&self) -> Result<Reader> {
+        Ok(Reader::open(&self.journal)?)
+    }
+
+    /// What the text of an option says.
+    pub(crate) fn time(&self, text: &str) -> Result<TimeSpec> {
+        timespec::parse(text, &self.now).map_err(time_error)
+    }
+
+    /// What the text of an option says, where there is one.
+    pub(crate) fn optional_time(&self, text: Option<&str>) -> Result<Option<TimeSpec>> {
+        text.map(|text| self.time(text)).transpose()
+    }
+
+    /// The absolute path that an argument means, and the time that it may carry (`PATH@TIME`).
+    /// With `time` given elsewhere, an `@` is part of the path.
+    pub(crate) fn path(
+        &self,
+        argument: &OsStr,
+        time: Option<TimeSpec>,
+    ) -> Result<(Vec<u8>, Option<TimeSpec>)> {
+        let bytes = argument.as_bytes();
+        let (bytes, time) = match time {
+            Some(time) => (bytes, Some(time)),
+            None => match timespec::split_path(bytes, &self.now).map_err(time_error)? {
+                Some((bytes, time)) => (bytes, Some(time)),
+                None => (bytes, None),
+            },
+        };
+        if bytes.first() == Some(&b'/') {
+            return Ok((path::absolute(bytes, b"/"), time));
+        }
+        let current = std::env::current_dir().map_err(|source| Error::Io {
+            path: escape(bytes),
+            action: "finding the current directory",
+            source,
+        })?;
+        Ok((path::absolute(bytes, current.as_os_str().as_bytes()), time))
+    }
+
+    /// The place in the journal that a time means; `None` is the newest.
+    pub(crate) fn moment(
+        &self,
+        reader: &Reader,
+        time: Option<TimeSpec>,
+        out: &mut Output,
+    ) -> Result<Moment> {
+        match time.unwrap_or(TimeSpec::Now) {
+            TimeSpec::Now => at_seq(reader, reader.head()),
+            TimeSpec::Seq(seq) => at_seq(reader, seq),
+            TimeSpec::Instant(instant) => self.at_instant(reader, instant, out),
+        }
+    }
+
+    fn at_instant(&self, reader: &Reader, instant: Instant, out: &mut Output) -> Result<Moment> {
+        let Some(resolved) = reader.at_instant(instant)? else {
+            let first = reader.info()?.first;
+            let what = format!("{} is before the first capture", local(instant));
+            let next = match first {
+                Some(first) => format!("the journal begins {}", as_of(&first)),
+                None => "the journal is empty; let asofd run first".to_owned(),
+            };
+            return Err(Error::not_reachable(what, next));
+        };
+        if self
+            .now
+            .timestamp_nanos_opt()
+            .is_some_and(|now| instant.0 > now)
+        {
+            out.warn(&format!(
+                "{} is yet to come; this is the newest there is",
+                local(instant)
+            ));
+        }
+        for other in &resolved.others {
+            let seq = other.seq;
+            out.warn(&format!(
+                "the clock showed {} more than once; {seq} is the other reading",
+                local(instant)
+            ));
+        }
+        Ok(resolved.moment)
+    }
+}
+
+fn at_seq(reader: &Reader, seq: Seq) -> Result<Moment> {
+    if let Some(moment) = reader.at_seq(seq)? {
+        return Ok(moment);
+    }
+    let head = reader.head();
+    if head == Seq::ZERO {
+        return Err(Error::not_reachable(
+            "nothing has been captured yet",
+            "let asofd run first",
+        ));
+    }
+    Err(Error::not_reachable(
+        format!("{seq} is not in the journal"),
+        format!("it holds seq:1 to {head}"),
+    ))
+}
+
+/// The entry at a path, or the error that says that there is none.
+pub(crate) fn entry_at(source: &dyn Source, path: &[u8], moment: &Moment) -> Result<Entry> {
+    source
+        .resolve(path)?
+        .ok_or_else(|| no_such_path(path, moment))
+}
+
+/// Says that nothing is known at a path.
+pub(crate) fn no_such_path(path: &[u8], moment: &Moment) -> Error {
+    let path = escape(path);
+    let next =
+        format!("`asof log {path}` shows when it was there, and `asof status` what is protected");
+    Error::not_reachable(
+        format!("{path}: the journal has nothing there {}", as_of(moment)),
+        next,
+    )
+}
+
+fn time_error(error: TimeError) -> Error {
+    let next = match &error {
+        TimeError::NotATime { .. } => "`asof --help` lists the forms; RFC 3339 always works",
+        TimeError::Mark { .. } => {
+            "give the instant itself, or seq:N as `asof sync --json` prints it"
+        }
+        TimeError::OutOfRange { .. } => "give a time between 1678 and 2261",
+        TimeError::Repeated { .. } | TimeError::Skipped { .. } => "give one of the two",
+    };
+    Error::usage(error.to_string(), next)
+}
+
+fn default_journal() -> Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/asof"));
+    }
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute())
+    };
+    match (absolute("XDG_STATE_HOME"), absolute("HOME")) {
+        (Some(state), _) => Ok(state.join("asof")),
+        (None, Some(home)) => Ok(home.join(".local/state/asof")),
+        (None, None) => Err(Error::usage(
+            "neither XDG_STATE_HOME nor HOME is set",
+            "name the journal with --journal DIR",
+        )),
+    }
+}

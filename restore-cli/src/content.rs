@@ -1,0 +1,72 @@
+//! The bytes of one version, in order.
+//!
+//! Every block was checked against its id by the journal; nothing is made up for one that is not there.
+
+use asof_journal::types::{Content, Extent, Version};
+
+use crate::errors::{Error, Result};
+use crate::output::escape;
+use crate::source::Source;
+
+/// Zeros to write for a hole.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// Hands the bytes of a version to `take`, piece by piece. `path` is for error messages.
+pub(crate) fn stream(
+    source: &dyn Source,
+    version: &Version,
+    path: &[u8],
+    take: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    match &version.content {
+        Content::None => Ok(()),
+        Content::Inline(bytes) => take(bytes),
+        Content::Unread(errno) => {
+            let error = std::io::Error::from_raw_os_error(*errno);
+            let what = format!(
+                "{}: its content could not be read when it was captured: {error}",
+                escape(path)
+            );
+            Err(Error::failed(
+                what,
+                "an earlier version may be there: `asof log` lists them",
+            ))
+        }
+        Content::Extents(_) => {
+            for extent in source.extents(version)? {
+                match extent {
+                    Extent::Hole { len } => zeros(len, take)?,
+                    Extent::Block { id, .. } | Extent::List { id, .. } => take(&source.block(id)?)?,
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// All bytes of a version; `None` where there are more than `most`.
+pub(crate) fn whole(
+    source: &dyn Source,
+    version: &Version,
+    path: &[u8],
+    most: u64,
+) -> Result<Option<Vec<u8>>> {
+    if version.meta.size > most {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    stream(source, version, path, &mut |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })?;
+    Ok(Some(bytes))
+}
+
+fn zeros(mut len: u64, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    while len > 0 {
+        let piece = usize::try_from(len).map_or(ZEROS.len(), |len| len.min(ZEROS.len()));
+        take(ZEROS.get(..piece).unwrap_or_default())?;
+        len -= piece as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,507 @@
+//! What a restore will do, computed before anything is written.
+//!
+//! Asks the journal only; knows no target directory, no clock and no terminal. A file costs about 150 bytes here, so
+//! content and attributes stay in the journal until the file is written.
+
+use std::collections::{HashMap, HashSet};
+use std::thread;
+
+use asof_journal::types::{BlockId, Content, Extent, Instant, Kind, NodeId, Quality, Version};
+use asof_journal::view::Entry;
+
+use crate::output::escape;
+use crate::path;
+use crate::source::Source;
+
+/// Something that cannot be restored as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// Its path in the journal.
+    pub(crate) path: Vec<u8>,
+    /// What is wrong.
+    pub(crate) error: String,
+}
+
+/// One thing to restore.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// Its path in the journal.
+    pub(crate) path: Vec<u8>,
+    /// Its name in the target.
+    pub(crate) name: Vec<u8>,
+    /// What the journal has there.
+    pub(crate) entry: Entry,
+}
+
+/// How the restored things lie in the target.
+#[derive(Clone, Debug)]
+pub(crate) enum Shape {
+    /// The base directory is the restored directory.
+    IsBase(Item),
+    /// They go inside the base directory, under their names.
+    InBase(Vec<Item>),
+}
+
+/// A directory to create; the first of a plan is the base.
+#[derive(Debug)]
+pub(crate) struct PlanDir {
+    /// Index of its parent; the base's is itself.
+    pub(crate) parent: u32,
+    /// Its name there.
+    pub(crate) name: Box<[u8]>,
+    /// Where its metadata comes from; `None` leaves the directory as it is.
+    pub(crate) node: Option<NodeId>,
+}
+
+/// Where the bytes of a node come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// There are none.
+    Empty,
+    /// One block is the whole file.
+    Block(BlockId),
+    /// The version says it.
+    Fetch,
+    /// It cannot be restored.
+    LeftOut,
+}
+
+/// A file, symlink, fifo or device to write.
+#[derive(Debug)]
+pub(crate) struct PlanNode {
+    /// Index of its directory.
+    pub(crate) dir: u32,
+    /// Owner.
+    pub(crate) uid: u32,
+    /// Group.
+    pub(crate) gid: u32,
+    /// Permission bits.
+    pub(crate) mode: u16,
+    /// What sort of thing it is.
+    pub(crate) kind: Kind,
+    /// Whether there are extended attributes to fetch.
+    pub(crate) has_xattrs: bool,
+    /// Its name there.
+    pub(crate) name: Box<[u8]>,
+    /// Which node.
+    pub(crate) node: NodeId,
+    /// Modification time.
+    pub(crate) mtime: Instant,
+    /// Size in bytes.
+    pub(crate) size: u64,
+    /// Where its bytes come from.
+    pub(crate) body: Body,
+    /// Where its first block lies, to write in that order.
+    place: (u64, u64),
+}
+
+/// A further name of a node that is written once.
+#[derive(Debug)]
+pub(crate) struct PlanLink {
+    /// Index of its directory.
+    pub(crate) dir: u32,
+    /// Its name there.
+    pub(crate) name: Box<[u8]>,
+    /// Index of the node that it names.
+    pub(crate) target: u32,
+}
+
+/// How much a plan holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Directories, the base among them where it is restored.
+    pub(crate) dirs: u64,
+    /// Regular files.
+    pub(crate) files: u64,
+    /// Symlinks.
+    pub(crate) symlinks: u64,
+    /// Fifos and devices.
+    pub(crate) specials: u64,
+    /// Further names.
+    pub(crate) hardlinks: u64,
+    /// Bytes of regular files.
+    pub(crate) bytes: u64,
+    /// Sockets, which are not restored.
+    pub(crate) sockets: u64,
+    /// Files that kept changing while they were captured.
+    pub(crate) torn: u64,
+}
+
+/// What a restore will do.
+#[derive(Debug, Default)]
+pub(crate) struct RestorePlan {
+    /// Directories, parents before children.
+    pub(crate) dirs: Vec<PlanDir>,
+    /// What is written, in the order in which its content lies in the journal.
+    pub(crate) nodes: Vec<PlanNode>,
+    /// What is linked after that.
+    pub(crate) links: Vec<PlanLink>,
+    /// What is known beforehand to be missing.
+    pub(crate) problems: Vec<Problem>,
+    /// How much it is.
+    pub(crate) totals: Totals,
+    /// The journal paths of what lies in the base, by name; of the base itself under the empty name.
+    origins: HashMap<Box<[u8]>, Vec<u8>>,
+}
+
+impl RestorePlan {
+    /// The path in the journal of an entry of a planned directory.
+    pub(crate) fn path_in(&self, dir: u32, name: &[u8]) -> Vec<u8> {
+        let mut names = vec![name];
+        let mut at = dir;
+        while at != 0 {
+            let Some(here) = self.dirs.get(at as usize) else {
+                break;
+            };
+            names.push(&here.name);
+            at = here.parent;
+        }
+        let mut names = names.into_iter().rev();
+        let mut full = match self.origins.get(&b""[..]) {
+            Some(base) => base.clone(),
+            None => names
+                .next()
+                .and_then(|first| self.origins.get(first))
+                .cloned()
+                .unwrap_or_default(),
+        };
+        for name in names.filter(|name| !name.is_empty()) {
+            full = path::join(&full, name);
+        }
+        full
+    }
+
+    /// The path in the journal of a planned directory.
+    pub(crate) fn path_of_dir(&self, dir: u32) -> Vec<u8> {
+        match self.dirs.get(dir as usize) {
+            Some(here) if dir != 0 => self.path_in(here.parent, &here.name),
+            _ => self.path_in(0, b""),
+        }
+    }
+}
+
+/// Plans the restore of `shape`; `workers` threads ask the journal.
+///
+/// What the journal cannot say about a node becomes a problem of that node, and the rest is planned.
+pub(crate) fn plan(source: &dyn Source, shape: &Shape, workers: usize) -> RestorePlan {
+    let mut walk = Walk {
+        source,
+        plan: RestorePlan::default(),
+        seen: HashSet::new(),
+    };
+    walk.start(shape);
+    walk.all();
+    let mut plan = walk.plan;
+    let twins = take_twins(&mut plan);
+    fill(source, &mut plan, workers);
+    plan.nodes.sort_by_key(|node| (node.place, node.node));
+    attach_twins(&mut plan, twins);
+    plan.totals = count(&plan);
+    plan
+}
+
+/// Gathers names, without looking at what they name.
+struct Walk<'s> {
+    source: &'s dyn Source,
+    plan: RestorePlan,
+    seen: HashSet<NodeId>,
+}
+
+impl Walk<'_> {
+    fn start(&mut self, shape: &Shape) {
+        let (node, inside) = match shape {
+            Shape::IsBase(item) => {
+                self.plan.origins.insert(Box::default(), item.path.clone());
+                self.seen.insert(item.entry.node);
+                (Some(item.entry.node), &[][..])
+            }
+            Shape::InBase(items) => (None, items.as_slice()),
+        };
+        self.plan.dirs.push(PlanDir {
+            parent: 0,
+            name: Box::default(),
+            node,
+        });
+        for item in inside {
+            self.plan
+                .origins
+                .insert(item.name.clone().into(), item.path.clone());
+            self.add(0, item.name.clone(), &item.entry);
+        }
+    }
+
+    /// Lists every directory in turn; listing one appends its subdirectories.
+    fn all(&mut self) {
+        let mut next = 0;
+        while let Some(dir) = self.plan.dirs.get(next) {
+            let Ok(index) = u32::try_from(next) else {
+                break;
+            };
+            if let Some(node) = dir.node {
+                self.list(index, node);
+            }
+            next += 1;
+        }
+    }
+
+    fn list(&mut self, dir: u32, node: NodeId) {
+        match self.source.list(node) {
+            Ok(entries) => {
+                for entry in entries {
+                    self.add(dir, entry.name.clone(), &entry);
+                }
+            }
+            Err(error) => {
+                let path = self.plan.path_of_dir(dir);
+                self.plan.problems.push(Problem {
+                    path,
+                    error: format!("its entries cannot be read: {error}"),
+                });
+            }
+        }
+    }
+
+    fn add(&mut self, dir: u32, name: Vec<u8>, entry: &Entry) {
+        let refused = if !path::is_name(&name) {
+            Some("this is no file name; the journal may be damaged")
+        } else if entry.kind == Kind::Dir && !self.seen.insert(entry.node) {
+            Some("the directory lies within itself or in two places; the journal may be damaged")
+        } else if self.plan.dirs.len().max(self.plan.nodes.len()) >= u32::MAX as usize {
+            Some("there is more than one plan can hold; restore its parts one by one")
+        } else {
+            None
+        };
+        let name = name.into_boxed_slice();
+        if let Some(error) = refused {
+            let path = self.plan.path_in(dir, &name);
+            self.plan.problems.push(Problem {
+                path,
+                error: error.to_owned(),
+            });
+        } else if entry.kind == Kind::Dir {
+            self.plan.dirs.push(PlanDir {
+                parent: dir,
+                name,
+                node: Some(entry.node),
+            });
+        } else {
+            self.plan.nodes.push(PlanNode::unfilled(dir, name, entry));
+        }
+    }
+}
+
+impl PlanNode {
+    fn unfilled(dir: u32, name: Box<[u8]>, entry: &Entry) -> PlanNode {
+        PlanNode {
+            dir,
+            uid: 0,
+            gid: 0,
+            mode: 0,
+            kind: entry.kind,
+            has_xattrs: false,
+            name,
+            node: entry.node,
+            mtime: Instant(0),
+            size: 0,
+            body: Body::LeftOut,
+            place: (0, 0),
+        }
+    }
+
+    fn fill(&mut self, source: &dyn Source) -> Result<bool, String> {
+        let found = source
+            .version(self.node)
+            .map_err(|error| error.to_string())?;
+        let Some(found) = found else {
+            return Err("it was seen but never captured".to_owned());
+        };
+        let Version {
+            meta,
+            content,
+            quality,
+            ..
+        } = found.version;
+        self.kind = meta.kind;
+        self.uid = meta.uid;
+        self.gid = meta.gid;
+        self.mode = (meta.mode & 0o7777) as u16;
+        self.has_xattrs = !meta.xattrs.is_empty();
+        self.mtime = meta.mtime;
+        self.size = meta.size;
+        let (body, first) = body(&content, self.kind, self.size)?;
+        if let Some(block) = first {
+            self.place = source
+                .locality(block)
+                .map_err(|error| error.to_string())?
+                .unwrap_or((0, 0));
+        }
+        self.body = body;
+        Ok(quality == Quality::Torn)
+    }
+}
+
+/// Where the bytes come from, and the block to begin with.
+fn body(content: &Content, kind: Kind, size: u64) -> Result<(Body, Option<BlockId>), String> {
+    match (content, kind) {
+        (Content::Unread(errno), _) => {
+            let error = std::io::Error::from_raw_os_error(*errno);
+            Err(format!(
+                "its content could not be read when it was captured: {error}"
+            ))
+        }
+        (_, Kind::Dir) => {
+            Err("it is a directory under one name and a file under another".to_owned())
+        }
+        (Content::None, Kind::File) if size > 0 => Err("its content was never captured".to_owned()),
+        (_, Kind::File) if size == 0 => Ok((Body::Empty, None)),
+        (Content::Extents(extents), Kind::File) => match extents.as_slice() {
+            &[Extent::Block { id, len }] if u64::from(len) == size => {
+                Ok((Body::Block(id), Some(id)))
+            }
+            all => Ok((Body::Fetch, all.iter().find_map(block_of))),
+        },
+        _ => Ok((Body::Fetch, None)),
+    }
+}
+
+fn block_of(extent: &Extent) -> Option<BlockId> {
+    match *extent {
+        Extent::Hole { .. } => None,
+        Extent::Block { id, .. } | Extent::List { id, .. } => Some(id),
+    }
+}
+
+/// A further name of a node, before the node has its place in the plan.
+struct Twin {
+    dir: u32,
+    name: Box<[u8]>,
+    node: NodeId,
+}
+
+/// Leaves every node once. Afterwards the nodes stand in the order of their ids, in which the index answers fastest.
+fn take_twins(plan: &mut RestorePlan) -> Vec<Twin> {
+    plan.nodes.sort_by_key(|node| node.node);
+    let mut twins = Vec::new();
+    plan.nodes.dedup_by(|later, first| {
+        if later.node != first.node {
+            return false;
+        }
+        twins.push(Twin {
+            dir: later.dir,
+            name: std::mem::take(&mut later.name),
+            node: later.node,
+        });
+        true
+    });
+    twins
+}
+
+/// Asks the journal what every node is, a run of nodes a thread.
+fn fill(source: &dyn Source, plan: &mut RestorePlan, workers: usize) {
+    let run = plan.nodes.len().div_ceil(workers.max(1)).max(1);
+    let verdicts: Vec<Verdicts> = thread::scope(|scope| {
+        let threads: Vec<_> = plan
+            .nodes
+            .chunks_mut(run)
+            .map(|nodes| scope.spawn(move || fill_run(source, nodes)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
+    });
+    for (number, verdict) in verdicts.into_iter().enumerate() {
+        plan.totals.torn += verdict.torn;
+        for (index, error) in verdict.problems {
+            let Some(node) = plan.nodes.get(number * run + index) else {
+                continue;
+            };
+            let path = plan.path_in(node.dir, &node.name);
+            plan.problems.push(Problem { path, error });
+        }
+    }
+    plan.problems
+        .sort_by(|one, other| one.path.cmp(&other.path));
+    plan.totals.sockets = plan
+        .nodes
+        .iter()
+        .filter(|node| node.kind == Kind::Socket)
+        .count() as u64;
+    plan.nodes
+        .retain(|node| node.body != Body::LeftOut && node.kind != Kind::Socket);
+}
+
+#[derive(Default)]
+struct Verdicts {
+    torn: u64,
+    problems: Vec<(usize, String)>,
+}
+
+fn fill_run(source: &dyn Source, nodes: &mut [PlanNode]) -> Verdicts {
+    let mut verdicts = Verdicts::default();
+    for (index, node) in nodes.iter_mut().enumerate() {
+        if crate::interrupt::requested() {
+            break;
+        }
+        match node.fill(source) {
+            Ok(torn) => verdicts.torn += u64::from(torn),
+            Err(error) => verdicts.problems.push((index, error)),
+        }
+    }
+    verdicts
+}
+
+/// Links the further names to the nodes, now that those have their places.
+fn attach_twins(plan: &mut RestorePlan, twins: Vec<Twin>) {
+    let wanted: HashSet<NodeId> = twins.iter().map(|twin| twin.node).collect();
+    let mut places = HashMap::with_capacity(wanted.len());
+    if !wanted.is_empty() {
+        for (index, node) in (0u32..).zip(&plan.nodes) {
+            if wanted.contains(&node.node) {
+                places.insert(node.node, index);
+            }
+        }
+    }
+    for Twin { dir, name, node } in twins {
+        match places.get(&node) {
+            Some(&target) => plan.links.push(PlanLink { dir, name, target }),
+            None => {
+                let path = plan.path_in(dir, &name);
+                let error = "it is a further name of a file that cannot be restored".to_owned();
+                plan.problems.push(Problem { path, error });
+            }
+        }
+    }
+}
+
+fn count(plan: &RestorePlan) -> Totals {
+    let mut totals = plan.totals;
+    totals.dirs = plan.dirs.iter().filter(|dir| dir.node.is_some()).count() as u64;
+    totals.hardlinks = plan.links.len() as u64;
+    for node in &plan.nodes {
+        match node.kind {
+            Kind::File => {
+                totals.files += 1;
+                totals.bytes = totals.bytes.saturating_add(node.size);
+            }
+            Kind::Symlink => totals.symlinks += 1,
+            _ => totals.specials += 1,
+        }
+    }
+    totals
+}
+
+/// One line of a plan for people.
+pub(crate) fn describe(kind: &str, path: &[u8], size: Option<u64>) -> String {
+    match size {
+        Some(size) => format!("{kind:<12} {} ({size} bytes)", escape(path)),
+        None => format!("{kind:<12} {}", escape(path)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

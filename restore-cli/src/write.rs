@@ -1,0 +1,270 @@
+//! Carries a restore plan out: directories, then files by several workers, then further names, then the metadata of
+//! directories from the bottom up.
+//!
+//! Everything is done relative to directory descriptors and without following a symlink, so that nothing outside of
+//! the base is touched. Deletes nothing. Every file has a temporary name until it is complete. Nothing is synced: a
+//! restore survives a crash of the process file by file, and a power cut as far as the filesystem's own writeback went.
+
+mod dirs;
+mod meta;
+mod node;
+mod temporary;
+
+use std::collections::HashSet;
+use std::os::fd::BorrowedFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use rustix::io::Errno;
+
+use crate::args::Overwrite;
+use crate::errors::{Error, Result};
+use crate::interrupt;
+use crate::plan::{Problem, RestorePlan};
+use crate::source::Source;
+
+use dirs::{DirState, Dirs};
+
+pub(crate) use dirs::open_base;
+use temporary::Names;
+
+/// Files that a worker takes at a time: neighbours in the journal share packs, so that each is decoded once.
+const RUN: usize = 128;
+/// Problems and remarks under way to the thread that prints; a worker waits when there are more.
+const EVENTS_MAX: usize = 1024;
+/// How often progress is reported.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How to write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// What to do with what exists already; `None` is for a target that was empty.
+    pub(crate) overwrite: Option<Overwrite>,
+    /// How many threads write.
+    pub(crate) workers: usize,
+    /// Whether the base was there before, so that it may hold something.
+    pub(crate) base_existed: bool,
+}
+
+/// What was done, or has been so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Directories created or merged into.
+    pub(crate) dirs: u64,
+    /// Regular files written.
+    pub(crate) files: u64,
+    /// Symlinks written.
+    pub(crate) symlinks: u64,
+    /// Fifos and devices made.
+    pub(crate) specials: u64,
+    /// Further names linked.
+    pub(crate) hardlinks: u64,
+    /// Bytes of content that are in place, holes included.
+    pub(crate) bytes: u64,
+    /// What existed already and was left as it was.
+    pub(crate) skipped: u64,
+    /// Problems named.
+    pub(crate) problems: u64,
+}
+
+/// What the thread that prints hears.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// So much has been done.
+    Progress(Counts),
+    /// Something is missing or incomplete.
+    Problem(Problem),
+    /// Something that holds for the whole restore, said once.
+    Remark(&'static str),
+}
+
+/// Counts that workers share.
+#[derive(Default)]
+struct Tally {
+    dirs: AtomicU64,
+    files: AtomicU64,
+    symlinks: AtomicU64,
+    specials: AtomicU64,
+    hardlinks: AtomicU64,
+    bytes: AtomicU64,
+    skipped: AtomicU64,
+    problems: AtomicU64,
+}
+
+impl Tally {
+    fn counts(&self) -> Counts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            dirs: read(&self.dirs),
+            files: read(&self.files),
+            symlinks: read(&self.symlinks),
+            specials: read(&self.specials),
+            hardlinks: read(&self.hardlinks),
+            bytes: read(&self.bytes),
+            skipped: read(&self.skipped),
+            problems: read(&self.problems),
+        }
+    }
+}
+
+fn add(count: &AtomicU64, amount: u64) {
+    count.fetch_add(amount, Ordering::Relaxed);
+}
+
+/// What all threads of one restore share.
+struct Shared<'a> {
+    source: &'a dyn Source,
+    plan: &'a RestorePlan,
+    options: Options,
+    names: Names,
+    me: meta::Me,
+    tally: Tally,
+    remarks: Mutex<HashSet<&'static str>>,
+    /// Set where going on would only repeat the same failure for every file.
+    stop: AtomicBool,
+    fatal: Mutex<Option<Errno>>,
+    events: Sender<Event>,
+}
+
+impl Shared<'_> {
+    fn problem(&self, path: Vec<u8>, error: String) {
+        add(&self.tally.problems, 1);
+        // The receiver outlives the workers.
+        let _ = self.events.send(Event::Problem(Problem { path, error }));
+    }
+
+    fn remark(&self, text: &'static str) {
+        let is_new = self
+            .remarks
+            .lock()
+            .map(|mut said| said.insert(text))
+            .unwrap_or(false);
+        if is_new {
+            let _ = self.events.send(Event::Remark(text));
+        }
+    }
+
+    /// Whether the whole restore has to end: the target is full or cannot be written at all.
+    fn note_fatal(&self, errno: Errno) {
+        if matches!(errno, Errno::NOSPC | Errno::DQUOT | Errno::ROFS) {
+            self.stop.store(true, Ordering::Relaxed);
+            if let Ok(mut fatal) = self.fatal.lock() {
+                fatal.get_or_insert(errno);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || interrupt::requested()
+    }
+}
+
+/// Carries the plan out in the directory `base`. `tell` hears of progress and of every problem, on this thread.
+///
+/// Errors: `Interrupted`, and `Io` where the target is full or read-only; what is in place by then is complete,
+/// file by file. Anything else that goes wrong is a problem of one path.
+pub(crate) fn carry_out(
+    source: &dyn Source,
+    plan: &RestorePlan,
+    base: BorrowedFd<'_>,
+    options: Options,
+    tell: &mut dyn FnMut(Event, &Counts),
+) -> Result<Counts> {
+    let (events, heard) = crossbeam_channel::bounded(EVENTS_MAX);
+    let shared = Shared {
+        source,
+        plan,
+        options,
+        names: Names::new(),
+        me: meta::Me::new(),
+        tally: Tally::default(),
+        remarks: Mutex::default(),
+        stop: AtomicBool::new(false),
+        fatal: Mutex::default(),
+        events,
+    };
+    let shared = &shared;
+    thread::scope(|scope| {
+        let work = scope.spawn(move || all_phases(shared, base));
+        loop {
+            match heard.recv_timeout(TICK) {
+                Ok(event) => tell(event, &shared.tally.counts()),
+                Err(RecvTimeoutError::Timeout) => {
+                    let counts = shared.tally.counts();
+                    tell(Event::Progress(counts), &counts);
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if work.is_finished() && heard.is_empty() {
+                break;
+            }
+        }
+        work.join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    Ok(shared.tally.counts())
+}
+
+fn all_phases(shared: &Shared<'_>, base: BorrowedFd<'_>) -> Result<()> {
+    let result = phases(shared, base);
+    // Wakes the thread that prints, which otherwise waits for its next tick.
+    let _ = shared.events.send(Event::Progress(shared.tally.counts()));
+    result
+}
+
+fn phases(shared: &Shared<'_>, base: BorrowedFd<'_>) -> Result<()> {
+    let states = dirs::create(shared, base)?;
+    write_nodes(shared, base, &states)?;
+    verdict(shared)?;
+    node::link_all(shared, &mut Dirs::new(shared.plan, base), &states);
+    verdict(shared)?;
+    dirs::finish(shared, base, &states);
+    verdict(shared)
+}
+
+fn verdict(shared: &Shared<'_>) -> Result<()> {
+    if interrupt::requested() {
+        return Err(Error::Interrupted);
+    }
+    let fatal = shared.fatal.lock().ok().and_then(|fatal| *fatal);
+    match fatal {
+        Some(errno) => Err(Error::Io {
+            path: "the target".to_owned(),
+            action: "writing",
+            source: errno.into(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Writes every node once; each worker takes runs of neighbours.
+fn write_nodes(shared: &Shared<'_>, base: BorrowedFd<'_>, states: &[DirState]) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let runs = shared.plan.nodes.len().div_ceil(RUN);
+    thread::scope(|scope| {
+        for _ in 0..shared.options.workers.clamp(1, runs.max(1)) {
+            scope.spawn(|| {
+                let mut dirs = Dirs::new(shared.plan, base);
+                loop {
+                    let run = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(nodes) = shared.plan.nodes.chunks(RUN).nth(run) else {
+                        break;
+                    };
+                    for node in nodes {
+                        if shared.is_over() {
+                            return;
+                        }
+                        node::restore(shared, &mut dirs, states, node);
+                    }
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,68 @@
-//! `asof`, the command: reconstructs any path as of any moment out of a journal.
+//! `asof`: gives back any path as of any moment since its capture began.
+//!
+//! Owns the way from the command line to a verb, and from an error to an exit status. Does nothing else.
 
-fn main() {}
+#![cfg_attr(
+    test,
+    expect(clippy::unwrap_used, reason = "a test may end by panicking")
+)]
+
+mod args;
+mod changes;
+mod client;
+mod commands;
+mod content;
+mod errors;
+mod interrupt;
+mod output;
+mod path;
+mod plan;
+mod session;
+mod source;
+mod timespec;
+mod write;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Verb};
+use crate::output::Output;
+use crate::session::Session;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to stdout with status 0, anything else to stderr with 2; a closed pipe is no failure.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let mut out = Output::standard(cli.json, cli.quiet);
+    let result = run(cli, &mut out).and_then(|()| out.flush());
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    let status = error.exit_status();
+    if status != 0 {
+        // What was answered before the failure still counts.
+        let _ = out.flush();
+        out.error(&error);
+    }
+    out.abandon();
+    ExitCode::from(status)
+}
+
+fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
+    let session = Session::new(cli.journal)?;
+    match &cli.verb {
+        Verb::Status => commands::status::run(&session, out),
+        Verb::Sync(args) => commands::sync::run(&session, args, out),
+        Verb::Log(args) => commands::log::run(&session, args, out),
+        Verb::Ls(args) => commands::ls::run(&session, args, out),
+        Verb::Cat(args) => commands::cat::run(&session, args, out),
+        Verb::Diff(args) => commands::diff::run(&session, args, out),
+        Verb::Restore(args) => commands::restore::run(&session, args, out),
+    }
+}

@@ -1,0 +1,9 @@
+//! The verbs, one file each: from options to an answer.
+
+pub(crate) mod cat;
+pub(crate) mod diff;
+pub(crate) mod log;
+pub(crate) mod ls;
+pub(crate) mod restore;
+pub(crate) mod status;
+pub(crate) mod sync;

@@ -1,0 +1,170 @@
+//! `restore --to`: from paths and a time to a plan, and from the plan to files.
+
+mod report;
+mod target;
+
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Instant as Stopwatch;
+
+use asof_journal::reader::{Moment, Reader};
+use asof_journal::types::Gap;
+
+use crate::args::RestoreArgs;
+use crate::errors::{Error, Result};
+use crate::interrupt;
+use crate::output::{Output, as_of, escape, local};
+use crate::path;
+use crate::plan::{self, Item, RestorePlan};
+use crate::session::{Session, entry_at};
+use crate::source::{AtSeq, Source};
+use crate::timespec::TimeSpec;
+use crate::write::{self, Options};
+
+use report::Report;
+use target::Target;
+
+/// More workers than this meet in the same directories more than they help.
+const WORKERS_MAX: usize = 8;
+/// While one worker decodes, another can write.
+const WORKERS_MIN: usize = 2;
+
+/// Restores, or prints what would be restored.
+pub(crate) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Result<()> {
+    interrupt::catch();
+    let started = Stopwatch::now();
+    let (paths, at) = paths(session, args)?;
+    let reader = session.reader()?;
+    let moment = session.moment(&reader, at, out)?;
+    out.note(&as_of(&moment));
+    let source = AtSeq::new(&reader, moment.seq);
+    let items = items(&source, &paths, &moment)?;
+    check_gaps(&source, &paths, args.strict, out)?;
+    let target = Target::choose(&args.to, items, args.overwrite)?;
+    let workers = workers(args);
+    let plan = plan::plan(&source, &target.shape, workers);
+    if interrupt::requested() {
+        return Err(Error::Interrupted);
+    }
+    let mut report = Report {
+        out,
+        moment,
+        started,
+    };
+    if args.dry_run {
+        return report.dry_run(&plan, args.to.as_os_str().as_bytes());
+    }
+    carry_out(&reader, &plan, &target, args, &mut report)
+}
+
+fn carry_out(
+    reader: &Reader,
+    plan: &RestorePlan,
+    target: &Target,
+    args: &RestoreArgs,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    target.create()?;
+    let base = write::open_base(&target.base)?;
+    // Files are created with the permissions that they shall have, which need no second call then.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let source = AtSeq::new(reader, report.moment.seq);
+    let options = Options {
+        overwrite: args.overwrite,
+        workers: workers(args),
+        base_existed: target.base_existed,
+    };
+    report.begin(plan);
+    let result = write::carry_out(
+        &source,
+        plan,
+        base.as_fd(),
+        options,
+        &mut |event, counts| {
+            report.hear(event, counts, plan);
+        },
+    );
+    report.out.end_progress();
+    report.finish(plan, result?)
+}
+
+fn workers(args: &RestoreArgs) -> usize {
+    let cpus = std::thread::available_parallelism().map_or(WORKERS_MIN, usize::from);
+    args.workers
+        .map_or(cpus.clamp(WORKERS_MIN, WORKERS_MAX), usize::from)
+}
+
+/// The absolute paths, and the one time that all of them mean.
+fn paths(session: &Session, args: &RestoreArgs) -> Result<(Vec<Vec<u8>>, Option<TimeSpec>)> {
+    let at = session.optional_time(args.at.as_deref())?;
+    let mut paths = Vec::with_capacity(args.paths.len());
+    let mut times = Vec::with_capacity(args.paths.len());
+    for argument in &args.paths {
+        let (path, time) = session.path(argument, at)?;
+        paths.push(path);
+        times.push(time);
+    }
+    let first = times.first().copied().flatten();
+    if times.iter().any(|time| *time != first) {
+        let what = "the paths carry different times";
+        return Err(Error::usage(
+            what,
+            "give one time for all with --at, or restore them one after the other",
+        ));
+    }
+    Ok((paths, first))
+}
+
+fn items(source: &dyn Source, paths: &[Vec<u8>], moment: &Moment) -> Result<Vec<Item>> {
+    let mut items = Vec::with_capacity(paths.len());
+    for path in paths {
+        let entry = entry_at(source, path, moment)?;
+        items.push(Item {
+            path: path.clone(),
+            name: path::name(path).to_vec(),
+            entry,
+        });
+    }
+    Ok(items)
+}
+
+/// Names the gaps that concern the paths; under `--strict` they end the restore before it begins.
+fn check_gaps(
+    source: &dyn Source,
+    paths: &[Vec<u8>],
+    strict: bool,
+    out: &mut Output,
+) -> Result<()> {
+    let mut first = None;
+    for path in paths {
+        for gap in source.gaps(path)? {
+            if !strict {
+                out.warn(&gap_text(&gap));
+            }
+            first.get_or_insert(gap);
+        }
+    }
+    match first {
+        Some(gap) if strict => Err(Error::not_reachable(
+            gap_text(&gap),
+            "choose a time outside of the gap, or leave --strict out to restore what is known",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A gap for people.
+pub(crate) fn gap_text(gap: &Gap) -> String {
+    let detail = if gap.detail.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", escape(gap.detail.as_bytes()))
+    };
+    format!(
+        "gap at {} from {} to {}: {}{detail}; what is known may be older",
+        escape(&gap.scope),
+        local(gap.from),
+        local(gap.until),
+        gap.reason.as_str(),
+    )
+}

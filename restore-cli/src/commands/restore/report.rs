@@ -1,0 +1,246 @@
+//! What a restore says: progress, problems and the summary.
+
+use std::time::{Duration, Instant as Stopwatch};
+
+use asof_journal::reader::Moment;
+use serde::Serialize;
+
+use crate::errors::{Error, Result};
+use crate::output::{Output, PathFields, escape};
+use crate::plan::{Problem, RestorePlan, describe};
+use crate::write::{Counts, Event};
+
+/// How often a line of progress goes out under `--json`.
+const JSON_PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// One line of `restore --json`.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line {
+    Plan {
+        kind: &'static str,
+        #[serde(flatten)]
+        path: PathFields,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size: Option<u64>,
+    },
+    Progress {
+        files: u64,
+        files_total: u64,
+        bytes: u64,
+        bytes_total: u64,
+    },
+    Problem {
+        #[serde(flatten)]
+        path: PathFields,
+        error: String,
+    },
+    Summary {
+        files: u64,
+        dirs: u64,
+        symlinks: u64,
+        hardlinks: u64,
+        specials: u64,
+        bytes: u64,
+        skipped: u64,
+        sockets: u64,
+        torn: u64,
+        problems: u64,
+        dry_run: bool,
+        seconds: f64,
+        instant: String,
+        seq: u64,
+    },
+}
+
+/// One restore's voice.
+pub(super) struct Report<'o> {
+    /// Where it goes.
+    pub(super) out: &'o mut Output,
+    /// The instant that is restored.
+    pub(super) moment: Moment,
+    /// When the restore began.
+    pub(super) started: Stopwatch,
+}
+
+impl Report<'_> {
+    /// Prints the plan instead of carrying it out.
+    pub(super) fn dry_run(&mut self, plan: &RestorePlan, target: &[u8]) -> Result<()> {
+        self.out
+            .note(&format!("would restore to {}", escape(target)));
+        for (index, dir) in (0u32..).zip(&plan.dirs) {
+            if dir.node.is_some() {
+                self.planned("dir", &plan.path_of_dir(index), None)?;
+            }
+        }
+        for node in &plan.nodes {
+            self.planned(
+                node.kind.as_str(),
+                &plan.path_in(node.dir, &node.name),
+                Some(node.size),
+            )?;
+        }
+        for link in &plan.links {
+            self.planned("hardlink", &plan.path_in(link.dir, &link.name), None)?;
+        }
+        for problem in &plan.problems {
+            self.problem(problem);
+        }
+        let totals = plan.totals;
+        let counts = Counts {
+            dirs: totals.dirs,
+            files: totals.files,
+            symlinks: totals.symlinks,
+            specials: totals.specials,
+            hardlinks: totals.hardlinks,
+            bytes: totals.bytes,
+            skipped: 0,
+            problems: 0,
+        };
+        self.summary(plan, counts, true)
+    }
+
+    fn planned(&mut self, kind: &'static str, path: &[u8], size: Option<u64>) -> Result<()> {
+        if self.out.is_json() {
+            return self.out.object(&Line::Plan {
+                kind,
+                path: PathFields::new(path),
+                size,
+            });
+        }
+        self.out.line(&describe(kind, path, size))
+    }
+
+    /// Names what is known beforehand, and starts the bar.
+    pub(super) fn begin(&mut self, plan: &RestorePlan) {
+        for problem in &plan.problems {
+            self.problem(problem);
+        }
+        self.out.start_progress(plan.totals.bytes);
+        self.last_progress(plan, &Counts::default());
+    }
+
+    /// Passes on what a restore under way has to say.
+    pub(super) fn hear(&mut self, event: Event, counts: &Counts, plan: &RestorePlan) {
+        match event {
+            Event::Problem(problem) => self.problem(&problem),
+            Event::Remark(text) => self.out.warn(text),
+            Event::Progress(counts) => {
+                self.out.progress(
+                    counts.bytes,
+                    format!("{}/{} files", counts.files, plan.totals.files),
+                );
+                self.json_progress(&counts, plan);
+                return;
+            }
+        }
+        self.json_progress(counts, plan);
+    }
+
+    fn json_progress(&mut self, counts: &Counts, plan: &RestorePlan) {
+        let elapsed = self.started.elapsed().as_millis();
+        // Ticks come ten times a second; every fifth is enough for a script.
+        if self.out.is_json() && elapsed % JSON_PROGRESS_EVERY.as_millis() < 100 {
+            self.last_progress(plan, counts);
+        }
+    }
+
+    fn last_progress(&mut self, plan: &RestorePlan, counts: &Counts) {
+        if self.out.is_json() {
+            let line = Line::Progress {
+                files: counts.files,
+                files_total: plan.totals.files,
+                bytes: counts.bytes,
+                bytes_total: plan.totals.bytes,
+            };
+            // A reader that went away does not end a restore.
+            let _ = self.out.object(&line).and_then(|()| self.out.flush());
+        }
+    }
+
+    fn problem(&mut self, problem: &Problem) {
+        self.out
+            .problem(&format!("{}: {}", escape(&problem.path), problem.error));
+        if self.out.is_json() {
+            let line = Line::Problem {
+                path: PathFields::new(&problem.path),
+                error: problem.error.clone(),
+            };
+            let _ = self.out.object(&line);
+        }
+    }
+
+    /// Says what was done, and how it ends.
+    pub(super) fn finish(&mut self, plan: &RestorePlan, counts: Counts) -> Result<()> {
+        self.last_progress(plan, &counts);
+        self.summary(plan, counts, false)
+    }
+
+    fn summary(&mut self, plan: &RestorePlan, counts: Counts, dry_run: bool) -> Result<()> {
+        let problems = plan.problems.len() as u64 + counts.problems;
+        let totals = plan.totals;
+        if totals.sockets > 0 {
+            self.out.note(&format!(
+                "{} sockets left out: the programs that listen create them",
+                totals.sockets
+            ));
+        }
+        if totals.torn > 0 {
+            self.out.warn(&format!(
+                "{} files kept changing while they were captured (torn)",
+                totals.torn
+            ));
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        let result = if self.out.is_json() {
+            self.out.object(&Line::Summary {
+                files: counts.files,
+                dirs: counts.dirs,
+                symlinks: counts.symlinks,
+                hardlinks: counts.hardlinks,
+                specials: counts.specials,
+                bytes: counts.bytes,
+                skipped: counts.skipped,
+                sockets: totals.sockets,
+                torn: totals.torn,
+                problems,
+                dry_run,
+                seconds,
+                instant: self.moment.instant.to_rfc3339(),
+                seq: self.moment.seq.0,
+            })
+        } else {
+            self.out.note(&sentence(&counts, seconds, dry_run));
+            Ok(())
+        };
+        match result {
+            Err(Error::OutputClosed) | Ok(()) if problems > 0 => Err(Error::Partly { problems }),
+            other => other,
+        }
+    }
+}
+
+fn sentence(counts: &Counts, seconds: f64, dry_run: bool) -> String {
+    let Counts {
+        files,
+        dirs,
+        symlinks,
+        hardlinks,
+        specials,
+        skipped,
+        ..
+    } = *counts;
+    let bytes = indicatif::HumanBytes(counts.bytes);
+    let lead = if dry_run { "would restore" } else { "restored" };
+    let mut text = format!(
+        "{lead} {files} files ({bytes}), {dirs} directories, {symlinks} symlinks, {hardlinks} hard links"
+    );
+    if specials > 0 {
+        text.push_str(&format!(", {specials} fifos and devices"));
+    }
+    if skipped > 0 {
+        text.push_str(&format!("; {skipped} left as they were"));
+    }
+    text.push_str(&format!(" in {seconds:.1} s"));
+    text
+}

@@ -101,7 +101,11 @@ impl Session {
             let first = reader.info()?.first;
             let what = format!("{} is before the first capture", local(instant));
             let next = match first {
-                Some(first) => format!("the journal begins {}", as_of(&first)),
+                Some(first) => format!(
+                    "the journal begins at {} ({})",
+                    local(first.instant),
+                    first.seq
+                ),
                 None => "the journal is empty; let asofd run first".to_owned(),
             };
             return Err(Error::not_reachable(what, next));

@@ -1,1 +1,19 @@
-//! What the tests of the whole need: an oracle that compares trees, and real processes.
+//! What the test suites, the demo and the comparison with other tools share: trees, edits, real processes, an oracle.
+//!
+//! Nothing here is part of the product. Programs are driven through their command lines only, as a user would.
+
+pub mod agent;
+pub mod control;
+pub mod copy;
+pub mod edit;
+pub mod measure;
+pub mod must;
+pub mod oracle;
+pub mod peers;
+pub mod programs;
+pub mod random;
+pub mod report;
+pub mod site;
+pub mod sys;
+pub mod tree;
+pub mod wait;

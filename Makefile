@@ -1,0 +1,69 @@
+# asof: everything a fresh Debian machine with Rust on it needs is one target away.
+#
+# `make demo` and `make test` do their own set-up. All cargo calls share one target directory and are of one kind
+# (`--release --workspace --locked`), so that RocksDB, which takes minutes, is built once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/asof-target
+CARGO_FLAGS := --release --workspace --locked
+PROGRAMS := $(CARGO_TARGET_DIR)/release
+
+# What the build needs (RocksDB is C++, its bindings are made by libclang), and what the tests use to check it.
+BUILD_PACKAGES := clang libclang-dev g++ make pkg-config
+TEST_PACKAGES := rsync attr acl
+BENCH_PACKAGES := restic borgbackup zstd
+
+# Everything temporary goes below one directory, which is removed at the end, also after a failure.
+# Others may pass through it: a test runs the agent as another user.
+IN_TEMP := tmp=$$(mktemp -d "$${TMPDIR:-/tmp}/asof.XXXXXXXX"); chmod 755 "$$tmp"; \
+	trap 'chmod -R u+rwX "$$tmp" 2>/dev/null || true; rm -rf "$$tmp"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
+	export TMPDIR="$$tmp";
+
+# $(1): Debian packages. Installs those that are missing, or says which.
+INSTALL = missing=(); for package in $(1); do \
+		[ "$$(dpkg-query -W -f '$${db:Status-Status}' "$$package" 2>/dev/null || true)" = installed ] || missing+=("$$package"); \
+	done; \
+	if [ $${\#missing[@]} -gt 0 ]; then \
+		if [ "$$(id -u)" -ne 0 ]; then \
+			echo "These Debian packages are missing. Install them as root, then try again:" >&2; \
+			echo "    apt-get install $${missing[*]}" >&2; exit 1; \
+		fi; \
+		echo "Installing Debian packages: $${missing[*]}"; \
+		apt-get update -q; \
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$${missing[@]}"; \
+	fi
+
+.PHONY: help setup build test lint demo bench-peers
+.DEFAULT_GOAL := help
+
+help: ## says what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+setup: ## installs what build and tests need, where it is missing (Debian, as root)
+	@command -v cargo >/dev/null || { echo "Rust is missing: see https://rustup.rs" >&2; exit 1; }
+	@if command -v dpkg-query >/dev/null; then $(call INSTALL,$(BUILD_PACKAGES) $(TEST_PACKAGES)); else \
+		for program in clang g++ pkg-config rsync setfattr setfacl; do \
+			command -v "$$program" >/dev/null || { echo "$$program is missing; on Debian: $(BUILD_PACKAGES) $(TEST_PACKAGES)" >&2; exit 1; }; \
+		done; fi
+
+build: setup ## builds asofd, asof and the tools of the tests
+	cargo build $(CARGO_FLAGS)
+
+test: build ## runs all tests
+	@$(IN_TEMP) cargo test $(CARGO_FLAGS)
+
+lint: setup ## format, clippy and documentation, warnings are errors
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc $(CARGO_FLAGS) --no-deps
+
+demo: build ## shows the main job on a real tree; TREE=DIR for another one
+	@$(IN_TEMP) TREE="$(TREE)" "$(PROGRAMS)/asof-demo"
+
+bench-peers: build ## asof beside restic, borg and others; TREE=DIR, SCRATCH=DIR
+	@if [ -z "$(TREE)" ]; then echo "say which tree: make bench-peers TREE=/path/to/linux-source-6.1" >&2; exit 2; fi
+	@if [ "$$(id -u)" -eq 0 ] && command -v dpkg-query >/dev/null; then $(call INSTALL,$(BENCH_PACKAGES)); fi
+	@$(IN_TEMP) TREE="$(TREE)" SCRATCH="$(SCRATCH)" "$(PROGRAMS)/asof-bench-peers"

@@ -12,9 +12,10 @@ const LINES_MAX: usize = 600;
 const PRODUCT: [&str; 3] = ["journal", "agent", "restore-cli"];
 
 struct Source {
+    path: PathBuf,
     name: String,
     lines: Vec<String>,
-    /// Lines before `#[cfg(test)] mod`.
+    /// Lines before the file's own tests; none in a file that is all tests.
     code: usize,
     product: bool,
 }
@@ -29,6 +30,7 @@ fn sources() -> Vec<Source> {
         .map(|name| workspace.join(name))
         .collect();
     let mut sources = Vec::new();
+    let mut all_tests = Vec::new();
     while let Some(path) = queue.pop() {
         if path.is_dir() {
             queue.extend(
@@ -41,30 +43,69 @@ fn sources() -> Vec<Source> {
             let relative = path.strip_prefix(workspace).must("a path in the workspace");
             let text = fs::read_to_string(&path).must(path.display());
             let lines: Vec<String> = text.lines().map(Into::into).collect();
-            let tests = lines.windows(2).position(|pair| {
-                pair[0].trim() == "#[cfg(test)]"
-                    && pair[1]
-                        .trim_start()
-                        .trim_start_matches("pub ")
-                        .starts_with("mod ")
-            });
-            let code = tests.unwrap_or(lines.len());
+            let mut code = lines.len();
+            for (number, module) in test_modules(&lines) {
+                match module.strip_suffix(';') {
+                    Some(name) => all_tests.push(module_file(&path, name)),
+                    None => code = code.min(number),
+                }
+            }
             let in_src = relative
                 .components()
                 .nth(1)
                 .is_some_and(|part| part.as_os_str() == "src");
             let product = in_src && PRODUCT.iter().any(|name| relative.starts_with(name));
+            let name = relative.display().to_string();
             sources.push(Source {
-                name: relative.display().to_string(),
+                path,
+                name,
                 lines,
                 code,
                 product,
             });
         }
     }
+    for source in &mut sources {
+        let stem = source.path.with_extension("");
+        if all_tests
+            .iter()
+            .any(|tests| stem == *tests || source.path.starts_with(tests))
+        {
+            source.code = 0;
+        }
+    }
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     assert!(sources.len() > 10, "the workspace is found");
     sources
+}
+
+/// Modules for tests only: where their attribute stands, and their name with what follows it (`;` or ` {`).
+fn test_modules(lines: &[String]) -> Vec<(usize, String)> {
+    let mut modules = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        if line.trim() == "#[cfg(test)]" {
+            let item = lines[number + 1..]
+                .iter()
+                .map(|line| line.trim())
+                .find(|line| !line.starts_with("#["));
+            if let Some((_, module)) = item.and_then(|item| item.split_once("mod ")) {
+                modules.push((number, module.to_string()));
+            }
+        }
+    }
+    modules
+}
+
+/// Where the module `name` of a file lies, without `.rs`.
+fn module_file(of: &Path, name: &str) -> PathBuf {
+    let owns_its_directory = ["lib", "main", "mod"]
+        .iter()
+        .any(|stem| of.file_stem().is_some_and(|found| found == *stem));
+    if owns_its_directory {
+        of.with_file_name(name)
+    } else {
+        of.with_extension("").join(name)
+    }
 }
 
 #[test]

@@ -63,7 +63,11 @@ lint: setup ## format, clippy and documentation, warnings are errors
 demo: build ## shows the main job on a real tree; TREE=DIR for another one
 	@$(IN_TEMP) TREE="$(TREE)" "$(PROGRAMS)/asof-demo"
 
-bench-peers: build ## asof beside restic, borg and others; TREE=DIR, SCRATCH=DIR
-	@if [ -z "$(TREE)" ]; then echo "say which tree: make bench-peers TREE=/path/to/linux-source-6.1" >&2; exit 2; fi
+# Asked before the build, which may take long.
+.PHONY: tree-given
+tree-given:
+	@[ -d "$(TREE)" ] || { echo "say which tree: make bench-peers TREE=/path/to/linux-source-6.1" >&2; exit 2; }
+
+bench-peers: tree-given build ## asof beside restic, borg and others; TREE=DIR, SCRATCH=DIR
 	@if [ "$$(id -u)" -eq 0 ] && command -v dpkg-query >/dev/null; then $(call INSTALL,$(BENCH_PACKAGES)); fi
 	@$(IN_TEMP) TREE="$(TREE)" SCRATCH="$(SCRATCH)" "$(PROGRAMS)/asof-bench-peers"

@@ -60,7 +60,7 @@ impl Peer {
             Peer::Rustic => "rustic",
             Peer::Bupstash => "bupstash",
             Peer::Kopia => "kopia",
-            Peer::TarZstd => "tar|zstd -3",
+            Peer::TarZstd => "tar+zstd -3",
             Peer::Cp => "cp -a",
         }
     }

@@ -102,7 +102,7 @@ pub fn report(columns: &[Column], extra: &Extra) {
         "asof: first capture = asofd started until `sync` returned; no change = restart until protecting; one-line edit = write until `sync` returned."
     );
     println!(
-        "The others: until the program returned, with `init` in the first capture. A store is what `du` counts of it, asof's index included."
+        "The others: until the program returned (tar and cp leave their data unwritten then), with `init` in the first capture. A store is what `du` counts of it, asof's index included."
     );
     for column in columns.iter().filter(|column| column.problem.is_some()) {
         println!(

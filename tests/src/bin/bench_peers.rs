@@ -257,9 +257,8 @@ impl Bench {
         let segments = Layout::new(journal).segments();
         let apparent = || -> f64 {
             let files = fs::read_dir(&segments).into_iter().flatten().flatten();
-            files
-                .map(|file| file.metadata().map_or(0, |meta| meta.len()) as f64)
-                .sum()
+            let lengths = files.map(|file| file.metadata().map_or(0, |meta| meta.len()));
+            lengths.sum::<u64>() as f64
         };
         let asof = |arguments: &[&std::ffi::OsStr]| {
             let mut command = Command::new(&programs.asof);
@@ -329,9 +328,10 @@ impl Bench {
         rustix::fs::sync();
         column.store = Some(occupied_bytes(journal) as f64);
         extra.segments = Some(apparent());
-        extra.saves_ms = self.saves(journal)?;
+        let saves = self.saves(journal);
         memory = memory.max(agent.stop()?);
         column.memory_save = Some(memory as f64);
+        extra.saves_ms = saves?;
         Ok(())
     }
 

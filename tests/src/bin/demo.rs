@@ -119,7 +119,11 @@ fn tell(source: &Path) -> bool {
     show_history(&site, &to);
     let (rss, counters) = (peak_memory(&agent), site.status()["counters"].clone());
     agent.terminate();
-    same &= give_back(&site, &noted, "from the journal alone, no agent running");
+    same &= give_back(
+        &site,
+        &noted[1..2],
+        "from the journal alone, no agent running",
+    );
     say(&format!(
         "In all: {} instants of history in {} of journal; the agent read {} files and needed {} of memory at most.",
         noted.len(),

@@ -341,5 +341,6 @@ mod tests {
         tree::build(dir.path(), &mut Random::new(6));
         let mut editor = Editor::new(dir.path(), Random::new(6));
         assert_eq!(editor.round(200).len(), 200);
+        crate::site::remove(dir.path());
     }
 }

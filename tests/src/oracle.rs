@@ -811,5 +811,6 @@ mod tests {
         tree::build(&a, &mut Random::new(3));
         copy(&a, &b);
         assert_eq!(compare(&a, &b), []);
+        crate::site::remove(dir.path());
     }
 }

@@ -241,15 +241,28 @@ pub fn occupied_bytes(dir: &Path) -> u64 {
     bytes
 }
 
+impl Drop for Site {
+    fn drop(&mut self) {
+        // Directories that their owner may not write keep a temporary directory from removing itself.
+        if let Err(error) = try_remove(self.dir.path()) {
+            eprintln!("{}: {error}", self.dir.path().display());
+        }
+    }
+}
+
 /// Removes a tree, also one with modes that keep its owner out.
 pub fn remove(tree: &Path) {
-    if fs::remove_dir_all(tree).is_err() {
-        let _ = Command::new("chmod")
+    try_remove(tree).must(tree.display());
+}
+
+fn try_remove(tree: &Path) -> std::io::Result<()> {
+    fs::remove_dir_all(tree).or_else(|_| {
+        Command::new("chmod")
             .args(["-R", "u+rwX", "--"])
             .arg(tree)
-            .status();
-        fs::remove_dir_all(tree).must(tree.display());
-    }
+            .status()?;
+        fs::remove_dir_all(tree)
+    })
 }
 
 /// What rsync thinks of two trees that the oracle found the same: it must have nothing to do.

@@ -397,5 +397,6 @@ mod tests {
             census.files > 200 && census.dirs > 60 && census.others > 10,
             "{census:?}"
         );
+        crate::site::remove(dir.path());
     }
 }

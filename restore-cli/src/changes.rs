@@ -335,9 +335,11 @@ fn differ(one: &Version, other: &Version) -> Option<Difference> {
         return Some(Difference::Modified);
     }
     let (a, b) = (&one.meta, &other.meta);
-    let is_same = (a.mode, a.uid, a.gid, a.mtime, a.rdev, &a.xattrs)
-        == (b.mode, b.uid, b.gid, b.mtime, b.rdev, &b.xattrs);
-    if is_same {
+    // A directory's time says that a name in it came or went, and that name has a line of its own.
+    let is_time_same = a.mtime == b.mtime || a.kind == Kind::Dir;
+    let is_same =
+        (a.mode, a.uid, a.gid, a.rdev, &a.xattrs) == (b.mode, b.uid, b.gid, b.rdev, &b.xattrs);
+    if is_same && is_time_same {
         None
     } else {
         Some(Difference::Attributes)
@@ -394,6 +396,14 @@ mod tests {
                 "added /r/n/new"
             ]
         );
+    }
+
+    #[test]
+    fn a_time_tells_of_a_file_and_not_of_a_directory() {
+        let (before, mut after) = (tree(), tree());
+        after.edit("/r/d", |version| version.meta.mtime.0 += 1);
+        after.edit("/r/a", |version| version.meta.mtime.0 += 1);
+        assert_eq!(compared(&before, &after), ["attributes /r/a"]);
     }
 
     #[test]

@@ -269,7 +269,7 @@ impl Settle {
             Some(id) => id,
             None => self.insert(Arc::clone(&path), now_ns, hint_no, settled_ns),
         };
-        self.add(id, now_ns, hint_no, settled_ns, path, mark, from);
+        self.add(id, hint_no, settled_ns, path, mark, from);
         self.keep_bounds(now_ns, id);
         true
     }
@@ -477,11 +477,9 @@ impl Settle {
     }
 
     /// Adds a hint to the entry that covers it.
-    #[expect(clippy::too_many_arguments, reason = "one hint's facts, taken apart by its only caller")]
     fn add(
         &mut self,
         id: WorkId,
-        now_ns: u64,
         hint_no: u64,
         settled_ns: u64,
         path: Arc<[u8]>,

@@ -40,6 +40,14 @@ pub struct Block {
     range: Range<usize>,
 }
 
+impl Block {
+    /// A block of these bytes that comes from no journal, for whoever stands in for one.
+    pub fn plain(bytes: Vec<u8>) -> Block {
+        let range = 0..bytes.len();
+        Block { frame: Arc::new(Decoded { members: Vec::new(), bytes }), range }
+    }
+}
+
 impl Deref for Block {
     type Target = [u8];
 

@@ -45,6 +45,8 @@ pub struct Moment {
     pub instant: Instant,
     /// The clock epoch; a new one starts at every boot and at every step of the wall clock.
     pub epoch: u32,
+    /// The time that was asked for, which may lie well behind `instant`: gaps concern this one.
+    pub asked: Instant,
 }
 
 /// What a time turned out to be.
@@ -161,7 +163,7 @@ impl Reader {
                 continue;
             };
             if last <= time {
-                let moment = Moment { seq, instant: last, epoch };
+                let moment = Moment { seq, instant: last, epoch, asked: time };
                 if before.is_none_or(|known| known.instant <= last) {
                     before = Some(moment);
                 }
@@ -171,7 +173,7 @@ impl Reader {
             } else if first <= time
                 && let Some((seq, instant)) = at(time)?
             {
-                containing.push(Moment { seq, instant, epoch });
+                containing.push(Moment { seq, instant, epoch, asked: time });
             }
         }
         let moment = containing.pop().or(before);
@@ -200,6 +202,11 @@ impl Reader {
         self.records.block(id)
     }
 
+    /// The journal as of a moment, with the gaps of the time that was asked for.
+    pub fn view_at(&self, moment: &Moment) -> View<'_> {
+        self.records.view(moment.seq).asked_for(moment.asked)
+    }
+
     /// A key that sorts blocks by where they lie in the segments; `None` for a block that is not there.
     ///
     /// # Errors
@@ -222,7 +229,12 @@ pub(crate) fn moment_of(records: &Records, seq: Seq) -> Result<Option<Moment>> {
         return Ok(None);
     };
     let batch = BatchAt::decode(&value).map_err(records.index_damage(Cf::Event))?;
-    Ok((batch.first_seq <= seq).then_some(Moment { seq, instant: batch.wall, epoch: batch.epoch }))
+    Ok((batch.first_seq <= seq).then_some(Moment {
+        seq,
+        instant: batch.wall,
+        epoch: batch.epoch,
+        asked: batch.wall,
+    }))
 }
 
 fn clock_entry(reader: &Reader, entry: Option<(Vec<u8>, Vec<u8>)>) -> Result<Option<(Seq, Instant)>> {

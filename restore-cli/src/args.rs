@@ -184,11 +184,7 @@ mod tests {
     #[test]
     fn verbs_that_do_not_exist_are_a_usage_error() {
         for verb in ["find", "undo", "mark", "verify", "drill"] {
-            assert_eq!(
-                Cli::try_parse_from(["asof", verb]).unwrap_err().exit_code(),
-                2,
-                "{verb}"
-            );
+            assert_eq!(Cli::try_parse_from(["asof", verb]).unwrap_err().exit_code(), 2, "{verb}");
         }
     }
 }

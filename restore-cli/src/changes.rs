@@ -57,22 +57,12 @@ struct Loose {
 }
 
 /// Both trees below `path`, compared; `None` where neither has the path. The result is in the order of paths.
-pub(crate) fn between(
-    before: &dyn Source,
-    after: &dyn Source,
-    path: &[u8],
-) -> Result<Option<Vec<Changed>>> {
+pub(crate) fn between(before: &dyn Source, after: &dyn Source, path: &[u8]) -> Result<Option<Vec<Changed>>> {
     let (old, new) = (before.resolve(path)?, after.resolve(path)?);
     if old.is_none() && new.is_none() {
         return Ok(None);
     }
-    let mut work = Comparison {
-        before,
-        after,
-        removed: Vec::new(),
-        added: Vec::new(),
-        found: Vec::new(),
-    };
+    let mut work = Comparison { before, after, removed: Vec::new(), added: Vec::new(), found: Vec::new() };
     work.pair(path.to_vec(), old, new)?;
     work.settle()?;
     work.found.sort_by(|one, other| one.path.cmp(&other.path));
@@ -104,13 +94,7 @@ impl Comparison<'_> {
                     let (left, right) = (self.removed.len(), self.added.len());
                     if let Some(entry) = old {
                         let opposite = is_pair.then_some(right);
-                        loosen(
-                            self.before,
-                            &mut self.removed,
-                            path.clone(),
-                            entry,
-                            opposite,
-                        )?;
+                        loosen(self.before, &mut self.removed, path.clone(), entry, opposite)?;
                     }
                     if let Some(entry) = new {
                         let opposite = is_pair.then_some(left);
@@ -123,10 +107,7 @@ impl Comparison<'_> {
     }
 
     /// The entries of both directories, by name.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the arguments of `pair`, and named nowhere else"
-    )]
+    #[expect(clippy::type_complexity, reason = "the arguments of `pair`, and named nowhere else")]
     fn children(
         &self,
         path: &[u8],
@@ -145,21 +126,14 @@ impl Comparison<'_> {
             };
             let left = if order.is_le() { old.next() } else { None };
             let right = if order.is_ge() { new.next() } else { None };
-            let name = left
-                .as_ref()
-                .or(right.as_ref())
-                .map(|entry| entry.name.clone())
-                .unwrap_or_default();
+            let name = left.as_ref().or(right.as_ref()).map(|entry| entry.name.clone()).unwrap_or_default();
             pairs.push((path::join(path, &name), left, right));
         }
     }
 
     /// Compares what two nodes are, without their names and without what lies below.
     fn versions(&mut self, path: &[u8], old: &Entry, new: &Entry) -> Result<()> {
-        let (one, other) = (
-            self.before.version(old.node)?,
-            self.after.version(new.node)?,
-        );
+        let (one, other) = (self.before.version(old.node)?, self.after.version(new.node)?);
         if old.node == new.node && one.as_ref().map(|v| v.seq) == other.as_ref().map(|v| v.seq) {
             return Ok(());
         }
@@ -174,64 +148,38 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn push(
-        &mut self,
-        path: &[u8],
-        difference: Difference,
-        old: Option<&Entry>,
-        new: Option<&Entry>,
-    ) {
+    fn push(&mut self, path: &[u8], difference: Difference, old: Option<&Entry>, new: Option<&Entry>) {
         let brief = |entry: &Entry| (entry.node, entry.kind);
         let (before, after) = (old.map(brief), new.map(brief));
-        self.found.push(Changed {
-            path: path.to_vec(),
-            difference,
-            before,
-            after,
-        });
+        self.found.push(Changed { path: path.to_vec(), difference, before, after });
     }
 
     /// Decides which loose names are one node that moved, which are one name with another node, and which are
     /// simply gone or new.
     fn settle(&mut self) -> Result<()> {
-        let (mut removed, mut added) = (
-            std::mem::take(&mut self.removed),
-            std::mem::take(&mut self.added),
-        );
+        let (mut removed, mut added) = (std::mem::take(&mut self.removed), std::mem::take(&mut self.added));
         marry(&mut removed, &mut added);
         for new in &added {
             let old = new.twin.and_then(|twin| removed.get(twin));
-            let opposite = new
-                .opposite
-                .and_then(|index| removed.get(index))
-                .filter(|old| old.twin.is_none());
+            let opposite = new.opposite.and_then(|index| removed.get(index)).filter(|old| old.twin.is_none());
             match (old, opposite) {
                 (Some(old), _) => {
                     if !is_implied(old, new) {
-                        let difference = Difference::Renamed {
-                            from: old.path.clone(),
-                        };
+                        let difference = Difference::Renamed { from: old.path.clone() };
                         self.push(&new.path, difference, Some(&old.entry), Some(&new.entry));
                     }
                     self.versions(&new.path, &old.entry, &new.entry)?;
                 }
                 (None, Some(old)) if old.entry.kind != new.entry.kind => {
-                    self.push(
-                        &new.path,
-                        Difference::Type,
-                        Some(&old.entry),
-                        Some(&new.entry),
-                    );
+                    self.push(&new.path, Difference::Type, Some(&old.entry), Some(&new.entry));
                 }
                 (None, Some(old)) => self.versions(&new.path, &old.entry, &new.entry)?,
                 (None, None) => self.push(&new.path, Difference::Added, None, Some(&new.entry)),
             }
         }
         for old in removed.iter().filter(|old| old.twin.is_none()) {
-            let is_told = old
-                .opposite
-                .and_then(|index| added.get(index))
-                .is_some_and(|new| new.twin.is_none());
+            let is_told =
+                old.opposite.and_then(|index| added.get(index)).is_some_and(|new| new.twin.is_none());
             if !is_told {
                 self.push(&old.path, Difference::Removed, Some(&old.entry), None);
             }
@@ -249,26 +197,14 @@ fn loosen(
     opposite: Option<usize>,
 ) -> Result<()> {
     let first = all.len();
-    all.push(Loose {
-        path,
-        entry,
-        parent: None,
-        twin: None,
-        opposite,
-    });
+    all.push(Loose { path, entry, parent: None, twin: None, opposite });
     let mut next = first;
     while let Some(loose) = all.get(next) {
         if loose.entry.kind == Kind::Dir {
             let path = loose.path.clone();
             for entry in source.list(loose.entry.node)? {
                 let path = path::join(&path, &entry.name);
-                all.push(Loose {
-                    path,
-                    entry,
-                    parent: Some(next),
-                    twin: None,
-                    opposite: None,
-                });
+                all.push(Loose { path, entry, parent: Some(next), twin: None, opposite: None });
             }
         }
         next += 1;
@@ -293,18 +229,10 @@ fn marry(removed: &mut [Loose], added: &mut [Loose]) {
     }
     let mut paths: HashMap<&[u8], usize> = HashMap::new();
     let mut opposites = Vec::new();
-    for (index, old) in removed
-        .iter()
-        .enumerate()
-        .filter(|(_, old)| old.twin.is_none())
-    {
+    for (index, old) in removed.iter().enumerate().filter(|(_, old)| old.twin.is_none()) {
         paths.insert(&old.path, index);
     }
-    for (index, new) in added
-        .iter()
-        .enumerate()
-        .filter(|(_, new)| new.twin.is_none())
-    {
+    for (index, new) in added.iter().enumerate().filter(|(_, new)| new.twin.is_none()) {
         if let Some(&old) = paths.get(new.path.as_slice()) {
             opposites.push((old, index));
         }
@@ -337,13 +265,8 @@ fn differ(one: &Version, other: &Version) -> Option<Difference> {
     let (a, b) = (&one.meta, &other.meta);
     // A directory's time says that a name in it came or went, and that name has a line of its own.
     let is_time_same = a.mtime == b.mtime || a.kind == Kind::Dir;
-    let is_same =
-        (a.mode, a.uid, a.gid, a.rdev, &a.xattrs) == (b.mode, b.uid, b.gid, b.rdev, &b.xattrs);
-    if is_same && is_time_same {
-        None
-    } else {
-        Some(Difference::Attributes)
-    }
+    let is_same = (a.mode, a.uid, a.gid, a.rdev, &a.xattrs) == (b.mode, b.uid, b.gid, b.rdev, &b.xattrs);
+    if is_same && is_time_same { None } else { Some(Difference::Attributes) }
 }
 
 #[cfg(test)]
@@ -388,13 +311,7 @@ mod tests {
         after.edit("/r/d/x", |version| version.meta.mode = 0o600);
         assert_eq!(
             compared(&before, &after),
-            [
-                "removed /r/a",
-                "modified /r/b",
-                "attributes /r/d/x",
-                "added /r/n",
-                "added /r/n/new"
-            ]
+            ["removed /r/a", "modified /r/b", "attributes /r/d/x", "added /r/n", "added /r/n/new"]
         );
     }
 
@@ -414,11 +331,7 @@ mod tests {
         assert_eq!(compared(&before, &after), ["modified /r/a"]);
         after.remove("/r/a");
         after.file("/r/a", b"one");
-        assert_eq!(
-            compared(&before, &after),
-            [""; 0],
-            "the same content and metadata under a new node"
-        );
+        assert_eq!(compared(&before, &after), [""; 0], "the same content and metadata under a new node");
     }
 
     #[test]
@@ -426,10 +339,7 @@ mod tests {
         let (before, mut after) = (tree(), tree());
         after.rename("/r/d", "/r/moved");
         after.write("/r/moved/e/y", b"changed too");
-        assert_eq!(
-            compared(&before, &after),
-            ["renamed /r/d -> /r/moved", "modified /r/moved/e/y"]
-        );
+        assert_eq!(compared(&before, &after), ["renamed /r/d -> /r/moved", "modified /r/moved/e/y"]);
     }
 
     #[test]
@@ -439,12 +349,7 @@ mod tests {
         after.remove("/r/d");
         assert_eq!(
             compared(&before, &after),
-            [
-                "removed /r/d",
-                "removed /r/d/e",
-                "removed /r/d/x",
-                "renamed /r/d/e/y -> /r/saved"
-            ]
+            ["removed /r/d", "removed /r/d/e", "removed /r/d/x", "renamed /r/d/e/y -> /r/saved"]
         );
     }
 
@@ -454,10 +359,7 @@ mod tests {
         after.rename("/r/a", "/r/t");
         after.rename("/r/b", "/r/a");
         after.rename("/r/t", "/r/b");
-        assert_eq!(
-            compared(&before, &after),
-            ["renamed /r/b -> /r/a", "renamed /r/a -> /r/b"]
-        );
+        assert_eq!(compared(&before, &after), ["renamed /r/b -> /r/a", "renamed /r/a -> /r/b"]);
     }
 
     #[test]

@@ -37,34 +37,22 @@ impl Client {
         match connect(&socket) {
             Ok(stream) => Ok(Some(Client { stream, shown })),
             Err(error) => match error.kind() {
-                io::ErrorKind::NotFound
-                | io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::NotADirectory => Ok(None),
-                _ => Err(Error::Io {
-                    path: shown,
-                    action: "connecting to asofd",
-                    source: error,
-                }),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
+                    Ok(None)
+                }
+                _ => Err(Error::Io { path: shown, action: "connecting to asofd", source: error }),
             },
         }
     }
 
     /// Asks, and waits for the answer so long; `None` waits without limit.
     /// The outer result's `None`: the time ran out.
-    pub(crate) fn ask(
-        &mut self,
-        request: &Request,
-        patience: Option<Duration>,
-    ) -> Result<Option<Answer>> {
+    pub(crate) fn ask(&mut self, request: &Request, patience: Option<Duration>) -> Result<Option<Answer>> {
         match self.exchange(request, patience) {
             Ok(answer) => Ok(Some(answer)),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Ok(None),
-                _ => Err(Error::Io {
-                    path: self.shown.clone(),
-                    action: "talking to asofd",
-                    source: error,
-                }),
+                _ => Err(Error::Io { path: self.shown.clone(), action: "talking to asofd", source: error }),
             },
         }
     }
@@ -76,14 +64,9 @@ impl Client {
         line.push(b'\n');
         self.stream.write_all(&line)?;
         let mut answer = Vec::new();
-        BufReader::new(&self.stream)
-            .take(ANSWER_BYTES_MAX)
-            .read_until(b'\n', &mut answer)?;
+        BufReader::new(&self.stream).take(ANSWER_BYTES_MAX).read_until(b'\n', &mut answer)?;
         if answer.last() != Some(&b'\n') {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "asofd hung up before it answered",
-            ));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "asofd hung up before it answered"));
         }
         Ok(serde_json::from_slice(&answer)?)
     }
@@ -97,11 +80,7 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
     let (Some(dir), Some(name)) = (socket.parent(), socket.file_name()) else {
         return Err(io::ErrorKind::NotFound.into());
     };
-    let dir = rustix::fs::open(
-        dir,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let dir = rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     UnixStream::connect(Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name))
 }
 
@@ -116,9 +95,7 @@ mod tests {
         thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut line = String::new();
-            BufReader::new(stream.try_clone().unwrap())
-                .read_line(&mut line)
-                .unwrap();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
             assert_eq!(line, "{\"request\":\"sync\",\"timeout_ms\":5}\n");
             match answer {
                 Some(answer) => stream.write_all(answer.as_bytes()).unwrap(),
@@ -134,16 +111,9 @@ mod tests {
     fn without_a_socket_there_is_no_agent() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Client::connect(dir.path()).unwrap().is_none());
-        assert!(
-            Client::connect(&dir.path().join("absent"))
-                .unwrap()
-                .is_none()
-        );
+        assert!(Client::connect(&dir.path().join("absent")).unwrap().is_none());
         drop(UnixListener::bind(dir.path().join("agent.sock")).unwrap());
-        assert!(
-            Client::connect(dir.path()).unwrap().is_none(),
-            "a socket that nobody listens on"
-        );
+        assert!(Client::connect(dir.path()).unwrap().is_none(), "a socket that nobody listens on");
     }
 
     #[test]
@@ -161,37 +131,22 @@ mod tests {
             serve(listener, Some(answer));
             let mut client = Client::connect(&journal).unwrap().unwrap();
             let answer = client.ask(&SYNC, None).unwrap();
-            assert_eq!(
-                answer,
-                Some(Answer::Failed {
-                    error: "e".into(),
-                    timed_out: false
-                })
-            );
+            assert_eq!(answer, Some(Answer::Failed { error: "e".into(), timed_out: false }));
         }
     }
 
     #[test]
     fn patience_ends() {
         let dir = tempfile::tempdir().unwrap();
-        serve(
-            UnixListener::bind(dir.path().join("agent.sock")).unwrap(),
-            None,
-        );
+        serve(UnixListener::bind(dir.path().join("agent.sock")).unwrap(), None);
         let mut client = Client::connect(dir.path()).unwrap().unwrap();
-        assert_eq!(
-            client.ask(&SYNC, Some(Duration::from_millis(20))).unwrap(),
-            None
-        );
+        assert_eq!(client.ask(&SYNC, Some(Duration::from_millis(20))).unwrap(), None);
     }
 
     #[test]
     fn half_an_answer_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        serve(
-            UnixListener::bind(dir.path().join("agent.sock")).unwrap(),
-            Some("{\"answer\":"),
-        );
+        serve(UnixListener::bind(dir.path().join("agent.sock")).unwrap(), Some("{\"answer\":"));
         let mut client = Client::connect(dir.path()).unwrap().unwrap();
         assert_eq!(client.ask(&SYNC, None).unwrap_err().exit_status(), 1);
     }

@@ -23,14 +23,9 @@ pub(crate) fn stream(
         Content::Inline(bytes) => take(bytes),
         Content::Unread(errno) => {
             let error = std::io::Error::from_raw_os_error(*errno);
-            let what = format!(
-                "{}: its content could not be read when it was captured: {error}",
-                escape(path)
-            );
-            Err(Error::failed(
-                what,
-                "an earlier version may be there: `asof log` lists them",
-            ))
+            let what =
+                format!("{}: its content could not be read when it was captured: {error}", escape(path));
+            Err(Error::failed(what, "an earlier version may be there: `asof log` lists them"))
         }
         Content::Extents(_) => {
             for extent in source.extents(version)? {

@@ -70,26 +70,17 @@ pub(crate) enum Error {
 impl Error {
     /// A usage error with its next step.
     pub(crate) fn usage(what: impl Into<String>, next: impl Into<String>) -> Error {
-        Error::Usage {
-            what: what.into(),
-            next: next.into(),
-        }
+        Error::Usage { what: what.into(), next: next.into() }
     }
 
     /// A failure with its next step.
     pub(crate) fn failed(what: impl Into<String>, next: impl Into<String>) -> Error {
-        Error::Failed {
-            what: what.into(),
-            next: next.into(),
-        }
+        Error::Failed { what: what.into(), next: next.into() }
     }
 
     /// Something that the journal cannot say, with its next step.
     pub(crate) fn not_reachable(what: impl Into<String>, next: impl Into<String>) -> Error {
-        Error::NotReachable {
-            what: what.into(),
-            next: next.into(),
-        }
+        Error::NotReachable { what: what.into(), next: next.into() }
     }
 
     /// The exit status that scripts get.
@@ -113,9 +104,10 @@ impl Error {
             Error::Usage { next, .. } | Error::Failed { next, .. } | Error::NotReachable { next, .. } => {
                 Some(next.clone()).filter(|next| !next.is_empty())
             }
-            Error::Interrupted => {
-                Some("what was restored so far is complete, file by file; `--overwrite if-changed` carries on".into())
-            }
+            Error::Interrupted => Some(
+                "what was restored so far is complete, file by file; `--overwrite if-changed` carries on"
+                    .into(),
+            ),
             Error::Journal(error) => journal_next_step(error).map(str::to_owned),
             Error::Io { source, .. } => io_next_step(source).map(str::to_owned),
             Error::Partly { .. } | Error::OutputClosed | Error::Output(_) => None,
@@ -128,12 +120,8 @@ fn journal_next_step(error: &JournalError) -> Option<&'static str> {
         JournalError::NoJournal { .. } => {
             "name the journal with --journal or ASOF_JOURNAL, or create one: asofd run --journal DIR --root DIR"
         }
-        JournalError::Locked { .. } => {
-            "stop the other writer, or name another journal with --journal"
-        }
-        JournalError::Unsupported { .. } => {
-            "use the version of asof that wrote the journal, or a newer one"
-        }
+        JournalError::Locked { .. } => "stop the other writer, or name another journal with --journal",
+        JournalError::Unsupported { .. } => "use the version of asof that wrote the journal, or a newer one",
         JournalError::MissingBlock { .. } | JournalError::DamagedBlock { .. } => {
             "an earlier or later version of the file may be whole: `asof log PATH` lists them"
         }
@@ -176,11 +164,6 @@ mod tests {
         assert_eq!(Error::OutputClosed.exit_status(), 0);
         assert_eq!(journal(JournalError::NoJournal { path: "/x".into() }), 10);
         assert_eq!(journal(JournalError::Locked { path: "/x".into() }), 11);
-        assert_eq!(
-            journal(JournalError::Poisoned {
-                cause: String::new()
-            }),
-            1
-        );
+        assert_eq!(journal(JournalError::Poisoned { cause: String::new() }), 1);
     }
 }

@@ -11,10 +11,7 @@ const SIGINT: i32 = 2;
 /// The same number on every Linux architecture.
 const SIGTERM: i32 = 15;
 
-#[expect(
-    unsafe_code,
-    reason = "the standard library has no way to catch a signal"
-)]
+#[expect(unsafe_code, reason = "the standard library has no way to catch a signal")]
 unsafe extern "C" {
     /// signal(2) of the C library that std links already.
     fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
@@ -25,10 +22,7 @@ extern "C" fn note(_number: i32) {
 }
 
 /// From now on the signals set the flag instead of ending the process.
-#[expect(
-    unsafe_code,
-    reason = "the standard library has no way to catch a signal"
-)]
+#[expect(unsafe_code, reason = "the standard library has no way to catch a signal")]
 pub(crate) fn catch() {
     for number in [SIGINT, SIGTERM] {
         // SAFETY: both numbers are signals that may be caught, and the handler does one atomic store, which is

@@ -2,11 +2,6 @@
 //!
 //! Owns the way from the command line to a verb, and from an error to an exit status. Does nothing else.
 
-#![cfg_attr(
-    test,
-    expect(clippy::unwrap_used, reason = "a test may end by panicking")
-)]
-
 mod args;
 mod changes;
 mod client;

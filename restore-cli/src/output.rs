@@ -59,22 +59,9 @@ impl Output {
 
     /// Any two writers, for tests.
     #[cfg(test)]
-    pub(crate) fn new(
-        data: Box<dyn Write>,
-        notes: Box<dyn Write>,
-        json: bool,
-        quiet: bool,
-    ) -> Output {
+    pub(crate) fn new(data: Box<dyn Write>, notes: Box<dyn Write>, json: bool, quiet: bool) -> Output {
         let data = io::BufWriter::with_capacity(BUFFER_BYTES, data);
-        Output {
-            data,
-            notes,
-            json,
-            quiet,
-            colour: false,
-            bar: ProgressBar::hidden(),
-            terminal: false,
-        }
+        Output { data, notes, json, quiet, colour: false, bar: ProgressBar::hidden(), terminal: false }
     }
 
     /// Whether JSON was asked for.

@@ -7,15 +7,8 @@
 /// and `..` takes one component away.
 pub(crate) fn absolute(path: &[u8], current: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
-    let before: &[u8] = if path.first() == Some(&b'/') {
-        b""
-    } else {
-        current
-    };
-    for part in before
-        .split(|&b| b == b'/')
-        .chain(path.split(|&b| b == b'/'))
-    {
+    let before: &[u8] = if path.first() == Some(&b'/') { b"" } else { current };
+    for part in before.split(|&b| b == b'/').chain(path.split(|&b| b == b'/')) {
         match part {
             b"" | b"." => {}
             b".." => {

@@ -159,11 +159,7 @@ impl RestorePlan {
         let mut names = names.into_iter().rev();
         let mut full = match self.origins.get(&b""[..]) {
             Some(base) => base.clone(),
-            None => names
-                .next()
-                .and_then(|first| self.origins.get(first))
-                .cloned()
-                .unwrap_or_default(),
+            None => names.next().and_then(|first| self.origins.get(first)).cloned().unwrap_or_default(),
         };
         for name in names.filter(|name| !name.is_empty()) {
             full = path::join(&full, name);
@@ -184,11 +180,7 @@ impl RestorePlan {
 ///
 /// What the journal cannot say about a node becomes a problem of that node, and the rest is planned.
 pub(crate) fn plan(source: &dyn Source, shape: &Shape, workers: usize) -> RestorePlan {
-    let mut walk = Walk {
-        source,
-        plan: RestorePlan::default(),
-        seen: HashSet::new(),
-    };
+    let mut walk = Walk { source, plan: RestorePlan::default(), seen: HashSet::new() };
     walk.start(shape);
     walk.all();
     let mut plan = walk.plan;
@@ -217,15 +209,9 @@ impl Walk<'_> {
             }
             Shape::InBase(items) => (None, items.as_slice()),
         };
-        self.plan.dirs.push(PlanDir {
-            parent: 0,
-            name: Box::default(),
-            node,
-        });
+        self.plan.dirs.push(PlanDir { parent: 0, name: Box::default(), node });
         for item in inside {
-            self.plan
-                .origins
-                .insert(item.name.clone().into(), item.path.clone());
+            self.plan.origins.insert(item.name.clone().into(), item.path.clone());
             self.add(0, item.name.clone(), &item.entry);
         }
     }
@@ -253,10 +239,9 @@ impl Walk<'_> {
             }
             Err(error) => {
                 let path = self.plan.path_of_dir(dir);
-                self.plan.problems.push(Problem {
-                    path,
-                    error: format!("its entries cannot be read: {error}"),
-                });
+                self.plan
+                    .problems
+                    .push(Problem { path, error: format!("its entries cannot be read: {error}") });
             }
         }
     }
@@ -274,16 +259,9 @@ impl Walk<'_> {
         let name = name.into_boxed_slice();
         if let Some(error) = refused {
             let path = self.plan.path_in(dir, &name);
-            self.plan.problems.push(Problem {
-                path,
-                error: error.to_owned(),
-            });
+            self.plan.problems.push(Problem { path, error: error.to_owned() });
         } else if entry.kind == Kind::Dir {
-            self.plan.dirs.push(PlanDir {
-                parent: dir,
-                name,
-                node: Some(entry.node),
-            });
+            self.plan.dirs.push(PlanDir { parent: dir, name, node: Some(entry.node) });
         } else {
             self.plan.nodes.push(PlanNode::unfilled(dir, name, entry));
         }
@@ -309,18 +287,11 @@ impl PlanNode {
     }
 
     fn fill(&mut self, source: &dyn Source) -> Result<bool, String> {
-        let found = source
-            .version(self.node)
-            .map_err(|error| error.to_string())?;
+        let found = source.version(self.node).map_err(|error| error.to_string())?;
         let Some(found) = found else {
             return Err("it was seen but never captured".to_owned());
         };
-        let Version {
-            meta,
-            content,
-            quality,
-            ..
-        } = found.version;
+        let Version { meta, content, quality, .. } = found.version;
         self.kind = meta.kind;
         self.uid = meta.uid;
         self.gid = meta.gid;
@@ -330,10 +301,7 @@ impl PlanNode {
         self.size = meta.size;
         let (body, first) = body(&content, self.kind, self.size)?;
         if let Some(block) = first {
-            self.place = source
-                .locality(block)
-                .map_err(|error| error.to_string())?
-                .unwrap_or((0, 0));
+            self.place = source.locality(block).map_err(|error| error.to_string())?.unwrap_or((0, 0));
         }
         self.body = body;
         Ok(quality == Quality::Torn)
@@ -345,19 +313,13 @@ fn body(content: &Content, kind: Kind, size: u64) -> Result<(Body, Option<BlockI
     match (content, kind) {
         (Content::Unread(errno), _) => {
             let error = std::io::Error::from_raw_os_error(*errno);
-            Err(format!(
-                "its content could not be read when it was captured: {error}"
-            ))
+            Err(format!("its content could not be read when it was captured: {error}"))
         }
-        (_, Kind::Dir) => {
-            Err("it is a directory under one name and a file under another".to_owned())
-        }
+        (_, Kind::Dir) => Err("it is a directory under one name and a file under another".to_owned()),
         (Content::None, Kind::File) if size > 0 => Err("its content was never captured".to_owned()),
         (_, Kind::File) if size == 0 => Ok((Body::Empty, None)),
         (Content::Extents(extents), Kind::File) => match extents.as_slice() {
-            &[Extent::Block { id, len }] if u64::from(len) == size => {
-                Ok((Body::Block(id), Some(id)))
-            }
+            &[Extent::Block { id, len }] if u64::from(len) == size => Ok((Body::Block(id), Some(id))),
             all => Ok((Body::Fetch, all.iter().find_map(block_of))),
         },
         _ => Ok((Body::Fetch, None)),
@@ -386,11 +348,7 @@ fn take_twins(plan: &mut RestorePlan) -> Vec<Twin> {
         if later.node != first.node {
             return false;
         }
-        twins.push(Twin {
-            dir: later.dir,
-            name: std::mem::take(&mut later.name),
-            node: later.node,
-        });
+        twins.push(Twin { dir: later.dir, name: std::mem::take(&mut later.name), node: later.node });
         true
     });
     twins
@@ -400,18 +358,11 @@ fn take_twins(plan: &mut RestorePlan) -> Vec<Twin> {
 fn fill(source: &dyn Source, plan: &mut RestorePlan, workers: usize) {
     let run = plan.nodes.len().div_ceil(workers.max(1)).max(1);
     let verdicts: Vec<Verdicts> = thread::scope(|scope| {
-        let threads: Vec<_> = plan
-            .nodes
-            .chunks_mut(run)
-            .map(|nodes| scope.spawn(move || fill_run(source, nodes)))
-            .collect();
+        let threads: Vec<_> =
+            plan.nodes.chunks_mut(run).map(|nodes| scope.spawn(move || fill_run(source, nodes))).collect();
         threads
             .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
     for (number, verdict) in verdicts.into_iter().enumerate() {
@@ -424,15 +375,9 @@ fn fill(source: &dyn Source, plan: &mut RestorePlan, workers: usize) {
             plan.problems.push(Problem { path, error });
         }
     }
-    plan.problems
-        .sort_by(|one, other| one.path.cmp(&other.path));
-    plan.totals.sockets = plan
-        .nodes
-        .iter()
-        .filter(|node| node.kind == Kind::Socket)
-        .count() as u64;
-    plan.nodes
-        .retain(|node| node.body != Body::LeftOut && node.kind != Kind::Socket);
+    plan.problems.sort_by(|one, other| one.path.cmp(&other.path));
+    plan.totals.sockets = plan.nodes.iter().filter(|node| node.kind == Kind::Socket).count() as u64;
+    plan.nodes.retain(|node| node.body != Body::LeftOut && node.kind != Kind::Socket);
 }
 
 #[derive(Default)]

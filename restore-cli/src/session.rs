@@ -30,10 +30,7 @@ impl Session {
             Some(journal) => journal,
             None => default_journal()?,
         };
-        Ok(Session {
-            journal,
-            now: Local::now(),
-        })
+        Ok(Session { journal, now: Local::now() })
     }
 
     /// The journal directory.
@@ -83,12 +80,7 @@ impl Session {
     }
 
     /// The place in the journal that a time means; `None` is the newest.
-    pub(crate) fn moment(
-        &self,
-        reader: &Reader,
-        time: Option<TimeSpec>,
-        out: &mut Output,
-    ) -> Result<Moment> {
+    pub(crate) fn moment(&self, reader: &Reader, time: Option<TimeSpec>, out: &mut Output) -> Result<Moment> {
         match time.unwrap_or(TimeSpec::Now) {
             TimeSpec::Now => at_seq(reader, reader.head()),
             TimeSpec::Seq(seq) => at_seq(reader, seq),
@@ -101,24 +93,13 @@ impl Session {
             let first = reader.info()?.first;
             let what = format!("{} is before the first capture", local(instant));
             let next = match first {
-                Some(first) => format!(
-                    "the journal begins at {} ({})",
-                    local(first.instant),
-                    first.seq
-                ),
+                Some(first) => format!("the journal begins at {} ({})", local(first.instant), first.seq),
                 None => "the journal is empty; let asofd run first".to_owned(),
             };
             return Err(Error::not_reachable(what, next));
         };
-        if self
-            .now
-            .timestamp_nanos_opt()
-            .is_some_and(|now| instant.0 > now)
-        {
-            out.warn(&format!(
-                "{} is yet to come; this is the newest there is",
-                local(instant)
-            ));
+        if self.now.timestamp_nanos_opt().is_some_and(|now| instant.0 > now) {
+            out.warn(&format!("{} is yet to come; this is the newest there is", local(instant)));
         }
         for other in &resolved.others {
             let seq = other.seq;
@@ -137,41 +118,27 @@ fn at_seq(reader: &Reader, seq: Seq) -> Result<Moment> {
     }
     let head = reader.head();
     if head == Seq::ZERO {
-        return Err(Error::not_reachable(
-            "nothing has been captured yet",
-            "let asofd run first",
-        ));
+        return Err(Error::not_reachable("nothing has been captured yet", "let asofd run first"));
     }
-    Err(Error::not_reachable(
-        format!("{seq} is not in the journal"),
-        format!("it holds seq:1 to {head}"),
-    ))
+    Err(Error::not_reachable(format!("{seq} is not in the journal"), format!("it holds seq:1 to {head}")))
 }
 
 /// The entry at a path, or the error that says that there is none.
 pub(crate) fn entry_at(source: &dyn Source, path: &[u8], moment: &Moment) -> Result<Entry> {
-    source
-        .resolve(path)?
-        .ok_or_else(|| no_such_path(path, moment))
+    source.resolve(path)?.ok_or_else(|| no_such_path(path, moment))
 }
 
 /// Says that nothing is known at a path.
 pub(crate) fn no_such_path(path: &[u8], moment: &Moment) -> Error {
     let path = escape(path);
-    let next =
-        format!("`asof log {path}` shows when it was there, and `asof status` what is protected");
-    Error::not_reachable(
-        format!("{path}: the journal has nothing there {}", as_of(moment)),
-        next,
-    )
+    let next = format!("`asof log {path}` shows when it was there, and `asof status` what is protected");
+    Error::not_reachable(format!("{path}: the journal has nothing there {}", as_of(moment)), next)
 }
 
 fn time_error(error: TimeError) -> Error {
     let next = match &error {
         TimeError::NotATime { .. } => "`asof --help` lists the forms; RFC 3339 always works",
-        TimeError::Mark { .. } => {
-            "give the instant itself, or seq:N as `asof sync --json` prints it"
-        }
+        TimeError::Mark { .. } => "give the instant itself, or seq:N as `asof sync --json` prints it",
         TimeError::OutOfRange { .. } => "give a time between 1678 and 2261",
         TimeError::Repeated { .. } | TimeError::Skipped { .. } => "give one of the two",
     };
@@ -182,17 +149,12 @@ fn default_journal() -> Result<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/asof"));
     }
-    let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|dir| dir.is_absolute())
-    };
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
     match (absolute("XDG_STATE_HOME"), absolute("HOME")) {
         (Some(state), _) => Ok(state.join("asof")),
         (None, Some(home)) => Ok(home.join(".local/state/asof")),
-        (None, None) => Err(Error::usage(
-            "neither XDG_STATE_HOME nor HOME is set",
-            "name the journal with --journal DIR",
-        )),
+        (None, None) => {
+            Err(Error::usage("neither XDG_STATE_HOME nor HOME is set", "name the journal with --journal DIR"))
+        }
     }
 }

@@ -5,11 +5,10 @@
 #[cfg(test)]
 pub(crate) mod memory;
 
-use std::sync::Arc;
-
 use asof_journal::Result;
-use asof_journal::reader::Reader;
-use asof_journal::types::{BlockId, Extent, Gap, NodeId, Seq, Version};
+use asof_journal::blocks::Block;
+use asof_journal::reader::{Moment, Reader};
+use asof_journal::types::{BlockId, Extent, Gap, NodeId, Version};
 use asof_journal::view::{Entry, VersionAt, View};
 
 /// A tree as of one instant, and the blocks behind it. Several threads ask at once.
@@ -31,7 +30,7 @@ pub(crate) trait Source: Sync {
     /// The extents of a version flattened, in file order.
     fn extents(&self, version: &Version) -> Result<Vec<Extent>>;
     /// The plain bytes of a block, checked against its id.
-    fn block(&self, id: BlockId) -> Result<Arc<[u8]>>;
+    fn block(&self, id: BlockId) -> Result<Block>;
     /// A key that sorts blocks by where they lie.
     fn locality(&self, id: BlockId) -> Result<Option<(u64, u64)>>;
 }
@@ -44,12 +43,9 @@ pub(crate) struct AtSeq<'r> {
 }
 
 impl<'r> AtSeq<'r> {
-    /// The journal as of `seq`.
-    pub(crate) fn new(reader: &'r Reader, seq: Seq) -> AtSeq<'r> {
-        AtSeq {
-            reader,
-            view: reader.view(seq),
-        }
+    /// The journal as of a moment.
+    pub(crate) fn new(reader: &'r Reader, moment: &Moment) -> AtSeq<'r> {
+        AtSeq { reader, view: reader.view_at(moment) }
     }
 }
 
@@ -86,7 +82,7 @@ impl Source for AtSeq<'_> {
         self.view.extents(version)
     }
 
-    fn block(&self, id: BlockId) -> Result<Arc<[u8]>> {
+    fn block(&self, id: BlockId) -> Result<Block> {
         self.reader.block(id)
     }
 

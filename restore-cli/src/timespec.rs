@@ -18,8 +18,7 @@ use std::time::Duration;
 
 use asof_journal::types::{Instant, Seq};
 use chrono::{
-    DateTime, Days, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta,
-    TimeZone,
+    DateTime, Days, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone,
 };
 
 /// What the text of a time says.
@@ -83,14 +82,10 @@ pub(crate) fn parse<Tz: TimeZone>(text: &str, now: &DateTime<Tz>) -> Result<Time
         return Ok(TimeSpec::Now);
     }
     if let Some(number) = text.strip_prefix("seq:") {
-        return plain_number(number)
-            .map(|n| TimeSpec::Seq(Seq(n)))
-            .ok_or_else(|| not_a_time(text));
+        return plain_number(number).map(|n| TimeSpec::Seq(Seq(n))).ok_or_else(|| not_a_time(text));
     }
     if let Some(name) = text.strip_prefix("mark:") {
-        return Err(TimeError::Mark {
-            name: name.to_owned(),
-        });
+        return Err(TimeError::Mark { name: name.to_owned() });
     }
     if let Some(number) = text.strip_prefix('@') {
         return unix(number)
@@ -102,13 +97,8 @@ pub(crate) fn parse<Tz: TimeZone>(text: &str, now: &DateTime<Tz>) -> Result<Time
         return instant(&exact, text);
     }
     if let Some(ago) = ago(text) {
-        let ago = ago
-            .and_then(|ago| TimeDelta::from_std(ago).ok())
-            .ok_or_else(|| out_of_range(text))?;
-        let then = now
-            .clone()
-            .checked_sub_signed(ago)
-            .ok_or_else(|| out_of_range(text))?;
+        let ago = ago.and_then(|ago| TimeDelta::from_std(ago).ok()).ok_or_else(|| out_of_range(text))?;
+        let then = now.clone().checked_sub_signed(ago).ok_or_else(|| out_of_range(text))?;
         return instant(&then, text);
     }
     local(text, now)
@@ -125,13 +115,7 @@ pub(crate) fn split_path<'p, Tz: TimeZone>(
     let Some(at) = path.iter().rposition(|&b| b == b'@') else {
         return Ok(None);
     };
-    for split in [
-        Some(at),
-        at.checked_sub(1).filter(|&before| path[before] == b'@'),
-    ]
-    .into_iter()
-    .flatten()
-    {
+    for split in [Some(at), at.checked_sub(1).filter(|&before| path[before] == b'@')].into_iter().flatten() {
         let (head, tail) = (&path[..split], &path[split + 1..]);
         let Ok(text) = std::str::from_utf8(tail) else {
             continue;
@@ -158,21 +142,15 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 }
 
 fn not_a_time(text: &str) -> TimeError {
-    TimeError::NotATime {
-        text: text.to_owned(),
-    }
+    TimeError::NotATime { text: text.to_owned() }
 }
 
 fn out_of_range(text: &str) -> TimeError {
-    TimeError::OutOfRange {
-        text: text.to_owned(),
-    }
+    TimeError::OutOfRange { text: text.to_owned() }
 }
 
 fn instant<Tz: TimeZone>(time: &DateTime<Tz>, text: &str) -> Result<TimeSpec, TimeError> {
-    time.timestamp_nanos_opt()
-        .map(|ns| TimeSpec::Instant(Instant(ns)))
-        .ok_or_else(|| out_of_range(text))
+    time.timestamp_nanos_opt().map(|ns| TimeSpec::Instant(Instant(ns))).ok_or_else(|| out_of_range(text))
 }
 
 /// Digits only: no sign, no blanks.
@@ -213,11 +191,7 @@ fn unix(text: &str) -> Option<Option<Instant>> {
         return Some(None);
     };
     let total = i128::from(seconds) * 1_000_000_000 + i128::from(ns);
-    Some(
-        i64::try_from(if negative { -total } else { total })
-            .ok()
-            .map(Instant),
-    )
+    Some(i64::try_from(if negative { -total } else { total }).ok().map(Instant))
 }
 
 /// `10 minutes ago` and `-10m`. The outer `None`: no such form; the inner: too large.
@@ -247,9 +221,7 @@ fn length(text: &str) -> Option<Option<Duration>> {
             return None;
         }
         let after = after.trim_start();
-        let letters = after
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(after.len());
+        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (word, after) = after.split_at(letters);
         let unit = unit(word)?;
         let part = number.parse::<u32>().ok().and_then(|n| unit.checked_mul(n));
@@ -280,9 +252,7 @@ fn local<Tz: TimeZone>(text: &str, now: &DateTime<Tz>) -> Result<TimeSpec, TimeE
     let today = now.naive_local().date();
     // `yesterday` has a `t` of its own, a date has none.
     let is_number = text.starts_with(|c: char| c.is_ascii_digit());
-    let parts = text
-        .split_once(' ')
-        .or_else(|| text.split_once(['T', 't']).filter(|_| is_number));
+    let parts = text.split_once(' ').or_else(|| text.split_once(['T', 't']).filter(|_| is_number));
     let (day, time) = match parts {
         Some((day, time)) => (Some(day), Some(time.trim_start())),
         None if text.contains(':') => (None, Some(text)),
@@ -290,9 +260,7 @@ fn local<Tz: TimeZone>(text: &str, now: &DateTime<Tz>) -> Result<TimeSpec, TimeE
     };
     let day = match day {
         None => Some(today),
-        Some(word) if word.eq_ignore_ascii_case("yesterday") => {
-            today.checked_sub_days(Days::new(1))
-        }
+        Some(word) if word.eq_ignore_ascii_case("yesterday") => today.checked_sub_days(Days::new(1)),
         Some(word) => date(word),
     };
     let day = day.ok_or_else(|| not_a_time(text))?;
@@ -322,11 +290,7 @@ fn clock(text: &str) -> Option<NaiveTime> {
     let mut parts = text.splitn(3, ':');
     let (hour, minute, second) = (parts.next()?, parts.next()?, parts.next());
     let two_digits = |part: &str, least: usize| -> Option<u32> {
-        if part.len() < least || part.len() > 2 {
-            None
-        } else {
-            u32::try_from(plain_number(part)?).ok()
-        }
+        if part.len() < least || part.len() > 2 { None } else { u32::try_from(plain_number(part)?).ok() }
     };
     let (second, ns) = match second {
         None => (0, 0),
@@ -356,17 +320,9 @@ fn only_reading<Tz: TimeZone>(
     };
     let text = text.to_owned();
     Err(if repeated {
-        TimeError::Repeated {
-            text,
-            first,
-            second,
-        }
+        TimeError::Repeated { text, first, second }
     } else {
-        TimeError::Skipped {
-            text,
-            first,
-            second,
-        }
+        TimeError::Skipped { text, first, second }
     })
 }
 
@@ -390,8 +346,7 @@ fn end_of<Tz: TimeZone>(zone: &Tz, day: NaiveDate) -> Option<DateTime<Tz>> {
     const MINUTES_SKIPPED_AT_MOST: i64 = 24 * 60;
     let end = day.and_time(NaiveTime::from_hms_nano_opt(23, 59, 59, 999_999_999)?);
     (0..MINUTES_SKIPPED_AT_MOST).find_map(|minutes| {
-        zone.from_local_datetime(&end.checked_sub_signed(TimeDelta::minutes(minutes))?)
-            .latest()
+        zone.from_local_datetime(&end.checked_sub_signed(TimeDelta::minutes(minutes))?).latest()
     })
 }
 

@@ -137,11 +137,7 @@ impl Shared<'_> {
     }
 
     fn remark(&self, text: &'static str) {
-        let is_new = self
-            .remarks
-            .lock()
-            .map(|mut said| said.insert(text))
-            .unwrap_or(false);
+        let is_new = self.remarks.lock().map(|mut said| said.insert(text)).unwrap_or(false);
         if is_new {
             let _ = self.events.send(Event::Remark(text));
         }
@@ -202,8 +198,7 @@ pub(crate) fn carry_out(
                 break;
             }
         }
-        work.join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     Ok(shared.tally.counts())
 }
@@ -231,11 +226,9 @@ fn verdict(shared: &Shared<'_>) -> Result<()> {
     }
     let fatal = shared.fatal.lock().ok().and_then(|fatal| *fatal);
     match fatal {
-        Some(errno) => Err(Error::Io {
-            path: "the target".to_owned(),
-            action: "writing",
-            source: errno.into(),
-        }),
+        Some(errno) => {
+            Err(Error::Io { path: "the target".to_owned(), action: "writing", source: errno.into() })
+        }
         None => Ok(()),
     }
 }

@@ -35,24 +35,11 @@ impl Agent {
     #[track_caller]
     pub fn start_with(site: &Site, mut command: Command, arguments: &[OsString]) -> Agent {
         let log = site.fresh("agent-log");
-        command
-            .arg("run")
-            .arg("--journal")
-            .arg(&site.journal)
-            .args(arguments);
-        command
-            .env("NO_COLOR", "1")
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
+        command.arg("run").arg("--journal").arg(&site.journal).args(arguments);
+        command.env("NO_COLOR", "1").env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(&log).must(log.display()));
         let child = command.spawn().must(format!("{command:?}"));
-        Agent {
-            child: RefCell::new(child),
-            log,
-            allowed: RefCell::default(),
-            over: false,
-        }
+        Agent { child: RefCell::new(child), log, allowed: RefCell::default(), over: false }
     }
 
     /// Waits until the agent says that it protects everything; gives the status.
@@ -66,10 +53,7 @@ impl Agent {
     pub fn in_state(&self, site: &Site, state: &str) -> Value {
         eventually(
             PATIENCE,
-            format!(
-                "the agent to be {state}; its log so far:\n{}",
-                self.log_path().display()
-            ),
+            format!("the agent to be {state}; its log so far:\n{}", self.log_path().display()),
             || {
                 if let Some(status) = self.exited() {
                     panic!("the agent ended by itself with {status}:\n{}", self.log());
@@ -102,10 +86,7 @@ impl Agent {
     }
 
     fn exited(&self) -> Option<ExitStatus> {
-        self.child
-            .borrow_mut()
-            .try_wait()
-            .must("waiting for the agent")
+        self.child.borrow_mut().try_wait().must("waiting for the agent")
     }
 
     /// Waits until the agent ends by itself; gives its exit status and its log, which is not checked.
@@ -113,27 +94,16 @@ impl Agent {
     pub fn ends(mut self) -> (i32, String) {
         let status = eventually(PATIENCE, "the agent to end", || self.exited());
         self.over = true;
-        (
-            status
-                .code()
-                .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
-            self.log(),
-        )
+        (status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)), self.log())
     }
 
     /// SIGTERM; it must end with status 0 and have logged no trouble.
     #[track_caller]
     pub fn terminate(mut self) {
         self.signal(Signal::TERM);
-        let status = eventually(PATIENCE, "the agent to stop after SIGTERM", || {
-            self.exited()
-        });
+        let status = eventually(PATIENCE, "the agent to stop after SIGTERM", || self.exited());
         self.over = true;
-        assert!(
-            status.success(),
-            "after SIGTERM the agent ended with {status}:\n{}",
-            self.log()
-        );
+        assert!(status.success(), "after SIGTERM the agent ended with {status}:\n{}", self.log());
         self.check_log();
     }
 
@@ -155,10 +125,7 @@ impl Agent {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid())
-            .ok()
-            .and_then(Pid::from_raw)
-            .must("a process id");
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).must("a process id");
         rustix::process::kill_process(pid, signal).must("signalling the agent");
     }
 
@@ -173,13 +140,7 @@ impl Agent {
     fn check_log(&self) {
         let log = self.log();
         let trouble: Vec<&str> = troubles(&log)
-            .filter(|line| {
-                !self
-                    .allowed
-                    .borrow()
-                    .iter()
-                    .any(|allowed| line.contains(allowed.as_str()))
-            })
+            .filter(|line| !self.allowed.borrow().iter().any(|allowed| line.contains(allowed.as_str())))
             .collect();
         assert!(
             trouble.is_empty(),
@@ -203,10 +164,7 @@ impl Drop for Agent {
 /// Lines of a log at level WARN or ERROR, and panics.
 pub fn troubles(log: &str) -> impl Iterator<Item = &str> {
     log.lines().filter(|line| {
-        let level = line
-            .split_whitespace()
-            .take(2)
-            .any(|word| word == "WARN" || word == "ERROR");
+        let level = line.split_whitespace().take(2).any(|word| word == "WARN" || word == "ERROR");
         level || line.contains("panicked at")
     })
 }

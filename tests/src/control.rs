@@ -22,27 +22,17 @@ impl Control {
         let name = socket.file_name().unwrap_or_default();
         let short = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&dir));
         let stream = UnixStream::connect(Path::new(&short).join(name)).map_err(tell)?;
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .map_err(tell)?;
-        Ok(Control {
-            stream: BufReader::new(stream),
-        })
+        stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(tell)?;
+        Ok(Control { stream: BufReader::new(stream) })
     }
 
     /// Asks how things are.
     pub fn status(&mut self) -> Result<Status, String> {
-        let mut request =
-            serde_json::to_vec(&Request::Status).map_err(|error| error.to_string())?;
+        let mut request = serde_json::to_vec(&Request::Status).map_err(|error| error.to_string())?;
         request.push(b'\n');
-        self.stream
-            .get_mut()
-            .write_all(&request)
-            .map_err(|error| error.to_string())?;
+        self.stream.get_mut().write_all(&request).map_err(|error| error.to_string())?;
         let mut line = String::new();
-        self.stream
-            .read_line(&mut line)
-            .map_err(|error| error.to_string())?;
+        self.stream.read_line(&mut line).map_err(|error| error.to_string())?;
         match serde_json::from_str(&line) {
             Ok(Answer::Status(status)) => Ok(*status),
             other => Err(format!("the agent answered {other:?}")),

@@ -14,12 +14,7 @@ use crate::tree::set_mtime;
 /// Panics where that fails or where the copy is not the same in every byte and attribute.
 #[track_caller]
 pub fn copy(from: &Path, to: &Path) {
-    let done = Command::new("cp")
-        .arg("-a")
-        .arg("--")
-        .args([from, to])
-        .status()
-        .must("cp");
+    let done = Command::new("cp").arg("-a").arg("--").args([from, to]).status().must("cp");
     assert!(done.success(), "cp -a {} failed", from.display());
     // cp makes holes of zeros that were written into a sparse file: 64 KiB of them became none (coreutils 9.1).
     let differences = oracle::compare(from, to);
@@ -28,17 +23,9 @@ pub fn copy(from: &Path, to: &Path) {
     }
     for difference in differences {
         let below = |root: &Path| {
-            if difference.path.as_os_str().is_empty() {
-                root.into()
-            } else {
-                root.join(&difference.path)
-            }
+            if difference.path.as_os_str().is_empty() { root.into() } else { root.join(&difference.path) }
         };
-        assert_eq!(
-            difference.what,
-            oracle::What::Holes,
-            "a copy made by cp -a differs: {difference}"
-        );
+        assert_eq!(difference.what, oracle::What::Holes, "a copy made by cp -a differs: {difference}");
         fill(&below(from), &below(to));
     }
     oracle::assert_same(from, to, "a copy");
@@ -46,16 +33,12 @@ pub fn copy(from: &Path, to: &Path) {
 
 /// Writes the zeros that the original has as data.
 fn fill(from: &Path, to: &Path) {
-    let (original, copied) = (
-        File::open(from).must(from.display()),
-        File::options().write(true).open(to).must(to.display()),
-    );
+    let (original, copied) =
+        (File::open(from).must(from.display()), File::options().write(true).open(to).must(to.display()));
     let meta = fs::metadata(from).must(from.display());
     for (start, end) in oracle::data_ranges(&original).must(from.display()) {
         let mut bytes = vec![0; usize::try_from(end - start).must("a range that fits into memory")];
-        original
-            .read_exact_at(&mut bytes, start)
-            .must(from.display());
+        original.read_exact_at(&mut bytes, start).must(from.display());
         copied.write_all_at(&bytes, start).must(to.display());
     }
     drop(copied);

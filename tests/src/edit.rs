@@ -99,11 +99,7 @@ struct Listing {
 impl Editor {
     /// An editor of the tree at `root`.
     pub fn new(root: &Path, random: Random) -> Editor {
-        Editor {
-            root: root.to_path_buf(),
-            random,
-            made: 0,
-        }
+        Editor { root: root.to_path_buf(), random, made: 0 }
     }
 
     /// Makes `count` edits, each kind about equally often; says what it did, a line each.
@@ -131,16 +127,10 @@ impl Editor {
         let file = self.random.pick(&listing.files).cloned();
         let new = dir.join(&new_name);
         Some(match edit {
-            Edit::Create | Edit::CreateDirs => self
-                .create(edit, &new)
-                .map(|()| format!("{edit:?} {new:?}")),
+            Edit::Create | Edit::CreateDirs => self.create(edit, &new).map(|()| format!("{edit:?} {new:?}")),
             Edit::RenameDir | Edit::DeleteDir => {
-                let dirs: Vec<PathBuf> = listing
-                    .dirs
-                    .iter()
-                    .filter(|path| **path != self.root)
-                    .cloned()
-                    .collect();
+                let dirs: Vec<PathBuf> =
+                    listing.dirs.iter().filter(|path| **path != self.root).cloned().collect();
                 let from = self.random.pick(&dirs)?.clone();
                 if edit == Edit::RenameDir {
                     fs::rename(&from, &new).map(|()| format!("{edit:?} {from:?} to {new:?}"))
@@ -169,22 +159,15 @@ impl Editor {
                 symlink(self.random.bits().to_string(), &new).map(|()| format!("{edit:?} {new:?}"))
             }
             Edit::Touch => {
-                let path = if self.random.below(2) == 0 {
-                    dir
-                } else {
-                    file?
-                };
-                let (seconds, nanoseconds) = (
-                    self.random.below(4_000_000_000) as i64 - 500_000_000,
-                    self.random.below(1_000_000_000),
-                );
+                let path = if self.random.below(2) == 0 { dir } else { file? };
+                let (seconds, nanoseconds) =
+                    (self.random.below(4_000_000_000) as i64 - 500_000_000, self.random.below(1_000_000_000));
                 set_mtime(&path, seconds, nanoseconds as i64);
                 Ok(format!("{edit:?} {path:?}"))
             }
             _ => {
                 let path = file?;
-                self.change(edit, &path)
-                    .map(|()| format!("{edit:?} {path:?}"))
+                self.change(edit, &path).map(|()| format!("{edit:?} {path:?}"))
             }
         })
     }
@@ -200,10 +183,7 @@ impl Editor {
             fs::create_dir(&path)?;
             for number in 0..3 {
                 let len = self.random.below(3000) as usize;
-                fs::write(
-                    path.join(format!("level-{level}-{number}")),
-                    self.random.text(len),
-                )?;
+                fs::write(path.join(format!("level-{level}-{number}")), self.random.text(len))?;
             }
             path.push("below");
         }
@@ -252,12 +232,7 @@ impl Editor {
             }
             Edit::SetXattr => {
                 let value = self.random.bytes(few.min(500));
-                Ok(rustix::fs::lsetxattr(
-                    path,
-                    "user.edited",
-                    &value,
-                    XattrFlags::empty(),
-                )?)
+                Ok(rustix::fs::lsetxattr(path, "user.edited", &value, XattrFlags::empty())?)
             }
             _ => Err(std::io::ErrorKind::Unsupported.into()),
         }
@@ -271,10 +246,7 @@ fn holds_much(dir: &Path) -> bool {
 }
 
 fn list(root: &Path) -> Listing {
-    let mut listing = Listing {
-        files: Vec::new(),
-        dirs: vec![root.to_path_buf()],
-    };
+    let mut listing = Listing { files: Vec::new(), dirs: vec![root.to_path_buf()] };
     let mut next = 0;
     while let Some(dir) = listing.dirs.get(next).cloned() {
         next += 1;
@@ -313,25 +285,17 @@ mod tests {
         for number in 0..40 {
             let sub = root.join(format!("dir-{}/below", number % 10));
             fs::create_dir_all(&sub).unwrap();
-            fs::write(
-                sub.join(number.to_string()),
-                Random::new(number).text(100_000),
-            )
-            .unwrap();
+            fs::write(sub.join(number.to_string()), Random::new(number).text(100_000)).unwrap();
         }
         let mut editor = Editor::new(&root, Random::new(5));
         for (number, edit) in EDITS.into_iter().enumerate() {
             let before = dir.path().join(format!("before-{number}"));
             copy(&root, &before);
             // A mode may be set to what it is already.
-            let changes = |made: &std::io::Result<String>| {
-                made.is_ok() && !oracle::compare(&before, &root).is_empty()
-            };
+            let changes =
+                |made: &std::io::Result<String>| made.is_ok() && !oracle::compare(&before, &root).is_empty();
             let made = (0..100).find_map(|_| editor.make(edit).filter(changes));
-            assert!(
-                made.is_some(),
-                "{edit:?} changed nothing in a hundred tries"
-            );
+            assert!(made.is_some(), "{edit:?} changed nothing in a hundred tries");
         }
     }
 

@@ -28,9 +28,7 @@ pub fn run(command: &mut Command, log: &Path) -> Result<Cost, String> {
     };
     command.stdin(Stdio::null()).stdout(open()?).stderr(open()?);
     let start = Instant::now();
-    let child = command
-        .spawn()
-        .map_err(|error| format!("{line}: {error}"))?;
+    let child = command.spawn().map_err(|error| format!("{line}: {error}"))?;
     let ended = wait_with_usage(child).map_err(|error| format!("{line}: {error}"))?;
     let seconds = start.elapsed().as_secs_f64();
     if ended.status != 0 {
@@ -42,18 +40,13 @@ pub fn run(command: &mut Command, log: &Path) -> Result<Cost, String> {
             last.into_iter().rev().collect::<Vec<_>>().join(" / ")
         ));
     }
-    Ok(Cost {
-        seconds,
-        rss_bytes_max: ended.rss_bytes_max,
-    })
+    Ok(Cost { seconds, rss_bytes_max: ended.rss_bytes_max })
 }
 
 /// The most memory that a running process has had resident so far.
 pub fn peak_memory_of(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -71,11 +64,7 @@ pub fn show_bytes(bytes: f64) -> String {
     let mut value = bytes;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value.abs() < 1024.0 || unit == "GiB" {
-            return if unit == "B" {
-                format!("{value:.0} B")
-            } else {
-                format!("{value:.1} {unit}")
-            };
+            return if unit == "B" { format!("{value:.0} B") } else { format!("{value:.1} {unit}") };
         }
         value /= 1024.0;
     }
@@ -84,34 +73,20 @@ pub fn show_bytes(bytes: f64) -> String {
 
 /// Seconds for people.
 pub fn show_seconds(seconds: f64) -> String {
-    if seconds < 1.0 {
-        format!("{:.0} ms", seconds * 1e3)
-    } else {
-        format!("{seconds:.2} s")
-    }
+    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { format!("{seconds:.2} s") }
 }
 
 /// A table in Markdown with aligned columns; the first row is its head.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
-    let width = |column| {
-        rows.iter()
-            .map(|row| cell(row, column).chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(3)
-    };
+    let width = |column| rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0).max(3);
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
         let cells: Vec<String> = (0..columns)
             .map(|column| {
                 let (value, width) = (cell(row, column), width(column));
-                if column == 0 {
-                    format!("{value:<width$}")
-                } else {
-                    format!("{value:>width$}")
-                }
+                if column == 0 { format!("{value:<width$}") } else { format!("{value:>width$}") }
             })
             .collect();
         text.push_str(&format!("| {} |\n", cells.join(" | ")));
@@ -123,10 +98,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
                     format!("{}:", "-".repeat(width(column) - 1))
                 }
             };
-            text.push_str(&format!(
-                "| {} |\n",
-                (0..columns).map(rule).collect::<Vec<_>>().join(" | ")
-            ));
+            text.push_str(&format!("| {} |\n", (0..columns).map(rule).collect::<Vec<_>>().join(" | ")));
         }
     }
     text
@@ -142,15 +114,8 @@ mod tests {
         let log = dir.path().join("log");
         let cost = run(Command::new("sh").args(["-c", "exec sleep 0.05"]), &log).unwrap();
         assert!(cost.seconds >= 0.05 && cost.rss_bytes_max > 0, "{cost:?}");
-        let error = run(
-            Command::new("sh").args(["-c", "echo the reason >&2; exit 3"]),
-            &log,
-        )
-        .unwrap_err();
-        assert!(
-            error.contains("status 3") && error.contains("the reason"),
-            "{error}"
-        );
+        let error = run(Command::new("sh").args(["-c", "echo the reason >&2; exit 3"]), &log).unwrap_err();
+        assert!(error.contains("status 3") && error.contains("the reason"), "{error}");
         assert!(run(&mut Command::new("/no/such/program"), &log).is_err());
         assert!(peak_memory_of(std::process::id()).unwrap() > 1 << 20);
     }
@@ -168,18 +133,9 @@ mod tests {
     fn figures_read_well() {
         assert_eq!(show_bytes(1023.0), "1023 B");
         assert_eq!(show_bytes(1536.0), "1.5 KiB");
-        assert_eq!(
-            show_bytes(3.0 * 1024.0 * 1024.0 * 1024.0 * 1024.0),
-            "3072.0 GiB"
-        );
+        assert_eq!(show_bytes(3.0 * 1024.0 * 1024.0 * 1024.0 * 1024.0), "3072.0 GiB");
         assert_eq!(show_seconds(0.0123), "12 ms");
-        let rows = [
-            vec!["a".to_string(), "b".into()],
-            vec!["long".into(), "1".into()],
-        ];
-        assert_eq!(
-            table(&rows),
-            "| a    |   b |\n| ---- | --: |\n| long |   1 |\n"
-        );
+        let rows = [vec!["a".to_string(), "b".into()], vec!["long".into(), "1".into()]];
+        assert_eq!(table(&rows), "| a    |   b |\n| ---- | --: |\n| long |   1 |\n");
     }
 }

@@ -62,11 +62,7 @@ pub enum What {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            &self.path
-        };
+        let path = if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path };
         write!(f, "{path:?}: {:?}: {}", self.what, self.how)
     }
 }
@@ -104,11 +100,8 @@ pub fn compare(expected: &Path, actual: &Path) -> Vec<Difference> {
 pub fn assert_same(expected: &Path, actual: &Path, when: impl fmt::Display) {
     let differences = compare(expected, actual);
     if !differences.is_empty() {
-        let shown: Vec<String> = differences
-            .iter()
-            .take(20)
-            .map(|difference| format!("  {difference}"))
-            .collect();
+        let shown: Vec<String> =
+            differences.iter().take(20).map(|difference| format!("  {difference}")).collect();
         panic!(
             "{when}: {} differences between {} and {}:\n{}",
             differences.len(),
@@ -162,11 +155,8 @@ struct Entry {
 
 impl Tree {
     fn read(root: &Path) -> Tree {
-        let mut tree = Tree {
-            root: root.to_path_buf(),
-            entries: BTreeMap::new(),
-            first_names: BTreeMap::new(),
-        };
+        let mut tree =
+            Tree { root: root.to_path_buf(), entries: BTreeMap::new(), first_names: BTreeMap::new() };
         let mut queue = vec![PathBuf::new()];
         while let Some(path) = queue.pop() {
             let full = tree.full(&path);
@@ -181,9 +171,7 @@ impl Tree {
         for (path, entry) in &tree.entries {
             if !entry.meta.is_dir() && entry.meta.nlink() > 1 {
                 let inode = (entry.meta.dev(), entry.meta.ino());
-                tree.first_names
-                    .entry(inode)
-                    .or_insert_with(|| path.clone());
+                tree.first_names.entry(inode).or_insert_with(|| path.clone());
             }
         }
         tree
@@ -191,18 +179,12 @@ impl Tree {
 
     fn full(&self, path: &Path) -> PathBuf {
         // Joining an empty path would add a slash, which follows a symlink and refuses a file.
-        if path.as_os_str().is_empty() {
-            self.root.clone()
-        } else {
-            self.root.join(path)
-        }
+        if path.as_os_str().is_empty() { self.root.clone() } else { self.root.join(path) }
     }
 
     /// The first name of the inode that an entry is.
     fn first_name<'a>(&'a self, path: &'a Path, entry: &Entry) -> &'a Path {
-        self.first_names
-            .get(&(entry.meta.dev(), entry.meta.ino()))
-            .map_or(path, PathBuf::as_path)
+        self.first_names.get(&(entry.meta.dev(), entry.meta.ino())).map_or(path, PathBuf::as_path)
     }
 }
 
@@ -214,13 +196,7 @@ fn compare_entry(
     other: &Entry,
     differences: &mut Vec<Difference>,
 ) {
-    let mut differ = |what, how| {
-        differences.push(Difference {
-            path: path.to_path_buf(),
-            what,
-            how,
-        })
-    };
+    let mut differ = |what, how| differences.push(Difference { path: path.to_path_buf(), what, how });
     let (a, b) = (&one.meta, &other.meta);
     let (full_a, full_b) = (expected.full(path), actual.full(path));
     if kind(a) != kind(b) {
@@ -228,47 +204,23 @@ fn compare_entry(
         return;
     }
     if a.mode() & 0o7777 != b.mode() & 0o7777 {
-        differ(
-            What::Mode,
-            format!("{:04o} became {:04o}", a.mode() & 0o7777, b.mode() & 0o7777),
-        );
+        differ(What::Mode, format!("{:04o} became {:04o}", a.mode() & 0o7777, b.mode() & 0o7777));
     }
     if (a.uid(), a.gid()) != (b.uid(), b.gid()) {
-        differ(
-            What::Owner,
-            format!("{}:{} became {}:{}", a.uid(), a.gid(), b.uid(), b.gid()),
-        );
+        differ(What::Owner, format!("{}:{} became {}:{}", a.uid(), a.gid(), b.uid(), b.gid()));
     }
     if (a.mtime(), a.mtime_nsec()) != (b.mtime(), b.mtime_nsec()) {
         let (from, to) = ((a.mtime(), a.mtime_nsec()), (b.mtime(), b.mtime_nsec()));
-        differ(
-            What::Mtime,
-            format!("{}.{:09} became {}.{:09}", from.0, from.1, to.0, to.1),
-        );
+        differ(What::Mtime, format!("{}.{:09} became {}.{:09}", from.0, from.1, to.0, to.1));
     }
-    let (xattrs_a, xattrs_b) = (
-        xattrs(&full_a).must(full_a.display()),
-        xattrs(&full_b).must(full_b.display()),
-    );
+    let (xattrs_a, xattrs_b) =
+        (xattrs(&full_a).must(full_a.display()), xattrs(&full_b).must(full_b.display()));
     if xattrs_a != xattrs_b {
-        differ(
-            What::Xattrs,
-            format!(
-                "{} became {}",
-                show_xattrs(&xattrs_a),
-                show_xattrs(&xattrs_b)
-            ),
-        );
+        differ(What::Xattrs, format!("{} became {}", show_xattrs(&xattrs_a), show_xattrs(&xattrs_b)));
     }
-    let (first_a, first_b) = (
-        expected.first_name(path, one),
-        actual.first_name(path, other),
-    );
+    let (first_a, first_b) = (expected.first_name(path, one), actual.first_name(path, other));
     if first_a != first_b {
-        differ(
-            What::HardLinks,
-            format!("was one file with {first_a:?}, became one with {first_b:?}"),
-        );
+        differ(What::HardLinks, format!("was one file with {first_a:?}, became one with {first_b:?}"));
     }
     match kind(a) {
         "symlink" => {
@@ -281,21 +233,13 @@ fn compare_entry(
             }
         }
         "character device" | "block device" if a.rdev() != b.rdev() => {
-            differ(
-                What::Device,
-                format!("{:#x} became {:#x}", a.rdev(), b.rdev()),
-            );
+            differ(What::Device, format!("{:#x} became {:#x}", a.rdev(), b.rdev()));
         }
-        "file" if a.len() != b.len() => {
-            differ(What::Size, format!("{} became {}", a.len(), b.len()))
-        }
+        "file" if a.len() != b.len() => differ(What::Size, format!("{} became {}", a.len(), b.len())),
         // Each file once, however many names it has.
         "file" if first_a == path && first_b == path => {
             if let Some(offset) = first_different_byte(&full_a, &full_b) {
-                differ(
-                    What::Content,
-                    format!("the first different byte is at {offset} of {}", a.len()),
-                );
+                differ(What::Content, format!("the first different byte is at {offset} of {}", a.len()));
             }
             if let Some(how) = compare_holes(&full_a, a, &full_b, b) {
                 differ(What::Holes, how);
@@ -333,16 +277,9 @@ pub fn xattrs(path: &Path) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
         Err(error) => return Err(error.into()),
     };
     let mut found = BTreeMap::new();
-    for name in names[..length]
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty())
-    {
+    for name in names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         let mut value = vec![0; 64 * 1024];
-        let length = rustix::fs::lgetxattr(
-            path,
-            std::ffi::OsStr::from_bytes(name),
-            value.as_mut_slice(),
-        )?;
+        let length = rustix::fs::lgetxattr(path, std::ffi::OsStr::from_bytes(name), value.as_mut_slice())?;
         value.truncate(length);
         found.insert(name.to_vec(), value);
     }
@@ -354,22 +291,14 @@ fn show_xattrs(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> String {
         .iter()
         .map(|(name, value)| {
             let start = &value[..value.len().min(24)];
-            format!(
-                "{}={:?} ({} bytes)",
-                name.escape_ascii(),
-                start.escape_ascii().to_string(),
-                value.len()
-            )
+            format!("{}={:?} ({} bytes)", name.escape_ascii(), start.escape_ascii().to_string(), value.len())
         })
         .collect();
     format!("[{}]", shown.join(", "))
 }
 
 fn first_different_byte(a: &Path, b: &Path) -> Option<u64> {
-    let (file_a, file_b) = (
-        File::open(a).must(a.display()),
-        File::open(b).must(b.display()),
-    );
+    let (file_a, file_b) = (File::open(a).must(a.display()), File::open(b).must(b.display()));
     let (mut buffer_a, mut buffer_b) = (vec![0; 128 * 1024], vec![0; 128 * 1024]);
     // Where neither has data both read as zero: a hole of a TiB costs nothing.
     let mut ranges = data_ranges(&file_a).must(a.display());
@@ -379,18 +308,12 @@ fn first_different_byte(a: &Path, b: &Path) -> Option<u64> {
     for (start, end) in ranges {
         let mut offset = start.max(done);
         while offset < end {
-            let wanted = usize::try_from(end - offset)
-                .unwrap_or(usize::MAX)
-                .min(buffer_a.len());
+            let wanted = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer_a.len());
             let length_a = read_full(&file_a, &mut buffer_a[..wanted], offset).must(a.display());
             let length_b = read_full(&file_b, &mut buffer_b[..wanted], offset).must(b.display());
             let (part_a, part_b) = (&buffer_a[..length_a], &buffer_b[..length_b]);
             if part_a != part_b {
-                let same = part_a
-                    .iter()
-                    .zip(part_b)
-                    .take_while(|(x, y)| x == y)
-                    .count();
+                let same = part_a.iter().zip(part_b).take_while(|(x, y)| x == y).count();
                 return Some(offset + same as u64);
             }
             if length_a == 0 {
@@ -420,10 +343,7 @@ fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
 fn compare_holes(path_a: &Path, a: &Metadata, path_b: &Path, b: &Metadata) -> Option<String> {
     let (occupied_a, occupied_b) = (a.blocks() * 512, b.blocks() * 512);
     if occupied_a < a.len() && occupied_b > occupied_a + HOLE_SLACK_BYTES {
-        return Some(format!(
-            "{occupied_a} bytes occupied became {occupied_b} of {}",
-            a.len()
-        ));
+        return Some(format!("{occupied_a} bytes occupied became {occupied_b} of {}", a.len()));
     }
     // Within one block there is no hole to keep.
     let block = a.blksize().max(4096);
@@ -468,11 +388,7 @@ pub fn data_ranges(file: &File) -> io::Result<Vec<(u64, u64)>> {
 /// Every path below a root as bytes, the root itself left out; in order.
 pub fn paths_below(root: &Path) -> Vec<Vec<u8>> {
     let entries = Tree::read(root).entries;
-    entries
-        .into_keys()
-        .map(|path| path.into_os_string().into_vec())
-        .filter(|path| !path.is_empty())
-        .collect()
+    entries.into_keys().map(|path| path.into_os_string().into_vec()).filter(|path| !path.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -510,10 +426,7 @@ mod tests {
 
     /// Gives an entry back the mtime that an operation on it moved, so that only the attribute under test differs.
     fn keeping_mtimes(paths: &[PathBuf], operation: impl FnOnce()) {
-        let before: Vec<Metadata> = paths
-            .iter()
-            .map(|path| fs::symlink_metadata(path).unwrap())
-            .collect();
+        let before: Vec<Metadata> = paths.iter().map(|path| fs::symlink_metadata(path).unwrap()).collect();
         operation();
         for (path, meta) in paths.iter().zip(before) {
             set_mtime(path, meta.mtime(), meta.mtime_nsec());
@@ -522,10 +435,7 @@ mod tests {
 
     fn set_mtime(path: &Path, tv_sec: i64, tv_nsec: i64) {
         let time = Timespec { tv_sec, tv_nsec };
-        let times = Timestamps {
-            last_access: time,
-            last_modification: time,
-        };
+        let times = Timestamps { last_access: time, last_modification: time };
         rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
     }
 
@@ -535,10 +445,7 @@ mod tests {
         let (_dir, a, b) = pair();
         assert_eq!(compare(&a, &b), []);
         let touched = [b.join(path), b.join(path).parent().unwrap().to_path_buf()];
-        let kept: Vec<PathBuf> = touched
-            .into_iter()
-            .filter(|path| path.symlink_metadata().is_ok())
-            .collect();
+        let kept: Vec<PathBuf> = touched.into_iter().filter(|path| path.symlink_metadata().is_ok()).collect();
         if what == What::Mtime {
             change(&b);
         } else if what == What::Missing {
@@ -548,11 +455,7 @@ mod tests {
         }
         let found = compare(&a, &b);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(
-            (found[0].path.as_path(), found[0].what),
-            (Path::new(path), what),
-            "{found:?}"
-        );
+        assert_eq!((found[0].path.as_path(), found[0].what), (Path::new(path), what), "{found:?}");
     }
 
     fn is_root() -> bool {
@@ -565,25 +468,13 @@ mod tests {
 
     #[test]
     fn a_missing_entry() {
-        finds(
-            |b| fs::remove_file(b.join("file")).unwrap(),
-            "file",
-            What::Missing,
-        );
-        finds(
-            |b| fs::remove_dir(b.join("sub/deeper")).unwrap(),
-            "sub/deeper",
-            What::Missing,
-        );
+        finds(|b| fs::remove_file(b.join("file")).unwrap(), "file", What::Missing);
+        finds(|b| fs::remove_dir(b.join("sub/deeper")).unwrap(), "sub/deeper", What::Missing);
     }
 
     #[test]
     fn an_extra_entry() {
-        finds(
-            |b| fs::write(b.join("new"), b"").unwrap(),
-            "new",
-            What::Extra,
-        );
+        finds(|b| fs::write(b.join("new"), b"").unwrap(), "new", What::Extra);
     }
 
     #[test]
@@ -597,47 +488,25 @@ mod tests {
 
     #[test]
     fn another_mode() {
-        let chmod = |mode| {
-            move |b: &Path| fs::set_permissions(b, fs::Permissions::from_mode(mode)).unwrap()
-        };
+        let chmod = |mode| move |b: &Path| fs::set_permissions(b, fs::Permissions::from_mode(mode)).unwrap();
         finds(|b| chmod(0o640)(&b.join("file")), "file", What::Mode);
         finds(|b| chmod(0o4644)(&b.join("file")), "file", What::Mode);
-        finds(
-            |b| chmod(0o700)(&b.join("sub/deeper")),
-            "sub/deeper",
-            What::Mode,
-        );
+        finds(|b| chmod(0o700)(&b.join("sub/deeper")), "sub/deeper", What::Mode);
         finds(|b| chmod(0o606)(&b.join("pipe")), "pipe", What::Mode);
     }
 
     #[test]
     fn another_owner() {
         if is_root() {
-            finds(
-                |b| chown(b.join("file"), Some(12345), None).unwrap(),
-                "file",
-                What::Owner,
-            );
-            finds(
-                |b| chown(b.join("sub/deeper"), None, Some(12345)).unwrap(),
-                "sub/deeper",
-                What::Owner,
-            );
-            finds(
-                |b| lchown(b.join("link"), Some(12345), None).unwrap(),
-                "link",
-                What::Owner,
-            );
+            finds(|b| chown(b.join("file"), Some(12345), None).unwrap(), "file", What::Owner);
+            finds(|b| chown(b.join("sub/deeper"), None, Some(12345)).unwrap(), "sub/deeper", What::Owner);
+            finds(|b| lchown(b.join("link"), Some(12345), None).unwrap(), "link", What::Owner);
         }
     }
 
     #[test]
     fn another_size() {
-        finds(
-            |b| fs::write(b.join("file"), b"twelve byte").unwrap(),
-            "file",
-            What::Size,
-        );
+        finds(|b| fs::write(b.join("file"), b"twelve byte").unwrap(), "file", What::Size);
     }
 
     #[test]
@@ -645,11 +514,7 @@ mod tests {
         for path in ["file", "sub/deeper", "link", "pipe"] {
             let one_ns = |b: &Path| {
                 let meta = fs::symlink_metadata(b.join(path)).unwrap();
-                set_mtime(
-                    &b.join(path),
-                    meta.mtime(),
-                    (meta.mtime_nsec() + 1) % 1_000_000_000,
-                );
+                set_mtime(&b.join(path), meta.mtime(), (meta.mtime_nsec() + 1) % 1_000_000_000);
             };
             finds(one_ns, path, What::Mtime);
         }
@@ -661,27 +526,11 @@ mod tests {
         let set = |path: &Path, name: &str, value: &[u8]| {
             rustix::fs::lsetxattr(path, name, value, XattrFlags::empty()).unwrap();
         };
-        finds(
-            |b| set(&b.join("file"), "user.note", b"v\0x"),
-            "file",
-            What::Xattrs,
-        );
-        finds(
-            |b| set(&b.join("file"), "user.more", b""),
-            "file",
-            What::Xattrs,
-        );
-        finds(
-            |b| rustix::fs::lremovexattr(b.join("sub"), "user.note").unwrap(),
-            "sub",
-            What::Xattrs,
-        );
+        finds(|b| set(&b.join("file"), "user.note", b"v\0x"), "file", What::Xattrs);
+        finds(|b| set(&b.join("file"), "user.more", b""), "file", What::Xattrs);
+        finds(|b| rustix::fs::lremovexattr(b.join("sub"), "user.note").unwrap(), "sub", What::Xattrs);
         if is_root() {
-            finds(
-                |b| set(&b.join("link"), "trusted.note", b"1"),
-                "link",
-                What::Xattrs,
-            );
+            finds(|b| set(&b.join("link"), "trusted.note", b"1"), "link", What::Xattrs);
         }
     }
 
@@ -753,10 +602,7 @@ mod tests {
         set_mtime(&b.join("alike"), meta.mtime(), meta.mtime_nsec());
         let found = compare(&a, &b);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(
-            (found[0].path.as_path(), found[0].what),
-            (Path::new("apart"), What::HardLinks)
-        );
+        assert_eq!((found[0].path.as_path(), found[0].what), (Path::new("apart"), What::HardLinks));
     }
 
     #[test]
@@ -776,12 +622,7 @@ mod tests {
 
     #[test]
     fn one_byte_first_middle_last() {
-        for (path, offset) in [
-            ("file", 0),
-            ("file", 11),
-            ("sub/one", 150_000),
-            ("sub/one", 299_999),
-        ] {
+        for (path, offset) in [("file", 0), ("file", 11), ("sub/one", 150_000), ("sub/one", 299_999)] {
             let flip = |b: &Path| {
                 let file = File::options().write(true).open(b.join(path)).unwrap();
                 file.write_all_at(b"!", offset).unwrap();
@@ -796,9 +637,7 @@ mod tests {
         let (_dir, a, b) = pair();
         assert_eq!(compare(&a.join("file"), &b.join("file")), []);
         assert_eq!(
-            compare(&a.join("file"), &b.join("link"))
-                .first()
-                .map(|difference| difference.what),
+            compare(&a.join("file"), &b.join("link")).first().map(|difference| difference.what),
             Some(What::Type)
         );
     }

@@ -91,15 +91,10 @@ impl Peer {
     /// What its `--version` says.
     pub fn version(self) -> String {
         let output = Command::new(self.program())
-            .arg(if self == Peer::Restic {
-                "version"
-            } else {
-                "--version"
-            })
+            .arg(if self == Peer::Restic { "version" } else { "--version" })
             .output();
-        let text = output
-            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-            .unwrap_or_default();
+        let text =
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         text.lines().next().unwrap_or("version unknown").to_string()
     }
 
@@ -118,8 +113,7 @@ impl Peer {
                 vec![self.command(place, ["init"]), key]
             }
             Peer::Kopia => {
-                let mut command =
-                    self.command(place, ["repository", "create", "filesystem", "--path"]);
+                let mut command = self.command(place, ["repository", "create", "filesystem", "--path"]);
                 command.arg(&place.store);
                 vec![command]
             }
@@ -130,39 +124,24 @@ impl Peer {
     /// Saves the tree as it is now; `generation` names the state.
     pub fn save(self, place: &Place, generation: u32) -> Command {
         match self {
-            Peer::Restic | Peer::Rustic => {
-                with(self.command(place, ["backup"]), &[place.tree.as_os_str()])
+            Peer::Restic | Peer::Rustic => with(self.command(place, ["backup"]), &[place.tree.as_os_str()]),
+            Peer::BorgLz4 => {
+                with(self.command(place, ["create"]), &[&archive(place, generation), place.tree.as_os_str()])
             }
-            Peer::BorgLz4 => with(
-                self.command(place, ["create"]),
-                &[&archive(place, generation), place.tree.as_os_str()],
-            ),
             Peer::BorgZstd => {
                 let command = self.command(place, ["create", "--compression", "zstd,3"]);
-                with(
-                    command,
-                    &[&archive(place, generation), place.tree.as_os_str()],
-                )
+                with(command, &[&archive(place, generation), place.tree.as_os_str()])
             }
             Peer::Bupstash => {
                 let name = format!("name=generation-{generation}");
-                with(
-                    self.command(place, ["put", "-q"]),
-                    &[name.as_ref(), place.tree.as_os_str()],
-                )
+                with(self.command(place, ["put", "-q"]), &[name.as_ref(), place.tree.as_os_str()])
             }
-            Peer::Kopia => with(
-                self.command(place, ["snapshot", "create"]),
-                &[place.tree.as_os_str()],
-            ),
+            Peer::Kopia => with(self.command(place, ["snapshot", "create"]), &[place.tree.as_os_str()]),
             Peer::TarZstd => shell(
                 "mkdir -p \"$1\"; tar -C \"$2\" -cf - . | zstd -q -3 -T0 -o \"$1/tree.tar.zst\"",
                 &[&place.store, &place.tree],
             ),
-            Peer::Cp => shell(
-                "mkdir -p \"$1\"; cp -a -- \"$2\" \"$1/tree\"",
-                &[&place.store, &place.tree],
-            ),
+            Peer::Cp => shell("mkdir -p \"$1\"; cp -a -- \"$2\" \"$1/tree\"", &[&place.store, &place.tree]),
         }
     }
 
@@ -179,20 +158,12 @@ impl Peer {
     fn restore(self, place: &Place, generation: u32, path: &Path, into: &Path) -> Command {
         let below = path.strip_prefix(&place.tree).unwrap_or(path);
         let all = below.as_os_str().is_empty();
-        let below = if all {
-            PathBuf::from(".")
-        } else {
-            Path::new(".").join(below)
-        };
+        let below = if all { PathBuf::from(".") } else { Path::new(".").join(below) };
         match self {
             Peer::Restic => {
                 let mut command = self.command(place, ["restore", "latest", "--target"]);
                 command.arg(into);
-                if all {
-                    command
-                } else {
-                    with(command, &["--include".as_ref(), path.as_os_str()])
-                }
+                if all { command } else { with(command, &["--include".as_ref(), path.as_os_str()]) }
             }
             Peer::Rustic => {
                 let mut what = std::ffi::OsString::from("latest:");
@@ -200,10 +171,7 @@ impl Peer {
                 with(self.command(place, ["restore"]), &[&what, into.as_os_str()])
             }
             Peer::BorgLz4 | Peer::BorgZstd => {
-                let mut command = with(
-                    self.command(place, ["extract"]),
-                    &[&archive(place, generation)],
-                );
+                let mut command = with(self.command(place, ["extract"]), &[&archive(place, generation)]);
                 if !all {
                     command.arg(path.strip_prefix("/").unwrap_or(path));
                 }
@@ -212,10 +180,7 @@ impl Peer {
             }
             Peer::Bupstash if all => {
                 let name = format!("name=generation-{generation}");
-                with(
-                    self.command(place, ["restore", "-q", "--into"]),
-                    &[into.as_os_str(), name.as_ref()],
-                )
+                with(self.command(place, ["restore", "-q", "--into"]), &[into.as_os_str(), name.as_ref()])
             }
             Peer::Bupstash => {
                 let mut command = shell(
@@ -230,28 +195,20 @@ impl Peer {
                 command
             }
             Peer::Kopia => {
-                let target = if all {
-                    into.to_path_buf()
-                } else {
-                    into.join("file")
-                };
+                let target = if all { into.to_path_buf() } else { into.join("file") };
                 with(
                     self.command(place, ["restore", "--snapshot-time=latest"]),
                     &[path.as_os_str(), target.as_os_str()],
                 )
             }
-            Peer::TarZstd if all => shell(
-                "zstd -q -dc \"$1/tree.tar.zst\" | tar -C \"$2\" -xpf -",
-                &[&place.store, into],
-            ),
+            Peer::TarZstd if all => {
+                shell("zstd -q -dc \"$1/tree.tar.zst\" | tar -C \"$2\" -xpf -", &[&place.store, into])
+            }
             Peer::TarZstd => shell(
                 "zstd -q -dc \"$1/tree.tar.zst\" | tar -C \"$2\" -xpf - \"$3\"",
                 &[&place.store, into, &below],
             ),
-            Peer::Cp => shell(
-                "cp -a -- \"$1/tree/$3\" \"$2/\"",
-                &[&place.store, into, &below],
-            ),
+            Peer::Cp => shell("cp -a -- \"$1/tree/$3\" \"$2/\"", &[&place.store, into, &below]),
         }
     }
 
@@ -271,14 +228,10 @@ impl Peer {
             .env("XDG_CONFIG_HOME", home("config"));
         match self {
             Peer::Restic => {
-                command
-                    .env("RESTIC_REPOSITORY", &place.store)
-                    .env("RESTIC_PASSWORD", "bench");
+                command.env("RESTIC_REPOSITORY", &place.store).env("RESTIC_PASSWORD", "bench");
             }
             Peer::Rustic => {
-                command
-                    .env("RUSTIC_REPOSITORY", &place.store)
-                    .env("RUSTIC_PASSWORD", "bench");
+                command.env("RUSTIC_REPOSITORY", &place.store).env("RUSTIC_PASSWORD", "bench");
             }
             Peer::BorgLz4 | Peer::BorgZstd => {
                 command
@@ -286,14 +239,10 @@ impl Peer {
                     .env("BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK", "yes");
             }
             Peer::Bupstash => {
-                command
-                    .env("BUPSTASH_REPOSITORY", &place.store)
-                    .env("BUPSTASH_KEY", home("key"));
+                command.env("BUPSTASH_REPOSITORY", &place.store).env("BUPSTASH_KEY", home("key"));
             }
             Peer::Kopia => {
-                command
-                    .env("KOPIA_PASSWORD", "bench")
-                    .env("KOPIA_CHECK_FOR_UPDATES", "false");
+                command.env("KOPIA_PASSWORD", "bench").env("KOPIA_CHECK_FOR_UPDATES", "false");
                 command
                     .env("KOPIA_CONFIG_PATH", home("kopia.config"))
                     .env("KOPIA_CACHE_DIRECTORY", home("kopia.cache"));
@@ -316,9 +265,7 @@ fn archive(place: &Place, generation: u32) -> std::ffi::OsString {
 
 fn shell(script: &str, arguments: &[&Path]) -> Command {
     let mut command = Command::new("bash");
-    command
-        .args(["-c", &format!("set -euo pipefail; {script}"), "bash"])
-        .args(arguments);
+    command.args(["-c", &format!("set -euo pipefail; {script}"), "bash"]).args(arguments);
     command
 }
 

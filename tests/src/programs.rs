@@ -26,29 +26,19 @@ impl Programs {
         if dir.file_name().is_some_and(|name| name == "deps") {
             dir = dir.parent().must("the directory above deps");
         }
-        Programs {
-            asofd: fresh(&dir.join("asofd")),
-            asof: fresh(&dir.join("asof")),
-        }
+        Programs { asofd: fresh(&dir.join("asofd")), asof: fresh(&dir.join("asof")) }
     }
 }
 
 #[track_caller]
 fn fresh(program: &Path) -> PathBuf {
-    let built = modified(program).must(format!(
-        "{} is not built: run `cargo build --release --workspace` first",
-        program.display()
-    ));
+    let built = modified(program)
+        .must(format!("{} is not built: run `cargo build --release --workspace` first", program.display()));
     // cargo writes `target: source source ...` beside each program.
     let listed = fs::read_to_string(program.with_extension("d")).unwrap_or_default();
-    let sources = listed
-        .split_once(": ")
-        .map(|(_, sources)| sources.replace("\\ ", "\0"))
-        .unwrap_or_default();
-    for source in sources
-        .split_whitespace()
-        .map(|source| source.replace('\0', " "))
-    {
+    let sources =
+        listed.split_once(": ").map(|(_, sources)| sources.replace("\\ ", "\0")).unwrap_or_default();
+    for source in sources.split_whitespace().map(|source| source.replace('\0', " ")) {
         if modified(Path::new(&source)).is_some_and(|changed| changed > built) {
             panic!(
                 "{} is older than {source}: run `cargo build --release --workspace` first",

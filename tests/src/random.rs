@@ -12,10 +12,8 @@ impl Random {
 
     /// The seed for a test: its own, or `ASOF_TEST_SEED` to try another. Prints it, so that a failure can be repeated.
     pub fn for_test(default_seed: u64) -> Random {
-        let seed = std::env::var("ASOF_TEST_SEED")
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(default_seed);
+        let seed =
+            std::env::var("ASOF_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(default_seed);
         println!("ASOF_TEST_SEED={seed}");
         Random(seed)
     }
@@ -64,9 +62,9 @@ impl Random {
     /// Lines of words, about as compressible as source code; exactly `len` bytes.
     pub fn text(&mut self, len: usize) -> Vec<u8> {
         const WORDS: [&str; 24] = [
-            "struct", "return", "static", "const", "unsigned", "register", "offset", "shift",
-            "mask", "buffer", "index", "device", "if", "else", "while", "0x", "clock", "power",
-            "reset", "enable", "status", "{", "}", ";",
+            "struct", "return", "static", "const", "unsigned", "register", "offset", "shift", "mask",
+            "buffer", "index", "device", "if", "else", "while", "0x", "clock", "power", "reset", "enable",
+            "status", "{", "}", ";",
         ];
         let mut text = Vec::with_capacity(len + 64);
         while text.len() < len {

@@ -98,10 +98,7 @@ impl Site {
     pub fn asof<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Asof {
         let mut command = Command::new(&self.programs.asof);
         command.arg("--journal").arg(&self.journal).args(arguments);
-        Asof {
-            command,
-            output: self.fresh("output"),
-        }
+        Asof { command, output: self.fresh("output") }
     }
 
     /// `asof --json status`.
@@ -114,21 +111,14 @@ impl Site {
     #[track_caller]
     pub fn counter(&self, name: &str) -> u64 {
         let status = self.status();
-        status["counters"][name]
-            .as_u64()
-            .must(format!("counter {name} in {status}"))
+        status["counters"][name].as_u64().must(format!("counter {name} in {status}"))
     }
 
     /// `asof --json sync`.
     #[track_caller]
     pub fn sync(&self) -> Synced {
         let json = self.asof(["--json", "sync"]).exits(0).json();
-        let text = |field: &str| {
-            json[field]
-                .as_str()
-                .must(format!("{field} in {json}"))
-                .to_string()
-        };
+        let text = |field: &str| json[field].as_str().must(format!("{field} in {json}")).to_string();
         Synced {
             instant: text("instant"),
             seq: json["seq"].as_u64().must(format!("seq in {json}")),
@@ -142,23 +132,14 @@ impl Site {
         let synced = self.sync();
         let copy = self.fresh("copy");
         copy::copy(&self.root, &copy);
-        self.instants.borrow_mut().push(Taken {
-            synced: synced.clone(),
-            copy,
-            name: name.into(),
-        });
+        self.instants.borrow_mut().push(Taken { synced: synced.clone(), copy, name: name.into() });
         synced
     }
 
     /// The copy that was taken at the newest instant.
     #[track_caller]
     pub fn newest_copy(&self) -> PathBuf {
-        self.instants
-            .borrow()
-            .last()
-            .must("an instant")
-            .copy
-            .clone()
+        self.instants.borrow().last().must("an instant").copy.clone()
     }
 
     /// Restores a path as of a time into a fresh place and says where.
@@ -183,11 +164,7 @@ impl Site {
         let check = self.checks.replace(self.checks.get() + 1);
         for (number, taken) in self.instants.borrow().iter().enumerate() {
             let by_seq = (check + number).is_multiple_of(2);
-            let at = if by_seq {
-                &taken.synced.at
-            } else {
-                &taken.synced.instant
-            };
+            let at = if by_seq { &taken.synced.at } else { &taken.synced.instant };
             let restored = self.restore(&self.root, at);
             let which = format!("{when}: instant \"{}\" at {at}", taken.name);
             oracle::assert_same(&taken.copy, &restored, which);
@@ -201,10 +178,7 @@ impl Site {
         let dir = Layout::new(&self.journal).segments();
         let mut bytes = 0;
         for file in fs::read_dir(&dir).must(dir.display()) {
-            bytes += file
-                .must(dir.display())
-                .metadata()
-                .map_or(0, |meta| meta.len());
+            bytes += file.must(dir.display()).metadata().map_or(0, |meta| meta.len());
         }
         bytes
     }
@@ -229,13 +203,7 @@ pub fn occupied_bytes(dir: &Path) -> u64 {
             bytes += meta.blocks() * 512;
         }
         if meta.is_dir() {
-            queue.extend(
-                fs::read_dir(&path)
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-                    .map(|entry| entry.path()),
-            );
+            queue.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
         }
     }
     bytes
@@ -257,10 +225,7 @@ pub fn remove(tree: &Path) {
 
 fn try_remove(tree: &Path) -> std::io::Result<()> {
     fs::remove_dir_all(tree).or_else(|_| {
-        Command::new("chmod")
-            .args(["-R", "u+rwX", "--"])
-            .arg(tree)
-            .status()?;
+        Command::new("chmod").args(["-R", "u+rwX", "--"]).arg(tree).status()?;
         fs::remove_dir_all(tree)
     })
 }
@@ -278,22 +243,11 @@ fn second_opinion(expected: &Path, actual: &Path) {
         with
     };
     let output = Command::new("rsync")
-        .args([
-            "-aHAXn",
-            "--checksum",
-            "--delete",
-            "--itemize-changes",
-            "--exclude",
-            LEAVE_ALONE,
-        ])
+        .args(["-aHAXn", "--checksum", "--delete", "--itemize-changes", "--exclude", LEAVE_ALONE])
         .args([slash(expected), slash(actual)])
         .output()
         .must("rsync");
-    assert!(
-        output.status.success(),
-        "rsync: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "rsync: {}", String::from_utf8_lossy(&output.stderr));
     assert!(
         output.stdout.is_empty(),
         "rsync sees a difference:\n{}",
@@ -334,13 +288,8 @@ impl Asof {
         // To files, not pipes: a full pipe would look like a hang.
         let stderr = self.output.with_extension("err");
         let create = |path: &Path| File::create(path).must(path.display());
-        self.command
-            .env("NO_COLOR", "1")
-            .env("TZ", "UTC")
-            .stdin(Stdio::null());
-        self.command
-            .stdout(create(&self.output))
-            .stderr(create(&stderr));
+        self.command.env("NO_COLOR", "1").env("TZ", "UTC").stdin(Stdio::null());
+        self.command.stdout(create(&self.output)).stderr(create(&stderr));
         let mut child = self.command.spawn().must(&line);
         let patience = 4 * PATIENCE;
         let start = std::time::Instant::now();
@@ -373,17 +322,8 @@ impl Asof {
             String::from_utf8_lossy(&output.stdout[..output.stdout.len().min(2000)]),
             output.stderr
         );
-        assert!(
-            !output.stderr.contains("panicked at"),
-            "{}: {}",
-            output.line,
-            output.stderr
-        );
-        assert!(
-            expected == 0 || !output.stderr.trim().is_empty(),
-            "{} failed without a word",
-            output.line
-        );
+        assert!(!output.stderr.contains("panicked at"), "{}: {}", output.line, output.stderr);
+        assert!(expected == 0 || !output.stderr.trim().is_empty(), "{} failed without a word", output.line);
         output
     }
 }
@@ -397,27 +337,18 @@ impl Output {
     /// Stdout as one JSON object.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.stdout).must(format!(
-            "{}: JSON in {:?}",
-            self.line,
-            self.text()
-        ))
+        serde_json::from_slice(&self.stdout).must(format!("{}: JSON in {:?}", self.line, self.text()))
     }
 
     /// Stdout as JSON Lines.
     #[track_caller]
     pub fn json_lines(&self) -> Vec<Value> {
-        let parse = |line: &str| {
-            serde_json::from_str(line).must(format!("{}: JSON in {line:?}", self.line))
-        };
+        let parse = |line: &str| serde_json::from_str(line).must(format!("{}: JSON in {line:?}", self.line));
         self.text().lines().map(parse).collect()
     }
 }
 
 /// Arguments of mixed kinds as one list.
 pub fn arguments(parts: &[&dyn AsRef<OsStr>]) -> Vec<OsString> {
-    parts
-        .iter()
-        .map(|part| part.as_ref().to_os_string())
-        .collect()
+    parts.iter().map(|part| part.as_ref().to_os_string()).collect()
 }

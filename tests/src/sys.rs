@@ -22,8 +22,7 @@ pub struct Ended {
 ///
 /// Takes the child, so that nobody waits for it a second time.
 pub fn wait_with_usage(child: Child) -> io::Result<Ended> {
-    let pid =
-        i32::try_from(child.id()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let pid = i32::try_from(child.id()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     loop {
@@ -39,16 +38,10 @@ pub fn wait_with_usage(child: Child) -> io::Result<Ended> {
     }
     // SAFETY: rusage is plain numbers, all zeros are a valid value of it, and wait4 succeeded.
     let usage = unsafe { usage.assume_init() };
-    let status = if libc::WIFEXITED(status) {
-        libc::WEXITSTATUS(status)
-    } else {
-        128 + libc::WTERMSIG(status)
-    };
+    let status =
+        if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
     // Linux counts ru_maxrss in KiB.
-    Ok(Ended {
-        status,
-        rss_bytes_max: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
-    })
+    Ok(Ended { status, rss_bytes_max: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024 })
 }
 
 #[cfg(test)]
@@ -62,10 +55,7 @@ mod tests {
         let ended = wait_with_usage(child).unwrap();
         assert_eq!(ended.status, 7);
         assert!(ended.rss_bytes_max > 100 * 1024, "{ended:?}");
-        let child = Command::new("sh")
-            .args(["-c", "kill -9 $$"])
-            .spawn()
-            .unwrap();
+        let child = Command::new("sh").args(["-c", "kill -9 $$"]).spawn().unwrap();
         assert_eq!(wait_with_usage(child).unwrap().status, 137);
     }
 }

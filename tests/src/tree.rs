@@ -96,10 +96,7 @@ fn names(dir: &Path, random: &mut Random) {
     }
     for byte in [b'n', 0xfe] {
         let longest = [byte; 255];
-        write(
-            &dir.join(OsStr::from_bytes(&longest)),
-            b"as long as a name can be",
-        );
+        write(&dir.join(OsStr::from_bytes(&longest)), b"as long as a name can be");
         make_dir(&dir.join("dirs").join(OsStr::from_bytes(&longest)));
     }
     // A name that is another's prefix, with every byte that can come right after it in an index.
@@ -136,22 +133,10 @@ fn sparse(dir: &Path) {
     make("all-hole", 10 << 20, &[]);
     make("all-hole-odd", 5_000_001, &[]);
     make("huge", 1 << 40, &[(1 << 39, b"in the middle of a TiB")]);
-    make(
-        "middle",
-        8 << 20,
-        &[
-            (0, &[1; 4096]),
-            (4 << 20, &[2; 8192]),
-            ((8 << 20) - 4096, &[3; 4096]),
-        ],
-    );
+    make("middle", 8 << 20, &[(0, &[1; 4096]), (4 << 20, &[2; 8192]), ((8 << 20) - 4096, &[3; 4096])]);
     make("tail-hole", (1 << 20) + 1, &[(0, &[4; 65536])]);
     // Zeros that are written are data.
-    make(
-        "zeros-between",
-        4 << 20,
-        &[(1 << 20, &[0; 65536]), (2 << 20, &[5; 100])],
-    );
+    make("zeros-between", 4 << 20, &[(1 << 20, &[0; 65536]), (2 << 20, &[5; 100])]);
 }
 
 fn links(root: &Path) {
@@ -177,20 +162,12 @@ fn links(root: &Path) {
         symlink(OsStr::from_bytes(target), dir.join(name)).must(name);
     }
     symlink("..", dir.join("loop")).must("loop");
-    fs::hard_link(dir.join("dangling"), dir.join("dangling, second name"))
-        .must("hard link to a symlink");
+    fs::hard_link(dir.join("dangling"), dir.join("dangling, second name")).must("hard link to a symlink");
 }
 
 fn special(dir: &Path, left_out: &mut LeftOut) {
     make_dir(dir);
-    rustix::fs::mknodat(
-        CWD,
-        dir.join("fifo"),
-        FileType::Fifo,
-        Mode::from_raw_mode(0o640),
-        0,
-    )
-    .must("fifo");
+    rustix::fs::mknodat(CWD, dir.join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o640), 0).must("fifo");
     fs::hard_link(dir.join("fifo"), dir.join("fifo, second name")).must("hard link to a fifo");
     if !rustix::process::geteuid().is_root() {
         left_out.0.push("devices: not root".into());
@@ -201,13 +178,8 @@ fn special(dir: &Path, left_out: &mut LeftOut) {
         ("char", FileType::CharacterDevice, rustix::fs::makedev(1, 7)),
         ("block", FileType::BlockDevice, rustix::fs::makedev(7, 250)),
     ] {
-        if let Err(error) = rustix::fs::mknodat(
-            CWD,
-            dir.join(name),
-            kind,
-            Mode::from_raw_mode(0o600),
-            device,
-        ) {
+        if let Err(error) = rustix::fs::mknodat(CWD, dir.join(name), kind, Mode::from_raw_mode(0o600), device)
+        {
             left_out.0.push(format!("{name} device: {error}"));
         }
     }
@@ -239,12 +211,8 @@ fn attributes(dir: &Path, random: &mut Random, left_out: &mut LeftOut) {
     let file = dir.join("file");
     write(&file, b"with attributes");
     let large = random.bytes(1000);
-    let values: [(&str, &[u8]); 4] = [
-        ("user.text", b"text"),
-        ("user.nul", b"a\0b\0"),
-        ("user.empty", b""),
-        ("user.large", &large),
-    ];
+    let values: [(&str, &[u8]); 4] =
+        [("user.text", b"text"), ("user.nul", b"a\0b\0"), ("user.empty", b""), ("user.large", &large)];
     for path in [&file, &dir.join("dir")] {
         for (name, value) in values {
             if let Err(error) = rustix::fs::lsetxattr(path, name, value, XattrFlags::empty()) {
@@ -272,20 +240,14 @@ fn attributes(dir: &Path, random: &mut Random, left_out: &mut LeftOut) {
             }
         }
     } else {
-        left_out
-            .0
-            .push("owners, capabilities, trusted xattrs: not root".into());
+        left_out.0.push("owners, capabilities, trusted xattrs: not root".into());
     }
     if has_program("setfacl") {
-        for (arguments, path) in [
-            ("u:12345:rw-,g:54321:r-x", file),
-            ("d:u:12345:rwx,u:12345:r-x", dir.join("dir")),
-        ] {
-            let done = Command::new("setfacl")
-                .args(["-m", arguments])
-                .arg(&path)
-                .stderr(Stdio::null())
-                .status();
+        for (arguments, path) in
+            [("u:12345:rw-,g:54321:r-x", file), ("d:u:12345:rwx,u:12345:r-x", dir.join("dir"))]
+        {
+            let done =
+                Command::new("setfacl").args(["-m", arguments]).arg(&path).stderr(Stdio::null()).status();
             if !done.must("setfacl").success() {
                 left_out.0.push(format!("ACL {arguments}: refused here"));
             }
@@ -312,8 +274,7 @@ fn modes(dir: &Path, left_out: &mut LeftOut) {
         let path = dir.join("dir-0000");
         make_dir(&path);
         write(&path.join("file-0000"), b"nobody but root");
-        fs::set_permissions(path.join("file-0000"), Permissions::from_mode(0o000))
-            .must(path.display());
+        fs::set_permissions(path.join("file-0000"), Permissions::from_mode(0o000)).must(path.display());
         fs::set_permissions(&path, Permissions::from_mode(0o000)).must(path.display());
     } else {
         left_out.0.push("mode 000: not root".into());
@@ -330,22 +291,12 @@ fn times(root: &Path) {
         (4_102_444_800, 123_456_789),
         (1, 999_999_999),
     ];
-    for (index, entry) in [
-        "links",
-        "names",
-        "sizes",
-        "special",
-        "names/dirs",
-        "deep/empty",
-    ]
-    .iter()
-    .enumerate()
+    for (index, entry) in
+        ["links", "names", "sizes", "special", "names/dirs", "deep/empty"].iter().enumerate()
     {
         let dir = root.join(entry);
-        let mut children: Vec<PathBuf> = fs::read_dir(&dir)
-            .must(dir.display())
-            .map(|child| child.must(dir.display()).path())
-            .collect();
+        let mut children: Vec<PathBuf> =
+            fs::read_dir(&dir).must(dir.display()).map(|child| child.must(dir.display()).path()).collect();
         children.sort();
         for (number, child) in children.iter().enumerate() {
             let (seconds, nanoseconds) = times[(index + number) % times.len()];
@@ -357,14 +308,8 @@ fn times(root: &Path) {
 
 /// Sets the modification time of an entry itself (a symlink is not followed).
 pub fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).must(path.display());
 }
 
@@ -387,16 +332,11 @@ mod tests {
             fs::create_dir(root).unwrap();
             build(root, &mut Random::new(11));
         }
-        let told: Vec<_> = oracle::compare(&a, &b)
-            .into_iter()
-            .filter(|d| d.what != oracle::What::Mtime)
-            .collect();
+        let told: Vec<_> =
+            oracle::compare(&a, &b).into_iter().filter(|d| d.what != oracle::What::Mtime).collect();
         assert_eq!(told, []);
         let census = oracle::census(&a);
-        assert!(
-            census.files > 200 && census.dirs > 60 && census.others > 10,
-            "{census:?}"
-        );
+        assert!(census.files > 200 && census.dirs > 60 && census.others > 10, "{census:?}");
         crate::site::remove(dir.path());
     }
 }

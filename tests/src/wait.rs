@@ -13,21 +13,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 ///
 /// Panics after `deadline`, saying what was waited for.
 #[track_caller]
-pub fn eventually<T>(
-    deadline: Duration,
-    what: impl Display,
-    mut look: impl FnMut() -> Option<T>,
-) -> T {
+pub fn eventually<T>(deadline: Duration, what: impl Display, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = look() {
             return value;
         }
-        assert!(
-            start.elapsed() < deadline,
-            "waited {:.1} s in vain: {what}",
-            start.elapsed().as_secs_f64()
-        );
+        assert!(start.elapsed() < deadline, "waited {:.1} s in vain: {what}", start.elapsed().as_secs_f64());
         quiet(LOOK_EVERY);
     }
 }

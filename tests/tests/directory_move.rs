@@ -29,12 +29,7 @@ fn a_move_grows_the_segments_by_next_to_nothing() {
     let agent = site.start();
     let before = site.sync();
     let bytes_before = site.segment_bytes();
-    let counters = || {
-        (
-            site.counter("files_read"),
-            site.counter("directories_listed"),
-        )
-    };
+    let counters = || (site.counter("files_read"), site.counter("directories_listed"));
     let read_before = counters().0;
 
     let new = site.root.join("new");
@@ -43,17 +38,11 @@ fn a_move_grows_the_segments_by_next_to_nothing() {
 
     let growth = site.segment_bytes() - bytes_before;
     println!("mv of {files} files: segments/ grew by {growth} bytes");
-    assert!(
-        growth <= GROWTH_BYTES_MAX,
-        "segments/ grew by {growth} bytes"
-    );
+    assert!(growth <= GROWTH_BYTES_MAX, "segments/ grew by {growth} bytes");
     assert_eq!(counters().0, read_before, "nothing below was read again");
 
     let last = format!("dir-{}/file-{}", (files - 1) / FILES_A_DIRECTORY, files - 1);
-    let here = |path, at: &str, status| {
-        site.asof(arguments(&[&"cat", &path, &"--at", &at]))
-            .exits(status)
-    };
+    let here = |path, at: &str, status| site.asof(arguments(&[&"cat", &path, &"--at", &at])).exits(status);
     let bytes = here(old.join(&last), &before.at, 0).stdout;
     assert_eq!(bytes, fs::read(new.join(&last)).must(&last));
     assert_eq!(here(new.join(&last), &after.at, 0).stdout, bytes);
@@ -63,9 +52,6 @@ fn a_move_grows_the_segments_by_next_to_nothing() {
     // The watches moved along: a change below is seen under the new name.
     fs::write(new.join(&last), "changed after the move").must(&last);
     let changed = site.sync();
-    assert_eq!(
-        here(new.join(&last), &changed.at, 0).stdout,
-        b"changed after the move"
-    );
+    assert_eq!(here(new.join(&last), &changed.at, 0).stdout, b"changed after the move");
     agent.terminate();
 }

@@ -51,10 +51,7 @@ fn every_instant_comes_back_whatever_happens_to_the_agent() {
     let gaps = site.status()["gaps"].as_u64();
     let agent = site.start();
     site.take("made while the agent was dead");
-    assert!(
-        site.status()["gaps"].as_u64() > gaps,
-        "the time it was dead is a gap"
-    );
+    assert!(site.status()["gaps"].as_u64() > gaps, "the time it was dead is a gap");
     site.check_all("the agent is back");
     agent.terminate();
 }
@@ -77,17 +74,10 @@ fn the_index_can_be_lost_at_any_time() {
 
     let start = std::time::Instant::now();
     let agent = site.start();
-    println!(
-        "protecting again, index rebuilt, after {:.2} s",
-        start.elapsed().as_secs_f64()
-    );
+    println!("protecting again, index rebuilt, after {:.2} s", start.elapsed().as_secs_f64());
     assert!(index.is_dir(), "the next start rebuilds the index");
     site.check_all("the index was rebuilt");
-    fs::write(
-        site.root.join("after"),
-        "the rebuilt index takes new history",
-    )
-    .must("after");
+    fs::write(site.root.join("after"), "the rebuilt index takes new history").must("after");
     site.take("after the rebuild");
     agent.kill9();
     fs::remove_dir_all(&index).must(index.display());
@@ -121,10 +111,7 @@ fn every_verb(site: &Site, synced: &Synced, agent_runs: bool) {
     if !agent_runs {
         assert_eq!(status["state"], "stopped", "{status}");
     }
-    assert!(
-        status["durable"]["seq"].as_u64() >= Some(synced.seq),
-        "{status}"
-    );
+    assert!(status["durable"]["seq"].as_u64() >= Some(synced.seq), "{status}");
     assert!(status["journal_bytes"].as_u64() > Some(0), "{status}");
     site.asof(["status"]).exits(0);
     if agent_runs {
@@ -135,39 +122,20 @@ fn every_verb(site: &Site, synced: &Synced, agent_runs: bool) {
 
     let root = site.root.as_path();
     let at = synced.at.as_str();
-    let named =
-        |lines: &[serde_json::Value], what: &str| assert!(!lines.is_empty(), "{what} says nothing");
+    let named = |lines: &[serde_json::Value], what: &str| assert!(!lines.is_empty(), "{what} says nothing");
+    named(&site.asof(["--json", "log", "-n", "5"]).exits(0).json_lines(), "log");
     named(
-        &site
-            .asof(["--json", "log", "-n", "5"])
-            .exits(0)
-            .json_lines(),
-        "log",
-    );
-    named(
-        &site
-            .asof(arguments(&[&"--json", &"log", &root, &"-n", &"5"]))
-            .exits(0)
-            .json_lines(),
+        &site.asof(arguments(&[&"--json", &"log", &root, &"-n", &"5"])).exits(0).json_lines(),
         "log of the root",
     );
-    let listed = site
-        .asof(arguments(&[&"--json", &"ls", &root, &"--at", &at]))
-        .exits(0)
-        .json_lines();
+    let listed = site.asof(arguments(&[&"--json", &"ls", &root, &"--at", &at])).exits(0).json_lines();
     named(&listed, "ls");
-    site.asof(arguments(&[&"ls", &"-l", &root, &"--at", &at]))
-        .exits(0);
-    let all = site
-        .asof(arguments(&[&"--json", &"ls", &"-R", &root, &"--at", &at]))
-        .exits(0)
-        .json_lines();
+    site.asof(arguments(&[&"ls", &"-l", &root, &"--at", &at])).exits(0);
+    let all = site.asof(arguments(&[&"--json", &"ls", &"-R", &root, &"--at", &at])).exits(0).json_lines();
     assert!(all.len() > listed.len(), "ls -R lists what is below");
     named(
         &site
-            .asof(arguments(&[
-                &"--json", &"diff", &root, &"--from", &at, &"--to", &"now",
-            ]))
+            .asof(arguments(&[&"--json", &"diff", &root, &"--from", &at, &"--to", &"now"]))
             .exits(0)
             .json_lines(),
         "diff",
@@ -175,27 +143,11 @@ fn every_verb(site: &Site, synced: &Synced, agent_runs: bool) {
 
     let file = some_file(site, at);
     let restored = site.restore(&file, at);
-    let bytes = site
-        .asof(arguments(&[&"cat", &file, &"--at", &at]))
-        .exits(0)
-        .stdout;
-    assert_eq!(
-        bytes,
-        fs::read(&restored).must(restored.display()),
-        "cat and restore give the same bytes"
-    );
+    let bytes = site.asof(arguments(&[&"cat", &file, &"--at", &at])).exits(0).stdout;
+    assert_eq!(bytes, fs::read(&restored).must(restored.display()), "cat and restore give the same bytes");
     site.asof(arguments(&[&"log", &file])).exits(0);
     let target = site.fresh("dry");
-    site.asof(arguments(&[
-        &"restore",
-        &root,
-        &"--at",
-        &at,
-        &"--to",
-        &target,
-        &"--dry-run",
-    ]))
-    .exits(0);
+    site.asof(arguments(&[&"restore", &root, &"--at", &at, &"--to", &target, &"--dry-run"])).exits(0);
     assert!(!target.exists(), "a dry run writes nothing");
 }
 
@@ -209,10 +161,7 @@ fn some_file(site: &Site, at: &str) -> std::path::PathBuf {
             .is_ok_and(|meta| meta.is_file() && (1000..1_000_000).contains(&meta.len()))
     };
     let paths = oracle::paths_below(&restored);
-    let found = paths
-        .iter()
-        .find(is_plain)
-        .must("a plain file in the restored tree");
+    let found = paths.iter().find(is_plain).must("a plain file in the restored tree");
     site.root.join(as_path(found))
 }
 

@@ -28,10 +28,7 @@ fn one_line_of_a_large_text() {
         let synced = site.sync();
         let growth = site.segment_bytes() - before;
         println!("{name}: segments/ grew by {growth} bytes");
-        assert!(
-            growth <= GROWTH_BYTES_MAX,
-            "{name}: segments/ grew by {growth} bytes"
-        );
+        assert!(growth <= GROWTH_BYTES_MAX, "{name}: segments/ grew by {growth} bytes");
         versions.push((synced, fs::read(&file).must(file.display())));
     };
     edit("rewritten in place with a line more", &|| {
@@ -41,19 +38,12 @@ fn one_line_of_a_large_text() {
         fs::write(&file, lines.concat()).must(file.display());
     });
     edit("sed -i of a line", &|| {
-        let done = Command::new("sed")
-            .args(["-i", "100s/.*/another line/"])
-            .arg(&file)
-            .status()
-            .must("sed");
+        let done = Command::new("sed").args(["-i", "100s/.*/another line/"]).arg(&file).status().must("sed");
         assert!(done.success());
     });
     edit("a line appended", &|| {
         use std::io::Write;
-        let mut open = fs::OpenOptions::new()
-            .append(true)
-            .open(&file)
-            .must(file.display());
+        let mut open = fs::OpenOptions::new().append(true).open(&file).must(file.display());
         open.write_all(b"the last line\n").must(file.display());
     });
     edit("the first line removed", &|| {
@@ -63,15 +53,8 @@ fn one_line_of_a_large_text() {
     });
 
     for (synced, bytes) in &versions {
-        let kept = site
-            .asof(arguments(&[&"cat", &file, &"--at", &synced.at]))
-            .exits(0)
-            .stdout;
-        assert!(
-            &kept == bytes,
-            "the version at {} is not what it was",
-            synced.at
-        );
+        let kept = site.asof(arguments(&[&"cat", &file, &"--at", &synced.at])).exits(0).stdout;
+        assert!(&kept == bytes, "the version at {} is not what it was", synced.at);
     }
     agent.terminate();
 }

@@ -11,9 +11,7 @@ const DIRECTORIES: usize = 1000;
 fn sync_lists_no_more_than_what_changed_and_a_restart_reads_nothing() {
     let site = Site::new();
     for number in 0..DIRECTORIES {
-        let dir = site
-            .root
-            .join(format!("group-{}/dir-{number}", number % 10));
+        let dir = site.root.join(format!("group-{}/dir-{number}", number % 10));
         fs::create_dir_all(&dir).must(dir.display());
         fs::write(dir.join("file"), format!("file {number}")).must(dir.display());
     }
@@ -21,15 +19,10 @@ fn sync_lists_no_more_than_what_changed_and_a_restart_reads_nothing() {
     site.sync();
     let listed_before = site.counter("directories_listed");
     let read_before = site.counter("files_read");
-    assert_eq!(
-        read_before, DIRECTORIES as u64,
-        "the first capture reads every file once"
-    );
+    assert_eq!(read_before, DIRECTORIES as u64, "the first capture reads every file once");
 
-    let changed = [3, 500, 999].map(|number| {
-        site.root
-            .join(format!("group-{}/dir-{number}/file", number % 10))
-    });
+    let changed =
+        [3, 500, 999].map(|number| site.root.join(format!("group-{}/dir-{number}/file", number % 10)));
     for file in &changed {
         fs::write(file, "edited").must(file.display());
     }
@@ -39,41 +32,24 @@ fn sync_lists_no_more_than_what_changed_and_a_restart_reads_nothing() {
     assert!(listed <= 3, "{listed} directories listed for edits in 3");
     assert!((3..=6).contains(&read), "{read} files read for edits of 3");
     for file in &changed {
-        assert_eq!(
-            site.asof(arguments(&[&"cat", &file, &"--at", &synced.at]))
-                .exits(0)
-                .stdout,
-            b"edited"
-        );
+        assert_eq!(site.asof(arguments(&[&"cat", &file, &"--at", &synced.at])).exits(0).stdout, b"edited");
     }
 
     let listed_before = site.counter("directories_listed");
     site.sync();
     site.sync();
-    assert_eq!(
-        site.counter("directories_listed"),
-        listed_before,
-        "a sync without changes lists nothing"
-    );
+    assert_eq!(site.counter("directories_listed"), listed_before, "a sync without changes lists nothing");
     agent.terminate();
 
     let agent = site.start();
     site.sync();
-    assert_eq!(
-        site.counter("files_read"),
-        0,
-        "a restart over an unchanged tree reads no file"
-    );
+    assert_eq!(site.counter("files_read"), 0, "a restart over an unchanged tree reads no file");
     agent.terminate();
 
     fs::write(&changed[0], "edited while stopped").must("edit");
     let agent = site.start();
     site.sync();
-    assert_eq!(
-        site.counter("files_read"),
-        1,
-        "a restart reads only the file that changed"
-    );
+    assert_eq!(site.counter("files_read"), 1, "a restart reads only the file that changed");
     agent.terminate();
 
     // After kill -9 the last captures may be read again, unchanged files may not.
@@ -81,10 +57,6 @@ fn sync_lists_no_more_than_what_changed_and_a_restart_reads_nothing() {
     agent.kill9();
     let agent = site.start();
     site.sync();
-    assert_eq!(
-        site.counter("files_read"),
-        0,
-        "a restart after kill -9 over an unchanged tree reads no file"
-    );
+    assert_eq!(site.counter("files_read"), 0, "a restart after kill -9 over an unchanged tree reads no file");
     agent.terminate();
 }

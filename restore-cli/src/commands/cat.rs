@@ -22,40 +22,26 @@ pub(crate) fn run(session: &Session, args: &CatArgs, out: &mut Output) -> Result
     let reader = session.reader()?;
     let moment = session.moment(&reader, at, out)?;
     out.note(&as_of(&moment));
-    let source = AtSeq::new(&reader, moment.seq);
+    let source = AtSeq::new(&reader, &moment);
     let (path, entry) = follow(&source, &asked, &moment)?;
     let shown = escape(&path);
     if entry.kind != Kind::File {
-        let what = format!(
-            "{shown} is no file but a {} {}",
-            entry.kind.as_str(),
-            as_of(&moment)
-        );
-        let next = if entry.kind == Kind::Dir {
-            format!("`asof ls {shown}` lists it")
-        } else {
-            String::new()
-        };
+        let what = format!("{shown} is no file but a {} {}", entry.kind.as_str(), as_of(&moment));
+        let next =
+            if entry.kind == Kind::Dir { format!("`asof ls {shown}` lists it") } else { String::new() };
         return Err(Error::failed(what, next));
     }
     let Some(found) = source.version(entry.node)? else {
         let what = format!("{shown} was seen but never captured");
-        return Err(Error::not_reachable(
-            what,
-            format!("`asof log {shown}` shows when it was"),
-        ));
+        return Err(Error::not_reachable(what, format!("`asof log {shown}` shows when it was")));
     };
     for gap in source.gaps(&path)? {
         out.warn(&super::restore::gap_text(&gap));
     }
     if found.version.quality == Quality::Torn {
-        out.warn(&format!(
-            "{shown} kept changing while it was captured; this may be a mix of states"
-        ));
+        out.warn(&format!("{shown} kept changing while it was captured; this may be a mix of states"));
     }
-    content::stream(&source, &found.version, &path, &mut |piece| {
-        out.bytes(piece)
-    })
+    content::stream(&source, &found.version, &path, &mut |piece| out.bytes(piece))
 }
 
 /// The entry that a path leads to when symlinks are followed as they pointed then, and its path without them.
@@ -78,19 +64,13 @@ enum Step {
 
 /// Goes down a path to its end, or to the first symlink, which gives another path.
 fn step(source: &dyn Source, asked: &[u8], moment: &Moment) -> Result<Step> {
-    let mut here = source
-        .resolve(b"/")?
-        .ok_or_else(|| no_such_path(asked, moment))?;
+    let mut here = source.resolve(b"/")?.ok_or_else(|| no_such_path(asked, moment))?;
     let mut above = b"/".to_vec();
     let mut names = asked.split(|&b| b == b'/').filter(|name| !name.is_empty());
     while let Some(name) = names.next() {
-        here = source
-            .lookup(here.node, name)?
-            .ok_or_else(|| no_such_path(asked, moment))?;
+        here = source.lookup(here.node, name)?.ok_or_else(|| no_such_path(asked, moment))?;
         if here.kind == Kind::Symlink {
-            let found = source
-                .version(here.node)?
-                .ok_or_else(|| no_such_path(asked, moment))?;
+            let found = source.version(here.node)?.ok_or_else(|| no_such_path(asked, moment))?;
             let Content::Inline(mut target) = found.version.content else {
                 return Err(no_such_path(asked, moment));
             };
@@ -121,34 +101,13 @@ mod tests {
         tree.symlink("/r/dir", b"./d/../d");
         tree.symlink("/r/loop", b"loop");
         tree.symlink("/r/out", b"/etc/passwd");
-        let moment = Moment {
-            seq: Seq(1),
-            instant: Instant(0),
-            epoch: 0,
-        };
+        let moment = Moment { seq: Seq(1), instant: Instant(0), epoch: 0, asked: Instant(0) };
         for path in ["/r/d/file", "/r/rel", "/r/abs", "/r/dir/file"] {
             let (real, entry) = follow(&tree, path.as_bytes(), &moment).unwrap();
-            assert_eq!(
-                (real.as_slice(), entry.kind),
-                (&b"/r/d/file"[..], Kind::File),
-                "{path}"
-            );
+            assert_eq!((real.as_slice(), entry.kind), (&b"/r/d/file"[..], Kind::File), "{path}");
         }
-        assert_eq!(
-            follow(&tree, b"/r/loop", &moment)
-                .unwrap_err()
-                .exit_status(),
-            1
-        );
-        assert_eq!(
-            follow(&tree, b"/r/out", &moment).unwrap_err().exit_status(),
-            5
-        );
-        assert_eq!(
-            follow(&tree, b"/r/absent", &moment)
-                .unwrap_err()
-                .exit_status(),
-            5
-        );
+        assert_eq!(follow(&tree, b"/r/loop", &moment).unwrap_err().exit_status(), 1);
+        assert_eq!(follow(&tree, b"/r/out", &moment).unwrap_err().exit_status(), 5);
+        assert_eq!(follow(&tree, b"/r/absent", &moment).unwrap_err().exit_status(), 5);
     }
 }

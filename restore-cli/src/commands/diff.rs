@@ -69,12 +69,7 @@ pub(crate) fn run(session: &Session, args: &DiffArgs, out: &mut Output) -> Resul
     }
     out.note(&format!("from: {}", as_of(&from)));
     out.note(&format!("to:   {}", as_of(&to)));
-    let sides = Sides {
-        before: AtSeq::new(&reader, from.seq),
-        after: AtSeq::new(&reader, to.seq),
-        from,
-        to,
-    };
+    let sides = Sides { before: AtSeq::new(&reader, &from), after: AtSeq::new(&reader, &to), from, to };
     let Some(changes) = changes::between(&sides.before, &sides.after, &path)? else {
         return Err(no_such_path(&path, &to));
     };
@@ -85,11 +80,7 @@ pub(crate) fn run(session: &Session, args: &DiffArgs, out: &mut Output) -> Resul
 }
 
 fn print(sides: &Sides<'_>, args: &DiffArgs, changed: &Changed, out: &mut Output) -> Result<()> {
-    let patch = if args.patch {
-        patch(sides, changed)?
-    } else {
-        None
-    };
+    let patch = if args.patch { patch(sides, changed)? } else { None };
     if out.is_json() {
         return out.object(&line(sides, changed, patch));
     }
@@ -154,10 +145,8 @@ fn text(changed: &Changed, out: &Output) -> String {
 /// The text patch of a change; `None` where the change has no text.
 fn patch(sides: &Sides<'_>, changed: &Changed) -> Result<Option<Vec<u8>>> {
     let is_file = |side: Option<(NodeId, Kind)>| side.is_none_or(|(_, kind)| kind == Kind::File);
-    let has_text = matches!(
-        changed.difference,
-        Difference::Added | Difference::Removed | Difference::Modified
-    );
+    let has_text =
+        matches!(changed.difference, Difference::Added | Difference::Removed | Difference::Modified);
     if !has_text || !is_file(changed.before) || !is_file(changed.after) {
         return Ok(None);
     }
@@ -167,22 +156,14 @@ fn patch(sides: &Sides<'_>, changed: &Changed) -> Result<Option<Vec<u8>>> {
         Some(_) => format!("{letter}{}", escape(&changed.path)),
         None => "/dev/null".to_owned(),
     };
-    let patch = unified(
-        old.as_deref(),
-        new.as_deref(),
-        &header("a", changed.before),
-        &header("b", changed.after),
-    );
+    let patch =
+        unified(old.as_deref(), new.as_deref(), &header("a", changed.before), &header("b", changed.after));
     // An empty file that came or went has a line of its own, and no lines in it.
     Ok(Some(patch).filter(|patch| !patch.is_empty()))
 }
 
 /// The bytes of one side; empty where the side has none, `None` where they are too many.
-fn bytes(
-    source: &dyn Source,
-    side: Option<(NodeId, Kind)>,
-    path: &[u8],
-) -> Result<Option<Vec<u8>>> {
+fn bytes(source: &dyn Source, side: Option<(NodeId, Kind)>, path: &[u8]) -> Result<Option<Vec<u8>>> {
     let Some((node, _)) = side else {
         return Ok(Some(Vec::new()));
     };
@@ -200,9 +181,7 @@ fn unified(old: Option<&[u8]>, new: Option<&[u8]>, old_name: &str, new_name: &st
     if is_binary(old) || is_binary(new) {
         return format!("Binary files {old_name} and {new_name} differ\n").into_bytes();
     }
-    let diff = TextDiff::configure()
-        .timeout(PATCH_TIME_MAX)
-        .diff_lines(old, new);
+    let diff = TextDiff::configure().timeout(PATCH_TIME_MAX).diff_lines(old, new);
     let mut patch = Vec::new();
     // Hunk by hunk, because the whole at once replaces what is no UTF-8.
     for hunk in diff.unified_diff().iter_hunks() {
@@ -230,13 +209,7 @@ mod tests {
             patch,
             b"--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n a\n-b\n+c\xff\n\\ No newline at end of file\n"
         );
-        assert_eq!(
-            unified(Some(b"a\0"), Some(b""), "a/x", "b/x"),
-            b"Binary files a/x and b/x differ\n"
-        );
-        assert_eq!(
-            unified(None, Some(b""), "a/x", "b/x"),
-            b"Large files a/x and b/x differ\n"
-        );
+        assert_eq!(unified(Some(b"a\0"), Some(b""), "a/x", "b/x"), b"Binary files a/x and b/x differ\n");
+        assert_eq!(unified(None, Some(b""), "a/x", "b/x"), b"Large files a/x and b/x differ\n");
     }
 }

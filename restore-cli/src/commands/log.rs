@@ -53,9 +53,7 @@ pub(crate) fn run(session: &Session, args: &LogArgs, out: &mut Output) -> Result
     }
     match of_one(&reader, &path, &until)? {
         Some(changes) => {
-            let wanted = changes
-                .iter()
-                .filter(|change| change.seq > after && change.seq <= until.seq);
+            let wanted = changes.iter().filter(|change| change.seq > after && change.seq <= until.seq);
             for change in wanted.take(usize::try_from(left).unwrap_or(usize::MAX)) {
                 print(change, out)?;
             }
@@ -78,7 +76,7 @@ fn of_one(reader: &Reader, path: &[u8], until: &Moment) -> Result<Option<Vec<Cha
     if path == b"/" {
         return Ok(None);
     }
-    if let Some(entry) = AtSeq::new(reader, until.seq).resolve(path)? {
+    if let Some(entry) = AtSeq::new(reader, until).resolve(path)? {
         if entry.kind == Kind::Dir {
             return Ok(None);
         }
@@ -88,19 +86,12 @@ fn of_one(reader: &Reader, path: &[u8], until: &Moment) -> Result<Option<Vec<Cha
     if changes.is_empty() {
         return Err(no_such_path(path, until));
     }
-    let was_dir = changes
-        .iter()
-        .any(|change| change.what == What::Created { kind: Kind::Dir });
+    let was_dir = changes.iter().any(|change| change.what == What::Created { kind: Kind::Dir });
     Ok(if was_dir { None } else { Some(changes) })
 }
 
 /// The place that `--since` leaves out with everything before; a time before the first capture leaves out nothing.
-fn after(
-    session: &Session,
-    reader: &Reader,
-    since: Option<TimeSpec>,
-    out: &mut Output,
-) -> Result<Seq> {
+fn after(session: &Session, reader: &Reader, since: Option<TimeSpec>, out: &mut Output) -> Result<Seq> {
     match since {
         None | Some(TimeSpec::Seq(Seq::ZERO)) => Ok(Seq::ZERO),
         Some(TimeSpec::Instant(_)) => match session.moment(reader, since, out) {
@@ -113,11 +104,7 @@ fn after(
 }
 
 fn print(change: &Change, out: &mut Output) -> Result<()> {
-    if out.is_json() {
-        out.object(&line(change))
-    } else {
-        out.line(&text(change))
-    }
+    if out.is_json() { out.object(&line(change)) } else { out.line(&text(change)) }
 }
 
 fn word(what: &What) -> &'static str {
@@ -150,9 +137,7 @@ fn line(change: &Change) -> Line {
     match &change.what {
         What::Created { kind } => line.kind = Some(kind.as_str()),
         What::Replaced { predecessor } => line.predecessor = Some(predecessor.0),
-        What::Modified { size, quality } => {
-            (line.size, line.quality) = (Some(*size), Some(quality.as_str()))
-        }
+        What::Modified { size, quality } => (line.size, line.quality) = (Some(*size), Some(quality.as_str())),
         What::Renamed { from } => {
             let (text, base64) = PathFields::pair(from);
             (line.from, line.from_b64) = (Some(text), base64);
@@ -175,9 +160,5 @@ fn text(change: &Change) -> String {
         What::Replaced { .. } | What::Attributes | What::Deleted | What::Linked => String::new(),
     };
     let (instant, seq) = (local(change.instant), change.seq.to_string());
-    format!(
-        "{instant}  {seq:<12}  {:<10}  {}{more}",
-        word(&change.what),
-        escape(&change.path)
-    )
+    format!("{instant}  {seq:<12}  {:<10}  {}{more}", word(&change.what), escape(&change.path))
 }

@@ -54,14 +54,9 @@ pub(crate) fn run(session: &Session, args: &LsArgs, out: &mut Output) -> Result<
     let reader = session.reader()?;
     let moment = session.moment(&reader, at, out)?;
     out.note(&as_of(&moment));
-    let source = AtSeq::new(&reader, moment.seq);
+    let source = AtSeq::new(&reader, &moment);
     let entry = entry_at(&source, &path, &moment)?;
-    let mut listing = Listing {
-        source: &source,
-        args,
-        moment,
-        out,
-    };
+    let mut listing = Listing { source: &source, args, moment, out };
     if entry.kind != Kind::Dir {
         let name = path::name(&path).to_vec();
         return listing.print(&path, &name, &entry, false);
@@ -78,34 +73,15 @@ struct Listing<'a> {
 
 impl Listing<'_> {
     /// Prints the entries of a directory; `shown` is its path as people see it, relative to what they asked for.
-    fn dir(
-        &mut self,
-        node: NodeId,
-        full: &[u8],
-        shown: &[u8],
-        is_gone: bool,
-        depth: usize,
-    ) -> Result<()> {
-        let mut entries: Vec<(Entry, bool)> = self
-            .source
-            .list(node)?
-            .into_iter()
-            .map(|entry| (entry, is_gone))
-            .collect();
+    fn dir(&mut self, node: NodeId, full: &[u8], shown: &[u8], is_gone: bool, depth: usize) -> Result<()> {
+        let mut entries: Vec<(Entry, bool)> =
+            self.source.list(node)?.into_iter().map(|entry| (entry, is_gone)).collect();
         if self.args.deleted {
-            entries.extend(
-                self.source
-                    .list_deleted(node)?
-                    .into_iter()
-                    .map(|entry| (entry, true)),
-            );
+            entries.extend(self.source.list_deleted(node)?.into_iter().map(|entry| (entry, true)));
             entries.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
         }
         for (entry, is_gone) in entries {
-            let (full, shown) = (
-                path::join(full, &entry.name),
-                path::join(shown, &entry.name),
-            );
+            let (full, shown) = (path::join(full, &entry.name), path::join(shown, &entry.name));
             self.print(&full, &shown, &entry, is_gone)?;
             if self.args.recursive
                 && entry.kind == Kind::Dir
@@ -129,26 +105,17 @@ impl Listing<'_> {
             let line = self.line(full, entry, version.as_ref(), is_gone);
             return self.out.object(&line);
         }
-        let name = if is_gone {
-            self.out.paint(Paint::Red, &escape(shown))
-        } else {
-            escape(shown)
-        };
-        let gone = if is_gone {
-            format!("  (gone since {})", entry.since)
-        } else {
-            String::new()
-        };
+        let name = if is_gone { self.out.paint(Paint::Red, &escape(shown)) } else { escape(shown) };
+        let gone = if is_gone { format!("  (gone since {})", entry.since) } else { String::new() };
         if !self.args.long {
             return self.out.line(&format!("{name}{gone}"));
         }
         let Some(found) = self.source.version(entry.node)? else {
             let letters = mode_string(entry.kind, 0);
             let kind = letters.get(..1).unwrap_or_default();
-            return self.out.line(&format!(
-                "{kind}????????? {:>6} {:>6} {:>12} {:35} {name}{gone}",
-                "-", "-", "-", "-"
-            ));
+            return self
+                .out
+                .line(&format!("{kind}????????? {:>6} {:>6} {:>12} {:35} {name}{gone}", "-", "-", "-", "-"));
         };
         let Version { meta, content, .. } = &found.version;
         let arrow = match content {
@@ -166,13 +133,10 @@ impl Listing<'_> {
 
     fn line(&self, full: &[u8], entry: &Entry, version: Option<&Version>, is_gone: bool) -> Line {
         let target = version.and_then(|version| match &version.content {
-            Content::Inline(target) if entry.kind == Kind::Symlink => {
-                Some(PathFields::pair(target))
-            }
+            Content::Inline(target) if entry.kind == Kind::Symlink => Some(PathFields::pair(target)),
             _ => None,
         });
-        let (target, target_b64) =
-            target.map_or((None, None), |(text, base64)| (Some(text), base64));
+        let (target, target_b64) = target.map_or((None, None), |(text, base64)| (Some(text), base64));
         let meta = version.map(|version| &version.meta);
         Line {
             path: PathFields::new(full),

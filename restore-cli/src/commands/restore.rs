@@ -37,7 +37,7 @@ pub(crate) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Re
     let reader = session.reader()?;
     let moment = session.moment(&reader, at, out)?;
     out.note(&as_of(&moment));
-    let source = AtSeq::new(&reader, moment.seq);
+    let source = AtSeq::new(&reader, &moment);
     let items = items(&source, &paths, &moment)?;
     check_gaps(&source, &paths, args.strict, out)?;
     let target = Target::choose(&args.to, items, args.overwrite)?;
@@ -46,11 +46,7 @@ pub(crate) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Re
     if interrupt::requested() {
         return Err(Error::Interrupted);
     }
-    let mut report = Report {
-        out,
-        moment,
-        started,
-    };
+    let mut report = Report { out, moment, started };
     if args.dry_run {
         return report.dry_run(&plan, args.to.as_os_str().as_bytes());
     }
@@ -68,30 +64,20 @@ fn carry_out(
     let base = write::open_base(&target.base)?;
     // Files are created with the permissions that they shall have, which need no second call then.
     rustix::process::umask(rustix::fs::Mode::empty());
-    let source = AtSeq::new(reader, report.moment.seq);
-    let options = Options {
-        overwrite: args.overwrite,
-        workers: workers(args),
-        base_existed: target.base_existed,
-    };
+    let source = AtSeq::new(reader, &report.moment);
+    let options =
+        Options { overwrite: args.overwrite, workers: workers(args), base_existed: target.base_existed };
     report.begin(plan);
-    let result = write::carry_out(
-        &source,
-        plan,
-        base.as_fd(),
-        options,
-        &mut |event, counts| {
-            report.hear(event, counts, plan);
-        },
-    );
+    let result = write::carry_out(&source, plan, base.as_fd(), options, &mut |event, counts| {
+        report.hear(event, counts, plan);
+    });
     report.out.end_progress();
     report.finish(plan, result?)
 }
 
 fn workers(args: &RestoreArgs) -> usize {
     let cpus = std::thread::available_parallelism().map_or(WORKERS_MIN, usize::from);
-    args.workers
-        .map_or(cpus.clamp(WORKERS_MIN, WORKERS_MAX), usize::from)
+    args.workers.map_or(cpus.clamp(WORKERS_MIN, WORKERS_MAX), usize::from)
 }
 
 /// The absolute paths, and the one time that all of them mean.
@@ -119,22 +105,13 @@ fn items(source: &dyn Source, paths: &[Vec<u8>], moment: &Moment) -> Result<Vec<
     let mut items = Vec::with_capacity(paths.len());
     for path in paths {
         let entry = entry_at(source, path, moment)?;
-        items.push(Item {
-            path: path.clone(),
-            name: path::name(path).to_vec(),
-            entry,
-        });
+        items.push(Item { path: path.clone(), name: path::name(path).to_vec(), entry });
     }
     Ok(items)
 }
 
 /// Names the gaps that concern the paths; under `--strict` they end the restore before it begins.
-fn check_gaps(
-    source: &dyn Source,
-    paths: &[Vec<u8>],
-    strict: bool,
-    out: &mut Output,
-) -> Result<()> {
+fn check_gaps(source: &dyn Source, paths: &[Vec<u8>], strict: bool, out: &mut Output) -> Result<()> {
     let mut first = None;
     for path in paths {
         for gap in source.gaps(path)? {
@@ -155,11 +132,8 @@ fn check_gaps(
 
 /// A gap for people.
 pub(crate) fn gap_text(gap: &Gap) -> String {
-    let detail = if gap.detail.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", escape(gap.detail.as_bytes()))
-    };
+    let detail =
+        if gap.detail.is_empty() { String::new() } else { format!(" ({})", escape(gap.detail.as_bytes())) };
     format!(
         "gap at {} from {} to {}: {}{detail}; what is known may be older",
         escape(&gap.scope),

@@ -23,26 +23,16 @@ pub(crate) fn run(session: &Session, out: &mut Output) -> Result<()> {
                 return Err(Error::failed(error, "see the log of asofd"));
             }
             Some(Answer::Synced(_)) => {
-                return Err(Error::failed(
-                    "asofd answered something else",
-                    "upgrade both",
-                ));
+                return Err(Error::failed("asofd answered something else", "upgrade both"));
             }
             None => {
                 let what = format!("asofd did not answer within {} s", PATIENCE.as_secs());
-                return Err(Error::failed(
-                    what,
-                    "see its log; the journal can be read without it",
-                ));
+                return Err(Error::failed(what, "see its log; the journal can be read without it"));
             }
         },
         None => from_journal(session, &session.reader()?)?,
     };
-    if out.is_json() {
-        out.object(&status)
-    } else {
-        for_people(&status, out)
-    }
+    if out.is_json() { out.object(&status) } else { for_people(&status, out) }
 }
 
 fn from_journal(session: &Session, reader: &Reader) -> Result<Status> {
@@ -55,10 +45,7 @@ fn from_journal(session: &Session, reader: &Reader) -> Result<Status> {
         state: State::Stopped,
         pid: None,
         roots,
-        durable: info.head.map(|head| Place {
-            instant: head.instant.to_rfc3339(),
-            seq: head.seq.0,
-        }),
+        durable: info.head.map(|head| Place { instant: head.instant.to_rfc3339(), seq: head.seq.0 }),
         lag_ms: 0,
         pending: 0,
         gaps: info.gaps,
@@ -66,26 +53,21 @@ fn from_journal(session: &Session, reader: &Reader) -> Result<Status> {
         journal: String::from_utf8_lossy(session.journal().as_os_str().as_bytes()).into_owned(),
         covered_through: info.covered_through.map(|instant| instant.to_rfc3339()),
         problems: vec!["asofd is not running: nothing is captured now".to_owned()],
+        stretched: Vec::new(),
         counters: Counters::default(),
     })
 }
 
 fn roots(reader: &Reader, head: &Moment) -> Result<Vec<Root>> {
-    let source = AtSeq::new(reader, head.seq);
+    let source = AtSeq::new(reader, head);
     let policy = reader.view(head.seq).policy()?;
     let mut roots = Vec::with_capacity(policy.roots.len());
     for path in policy.roots {
         let since = match source.resolve(&path)? {
-            Some(entry) => reader
-                .at_seq(entry.since)?
-                .map(|moment| moment.instant.to_rfc3339()),
+            Some(entry) => reader.at_seq(entry.since)?.map(|moment| moment.instant.to_rfc3339()),
             None => None,
         };
-        roots.push(Root {
-            path: String::from_utf8_lossy(&path).into_owned(),
-            watched: false,
-            since,
-        });
+        roots.push(Root { path: String::from_utf8_lossy(&path).into_owned(), watched: false, since });
     }
     Ok(roots)
 }
@@ -97,27 +79,13 @@ fn for_people(status: &Status, out: &mut Output) -> Result<()> {
         State::Degraded => "degraded",
         State::Stopped => "stopped",
     };
-    let pid = status
-        .pid
-        .map(|pid| format!(" (asofd {pid})"))
-        .unwrap_or_default();
+    let pid = status.pid.map(|pid| format!(" (asofd {pid})")).unwrap_or_default();
     out.line(&format!("state      {state}{pid}"))?;
-    out.line(&format!(
-        "journal    {} ({})",
-        escape(status.journal.as_bytes()),
-        bytes(status.journal_bytes)
-    ))?;
+    out.line(&format!("journal    {} ({})", escape(status.journal.as_bytes()), bytes(status.journal_bytes)))?;
     for root in &status.roots {
         let since = root.since.as_deref().unwrap_or("not captured yet");
-        let watched = if root.watched || status.state == State::Stopped {
-            ""
-        } else {
-            ", not watched"
-        };
-        out.line(&format!(
-            "root       {} (since {since}{watched})",
-            escape(root.path.as_bytes())
-        ))?;
+        let watched = if root.watched || status.state == State::Stopped { "" } else { ", not watched" };
+        out.line(&format!("root       {} (since {since}{watched})", escape(root.path.as_bytes())))?;
     }
     match &status.durable {
         Some(place) => out.line(&format!("durable    {} (seq:{})", place.instant, place.seq))?,
@@ -126,10 +94,7 @@ fn for_people(status: &Status, out: &mut Output) -> Result<()> {
     if let Some(covered) = &status.covered_through {
         out.line(&format!("covered    through {covered}"))?;
     }
-    out.line(&format!(
-        "lag        {} ms, {} changes pending",
-        status.lag_ms, status.pending
-    ))?;
+    out.line(&format!("lag        {} ms, {} changes pending", status.lag_ms, status.pending))?;
     out.line(&format!("gaps       {}", status.gaps))?;
     for problem in &status.problems {
         out.line(&format!("problem    {}", escape(problem.as_bytes())))?;

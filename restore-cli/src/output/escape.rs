@@ -61,10 +61,7 @@ impl PathFields {
     pub(crate) fn pair(path: &[u8]) -> (String, Option<String>) {
         match std::str::from_utf8(path) {
             Ok(text) => (text.to_owned(), None),
-            Err(_) => (
-                String::from_utf8_lossy(path).into_owned(),
-                Some(data_encoding::BASE64.encode(path)),
-            ),
+            Err(_) => (String::from_utf8_lossy(path).into_owned(), Some(data_encoding::BASE64.encode(path))),
         }
     }
 }

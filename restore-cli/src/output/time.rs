@@ -6,20 +6,12 @@ use chrono::{Local, SecondsFormat};
 
 /// An instant in local time, to the nanosecond, with its offset.
 pub(crate) fn local(instant: Instant) -> String {
-    instant
-        .to_utc()
-        .with_timezone(&Local)
-        .to_rfc3339_opts(SecondsFormat::Nanos, false)
+    instant.to_utc().with_timezone(&Local).to_rfc3339_opts(SecondsFormat::Nanos, false)
 }
 
 /// The sentence that names what a time turned out to be: in local time, in UTC and as a place in the order.
 pub(crate) fn as_of(moment: &Moment) -> String {
-    format!(
-        "as of {} ({}, {})",
-        local(moment.instant),
-        moment.instant.to_rfc3339(),
-        moment.seq
-    )
+    format!("as of {} ({}, {})", local(moment.instant), moment.instant.to_rfc3339(), moment.seq)
 }
 
 #[cfg(test)]
@@ -30,11 +22,8 @@ mod tests {
 
     #[test]
     fn every_answer_names_both_clocks_and_the_place() {
-        let moment = Moment {
-            seq: Seq(7),
-            instant: Instant(1_700_000_000_000_000_001),
-            epoch: 1,
-        };
+        let instant = Instant(1_700_000_000_000_000_001);
+        let moment = Moment { seq: Seq(7), instant, epoch: 1, asked: instant };
         let text = as_of(&moment);
         assert!(text.contains("2023-11-14T22:13:20.000000001Z"), "{text}");
         assert!(text.contains("seq:7"), "{text}");

@@ -5,11 +5,7 @@ use crate::source::memory::Memory;
 
 fn item(tree: &Memory, path: &str) -> Item {
     let entry = tree.resolve(path.as_bytes()).unwrap().unwrap();
-    Item {
-        path: path.as_bytes().to_vec(),
-        name: path::name(path.as_bytes()).to_vec(),
-        entry,
-    }
+    Item { path: path.as_bytes().to_vec(), name: path::name(path.as_bytes()).to_vec(), entry }
 }
 
 fn planned(tree: &Memory, path: &str) -> RestorePlan {
@@ -17,18 +13,12 @@ fn planned(tree: &Memory, path: &str) -> RestorePlan {
 }
 
 fn problems(plan: &RestorePlan) -> Vec<String> {
-    plan.problems
-        .iter()
-        .map(|problem| String::from_utf8(problem.path.clone()).unwrap())
-        .collect()
+    plan.problems.iter().map(|problem| String::from_utf8(problem.path.clone()).unwrap()).collect()
 }
 
 fn paths(plan: &RestorePlan) -> Vec<String> {
     let path = |dir, name: &[u8]| String::from_utf8(plan.path_in(dir, name)).unwrap();
-    plan.nodes
-        .iter()
-        .map(|node| path(node.dir, &node.name))
-        .collect()
+    plan.nodes.iter().map(|node| path(node.dir, &node.name)).collect()
 }
 
 #[test]
@@ -41,23 +31,11 @@ fn a_tree_is_counted_and_parents_come_first() {
     tree.special("/r/fifo", Kind::Fifo);
     tree.special("/r/socket", Kind::Socket);
     let plan = planned(&tree, "/r");
-    let expected = Totals {
-        dirs: 3,
-        files: 3,
-        symlinks: 1,
-        specials: 1,
-        bytes: 1005,
-        sockets: 1,
-        ..Totals::default()
-    };
+    let expected =
+        Totals { dirs: 3, files: 3, symlinks: 1, specials: 1, bytes: 1005, sockets: 1, ..Totals::default() };
     assert_eq!(plan.totals, expected);
     assert_eq!(plan.problems, []);
-    assert!(
-        (0u32..)
-            .zip(&plan.dirs)
-            .skip(1)
-            .all(|(index, dir)| dir.parent < index)
-    );
+    assert!((0u32..).zip(&plan.dirs).skip(1).all(|(index, dir)| dir.parent < index));
     assert_eq!(plan.path_of_dir(0), b"/r");
     assert_eq!(plan.path_of_dir(2), b"/r/d/e");
     let mut paths = paths(&plan);
@@ -86,15 +64,9 @@ fn a_node_with_several_names_is_written_once() {
     tree.file("/elsewhere", b"y");
     tree.link("/elsewhere", "/r/one-name-in-here");
     let plan = planned(&tree, "/r");
-    assert_eq!(
-        (plan.totals.files, plan.totals.hardlinks, plan.totals.bytes),
-        (3, 2, 602)
-    );
+    assert_eq!((plan.totals.files, plan.totals.hardlinks, plan.totals.bytes), (3, 2, 602));
     for link in &plan.links {
-        assert_eq!(
-            plan.nodes[link.target as usize].node,
-            tree.resolve(b"/r/a").unwrap().unwrap().node
-        );
+        assert_eq!(plan.nodes[link.target as usize].node, tree.resolve(b"/r/a").unwrap().unwrap().node);
     }
 }
 
@@ -110,15 +82,8 @@ fn what_cannot_be_restored_is_named_beforehand() {
     tree.edit("/r/gone", |version| version.content = Content::None);
     let plan = planned(&tree, "/r");
     assert_eq!(paths(&plan), ["/r/good"]);
-    assert_eq!(
-        problems(&plan),
-        ["/r/gone", "/r/unknown", "/r/unread", "/r/unread-too"]
-    );
-    assert!(
-        plan.problems[2].error.contains("Permission denied"),
-        "{}",
-        plan.problems[2].error
-    );
+    assert_eq!(problems(&plan), ["/r/gone", "/r/unknown", "/r/unread", "/r/unread-too"]);
+    assert!(plan.problems[2].error.contains("Permission denied"), "{}", plan.problems[2].error);
     assert_eq!(plan.links.len(), 0);
 }
 

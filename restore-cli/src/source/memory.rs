@@ -1,7 +1,7 @@
 //! A tree in memory in the place of a journal, with faults on demand.
 
+use asof_journal::blocks::Block;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use asof_journal::types::{
     BlockId, Content, Extent, Gap, Instant, Kind, Metadata, NodeId, Position, Quality, Seq, Version,
@@ -19,7 +19,7 @@ const INLINE_MAX: usize = 512;
 pub(crate) struct Memory {
     entries: BTreeMap<(u64, Vec<u8>), (NodeId, Kind)>,
     versions: HashMap<NodeId, VersionAt>,
-    blocks: HashMap<BlockId, Arc<[u8]>>,
+    blocks: HashMap<BlockId, Block>,
     damaged: HashSet<BlockId>,
     next_node: u64,
     next_seq: u64,
@@ -29,10 +29,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// An empty `/`.
     pub(crate) fn new() -> Memory {
-        Memory {
-            next_node: 1,
-            ..Memory::default()
-        }
+        Memory { next_node: 1, ..Memory::default() }
     }
 
     fn split(path: &str) -> (&str, &str) {
@@ -55,8 +52,7 @@ impl Memory {
         let dir = self.dir_id(dir);
         let node = NodeId(self.next_node);
         self.next_node += 1;
-        self.entries
-            .insert((dir.0, name.as_bytes().to_vec()), (node, kind));
+        self.entries.insert((dir.0, name.as_bytes().to_vec()), (node, kind));
         let mode = match kind {
             Kind::Dir => 0o755,
             Kind::Symlink => 0o777,
@@ -74,50 +70,28 @@ impl Memory {
             rdev: 0,
             xattrs: Vec::new(),
         };
-        self.set(
-            node,
-            Version {
-                meta,
-                content,
-                quality: Quality::Clean,
-                racy: false,
-            },
-        );
+        self.set(node, Version { meta, content, quality: Quality::Clean, racy: false });
         node
     }
 
     fn set(&mut self, node: NodeId, version: Version) {
         self.next_seq += 1;
-        self.versions.insert(
-            node,
-            VersionAt {
-                seq: Seq(self.next_seq),
-                version,
-            },
-        );
+        self.versions.insert(node, VersionAt { seq: Seq(self.next_seq), version });
     }
 
     fn content(&mut self, bytes: &[u8]) -> Content {
         if bytes.len() <= INLINE_MAX {
             return Content::Inline(bytes.to_vec());
         }
-        Content::Extents(
-            bytes
-                .chunks(256 * 1024)
-                .map(|piece| self.block_of(piece))
-                .collect(),
-        )
+        Content::Extents(bytes.chunks(256 * 1024).map(|piece| self.block_of(piece)).collect())
     }
 
     /// Stores a block and gives the extent that names it.
     pub(crate) fn block_of(&mut self, bytes: &[u8]) -> Extent {
         self.next_block += 1;
         let id = BlockId(u128::from(self.next_block).to_be_bytes());
-        self.blocks.insert(id, bytes.into());
-        Extent::Block {
-            id,
-            len: u32::try_from(bytes.len()).unwrap(),
-        }
+        self.blocks.insert(id, Block::plain(bytes.to_vec()));
+        Extent::Block { id, len: u32::try_from(bytes.len()).unwrap() }
     }
 
     /// A directory, with those above it.
@@ -148,12 +122,7 @@ impl Memory {
 
     /// A symlink.
     pub(crate) fn symlink(&mut self, path: &str, target: &[u8]) {
-        self.add(
-            path,
-            Kind::Symlink,
-            Content::Inline(target.to_vec()),
-            target.len() as u64,
-        );
+        self.add(path, Kind::Symlink, Content::Inline(target.to_vec()), target.len() as u64);
     }
 
     /// A fifo, socket or device.
@@ -166,25 +135,21 @@ impl Memory {
         let entry = self.resolve(existing.as_bytes()).unwrap().unwrap();
         let (dir, name) = Self::split(path);
         let dir = self.dir_id(dir);
-        self.entries
-            .insert((dir.0, name.as_bytes().to_vec()), (entry.node, entry.kind));
+        self.entries.insert((dir.0, name.as_bytes().to_vec()), (entry.node, entry.kind));
     }
 
     /// An entry with whatever name, also one that is none.
     pub(crate) fn hostile(&mut self, dir: &str, name: &[u8], entry_of: &str) {
         let entry = self.resolve(entry_of.as_bytes()).unwrap().unwrap();
         let dir = self.dir_id(dir);
-        self.entries
-            .insert((dir.0, name.to_vec()), (entry.node, entry.kind));
+        self.entries.insert((dir.0, name.to_vec()), (entry.node, entry.kind));
     }
 
     /// Takes a name away.
     pub(crate) fn remove(&mut self, path: &str) {
         let (dir, name) = Self::split(path);
         let dir = self.dir_id(dir);
-        self.entries
-            .remove(&(dir.0, name.as_bytes().to_vec()))
-            .unwrap();
+        self.entries.remove(&(dir.0, name.as_bytes().to_vec())).unwrap();
     }
 
     /// Gives a node another name.
@@ -212,9 +177,7 @@ impl Memory {
     /// Damages every block of a file.
     pub(crate) fn damage(&mut self, path: &str) {
         let node = self.resolve(path.as_bytes()).unwrap().unwrap().node;
-        let Content::Extents(extents) = &self.versions[&node].version.content else {
-            panic!("no blocks")
-        };
+        let Content::Extents(extents) = &self.versions[&node].version.content else { panic!("no blocks") };
         for extent in extents {
             if let Extent::Block { id, .. } = extent {
                 self.damaged.insert(*id);
@@ -226,13 +189,7 @@ impl Memory {
 impl Source for Memory {
     fn resolve(&self, path: &[u8]) -> Result<Option<Entry>> {
         let root = NodeId::ROOT;
-        let mut here = Entry {
-            dir: root,
-            name: Vec::new(),
-            node: root,
-            kind: Kind::Dir,
-            since: Seq(1),
-        };
+        let mut here = Entry { dir: root, name: Vec::new(), node: root, kind: Kind::Dir, since: Seq(1) };
         for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
             let Some(next) = self.lookup(here.node, name)? else {
                 return Ok(None);
@@ -244,27 +201,13 @@ impl Source for Memory {
 
     fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<Entry>> {
         let found = self.entries.get(&(dir.0, name.to_vec()));
-        Ok(found.map(|&(node, kind)| Entry {
-            dir,
-            name: name.to_vec(),
-            node,
-            kind,
-            since: Seq(1),
-        }))
+        Ok(found.map(|&(node, kind)| Entry { dir, name: name.to_vec(), node, kind, since: Seq(1) }))
     }
 
     fn list(&self, dir: NodeId) -> Result<Vec<Entry>> {
-        let range = self
-            .entries
-            .range((dir.0, Vec::new())..(dir.0 + 1, Vec::new()));
+        let range = self.entries.range((dir.0, Vec::new())..(dir.0 + 1, Vec::new()));
         Ok(range
-            .map(|((_, name), &(node, kind))| Entry {
-                dir,
-                name: name.clone(),
-                node,
-                kind,
-                since: Seq(1),
-            })
+            .map(|((_, name), &(node, kind))| Entry { dir, name: name.clone(), node, kind, since: Seq(1) })
             .collect())
     }
 
@@ -291,7 +234,7 @@ impl Source for Memory {
         }
     }
 
-    fn block(&self, id: BlockId) -> Result<Arc<[u8]>> {
+    fn block(&self, id: BlockId) -> Result<Block> {
         if self.damaged.contains(&id) {
             return Err(Error::DamagedBlock {
                 id,
@@ -299,10 +242,7 @@ impl Source for Memory {
                 what: "a test says so".into(),
             });
         }
-        self.blocks
-            .get(&id)
-            .cloned()
-            .ok_or(Error::MissingBlock { id })
+        self.blocks.get(&id).cloned().ok_or(Error::MissingBlock { id })
     }
 
     fn locality(&self, id: BlockId) -> Result<Option<(u64, u64)>> {

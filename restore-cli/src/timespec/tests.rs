@@ -18,9 +18,7 @@ impl TimeZone for Cet {
     type Offset = CetOffset;
 
     fn from_offset(offset: &CetOffset) -> Cet {
-        Cet {
-            shift: offset.shift,
-        }
+        Cet { shift: offset.shift }
     }
 
     fn offset_from_local_date(&self, _: &NaiveDate) -> MappedLocalTime<CetOffset> {
@@ -51,18 +49,11 @@ impl TimeZone for Cet {
 impl Cet {
     fn hours(&self, utc: &NaiveDateTime) -> i64 {
         let seconds = utc.and_utc().timestamp();
-        if (FORWARD + self.shift..BACK + self.shift).contains(&seconds) {
-            2
-        } else {
-            1
-        }
+        if (FORWARD + self.shift..BACK + self.shift).contains(&seconds) { 2 } else { 1 }
     }
 
     fn offset(&self, hours: i64) -> CetOffset {
-        CetOffset {
-            seconds: i32::try_from(hours).unwrap() * 3600,
-            shift: self.shift,
-        }
+        CetOffset { seconds: i32::try_from(hours).unwrap() * 3600, shift: self.shift }
     }
 }
 
@@ -83,9 +74,7 @@ fn cet(utc: &str) -> DateTime<Cet> {
 }
 
 fn shifted(utc: &str, shift: i64) -> DateTime<Cet> {
-    utc.parse::<DateTime<Utc>>()
-        .unwrap()
-        .with_timezone(&Cet { shift })
+    utc.parse::<DateTime<Utc>>().unwrap().with_timezone(&Cet { shift })
 }
 
 /// 22 November 2026, 15:30:40.25 in Berlin.
@@ -94,21 +83,13 @@ fn now() -> DateTime<Cet> {
 }
 
 fn at(utc: &str) -> Result<TimeSpec, TimeError> {
-    Ok(TimeSpec::Instant(Instant(
-        utc.parse::<DateTime<Utc>>()
-            .unwrap()
-            .timestamp_nanos_opt()
-            .unwrap(),
-    )))
+    Ok(TimeSpec::Instant(Instant(utc.parse::<DateTime<Utc>>().unwrap().timestamp_nanos_opt().unwrap())))
 }
 
 #[test]
 fn exact_forms_are_exact_to_the_nanosecond() {
     for (text, utc) in [
-        (
-            "2026-11-22T14:05:06.123456789Z",
-            "2026-11-22T14:05:06.123456789Z",
-        ),
+        ("2026-11-22T14:05:06.123456789Z", "2026-11-22T14:05:06.123456789Z"),
         ("2026-11-22T14:05:06+01:00", "2026-11-22T13:05:06Z"),
         ("2026-11-22 14:05:06-05:30", "2026-11-22T19:35:06Z"),
         ("2026-11-22t14:05:06z", "2026-11-22T14:05:06Z"),
@@ -130,10 +111,7 @@ fn exact_forms_are_exact_to_the_nanosecond() {
 #[test]
 fn what_a_script_was_given_it_can_give_back() {
     let given = Instant(1_795_357_840_250_000_001);
-    assert_eq!(
-        parse(&given.to_rfc3339(), &now()),
-        Ok(TimeSpec::Instant(given))
-    );
+    assert_eq!(parse(&given.to_rfc3339(), &now()), Ok(TimeSpec::Instant(given)));
 }
 
 #[test]
@@ -164,16 +142,10 @@ fn zoneless_forms_are_local() {
 fn today_is_the_local_day_and_not_that_of_utc() {
     let after_midnight = cet("2026-11-21T23:30:00Z");
     assert_eq!(parse("00:15", &after_midnight), at("2026-11-21T23:15:00Z"));
-    assert_eq!(
-        parse("yesterday 14:00", &after_midnight),
-        at("2026-11-21T13:00:00Z")
-    );
+    assert_eq!(parse("yesterday 14:00", &after_midnight), at("2026-11-21T13:00:00Z"));
     let west = "2026-01-01T02:00:00Z".parse::<DateTime<Utc>>().unwrap();
     let west = west.with_timezone(&FixedOffset::west_opt(5 * 3600).unwrap());
-    assert_eq!(
-        parse("yesterday", &west),
-        at("2025-12-31T04:59:59.999999999Z")
-    );
+    assert_eq!(parse("yesterday", &west), at("2025-12-31T04:59:59.999999999Z"));
 }
 
 #[test]
@@ -196,10 +168,7 @@ fn lengths_before_now_go_by_the_clock() {
         assert_eq!(parse(text, &now()), at(utc), "{text}");
     }
     // 24 hours, although the clocks were set back in between.
-    assert_eq!(
-        parse("1 day ago", &cet("2026-10-25T12:00:00Z")),
-        at("2026-10-24T12:00:00Z")
-    );
+    assert_eq!(parse("1 day ago", &cet("2026-10-25T12:00:00Z")), at("2026-10-24T12:00:00Z"));
 }
 
 #[test]
@@ -263,10 +232,7 @@ fn what_is_no_time_is_said_to_be_none() {
         let expected = text == "2026-11-22 ";
         assert_eq!(parse(text, &now()).is_ok(), expected, "{text:?}");
         if !expected {
-            assert!(
-                matches!(parse(text, &now()), Err(TimeError::NotATime { .. })),
-                "{text:?}"
-            );
+            assert!(matches!(parse(text, &now()), Err(TimeError::NotATime { .. })), "{text:?}");
         }
     }
 }
@@ -292,50 +258,24 @@ fn what_is_too_far_away_is_said_to_be_so() {
 
 #[test]
 fn marks_are_refused_by_name() {
-    assert_eq!(
-        parse("mark:before", &now()),
-        Err(TimeError::Mark {
-            name: "before".into()
-        })
-    );
+    assert_eq!(parse("mark:before", &now()), Err(TimeError::Mark { name: "before".into() }));
 }
 
 #[test]
 fn a_repeated_hour_is_refused_with_both_readings() {
-    for text in [
-        "2026-10-25 02:30",
-        "2026-10-25 02:00",
-        "2026-10-25 02:59:59.9",
-    ] {
-        assert!(
-            matches!(parse(text, &now()), Err(TimeError::Repeated { .. })),
-            "{text}"
-        );
+    for text in ["2026-10-25 02:30", "2026-10-25 02:00", "2026-10-25 02:59:59.9"] {
+        assert!(matches!(parse(text, &now()), Err(TimeError::Repeated { .. })), "{text}");
     }
-    let Err(TimeError::Repeated { first, second, .. }) = parse("2026-10-25 02:30", &now()) else {
-        panic!()
-    };
-    assert_eq!(
-        (first.as_str(), second.as_str()),
-        ("2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00")
-    );
+    let Err(TimeError::Repeated { first, second, .. }) = parse("2026-10-25 02:30", &now()) else { panic!() };
+    assert_eq!((first.as_str(), second.as_str()), ("2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"));
     // Either can be given back.
     assert_eq!(parse(&first, &now()), at("2026-10-25T00:30:00Z"));
     assert_eq!(parse(&second, &now()), at("2026-10-25T01:30:00Z"));
     // The edges are no question.
-    assert_eq!(
-        parse("2026-10-25 01:59:59", &now()),
-        at("2026-10-24T23:59:59Z")
-    );
-    assert_eq!(
-        parse("2026-10-25 03:00", &now()),
-        at("2026-10-25T02:00:00Z")
-    );
+    assert_eq!(parse("2026-10-25 01:59:59", &now()), at("2026-10-24T23:59:59Z"));
+    assert_eq!(parse("2026-10-25 03:00", &now()), at("2026-10-25T02:00:00Z"));
     // Nor are words that mean that hour.
-    assert!(matches!(
-        parse("02:30", &cet("2026-10-25T12:00:00Z")),
-        Err(TimeError::Repeated { .. })
-    ));
+    assert!(matches!(parse("02:30", &cet("2026-10-25T12:00:00Z")), Err(TimeError::Repeated { .. })));
     assert!(matches!(
         parse("yesterday 02:30", &cet("2026-10-26T12:00:00Z")),
         Err(TimeError::Repeated { .. })
@@ -345,26 +285,12 @@ fn a_repeated_hour_is_refused_with_both_readings() {
 #[test]
 fn a_skipped_hour_is_refused_with_both_readings() {
     for text in ["2026-03-29 02:00", "2026-03-29 02:59:59"] {
-        assert!(
-            matches!(parse(text, &now()), Err(TimeError::Skipped { .. })),
-            "{text}"
-        );
+        assert!(matches!(parse(text, &now()), Err(TimeError::Skipped { .. })), "{text}");
     }
-    let Err(TimeError::Skipped { first, second, .. }) = parse("2026-03-29 02:30", &now()) else {
-        panic!()
-    };
-    assert_eq!(
-        (first.as_str(), second.as_str()),
-        ("2026-03-29T01:30:00+01:00", "2026-03-29T03:30:00+02:00")
-    );
-    assert_eq!(
-        parse("2026-03-29 01:59:59", &now()),
-        at("2026-03-29T00:59:59Z")
-    );
-    assert_eq!(
-        parse("2026-03-29 03:00", &now()),
-        at("2026-03-29T01:00:00Z")
-    );
+    let Err(TimeError::Skipped { first, second, .. }) = parse("2026-03-29 02:30", &now()) else { panic!() };
+    assert_eq!((first.as_str(), second.as_str()), ("2026-03-29T01:30:00+01:00", "2026-03-29T03:30:00+02:00"));
+    assert_eq!(parse("2026-03-29 01:59:59", &now()), at("2026-03-29T00:59:59Z"));
+    assert_eq!(parse("2026-03-29 03:00", &now()), at("2026-03-29T01:00:00Z"));
 }
 
 #[test]
@@ -372,16 +298,10 @@ fn a_day_whose_last_hour_is_repeated_or_skipped_still_has_one_end() {
     // Both changes moved so that they happen at local midnight: back from 24:00 to 23:00, forward from 23:00 to 24:00.
     let back = -3 * 3600;
     let repeated = shifted("2026-11-22T12:00:00Z", back);
-    assert_eq!(
-        parse("2026-10-24", &repeated),
-        at("2026-10-24T22:59:59.999999999Z")
-    );
+    assert_eq!(parse("2026-10-24", &repeated), at("2026-10-24T22:59:59.999999999Z"));
     let forward = -3 * 3600;
     let skipped = shifted("2026-11-22T12:00:00Z", forward);
-    assert_eq!(
-        parse("2026-03-28", &skipped),
-        at("2026-03-28T21:59:59.999999999Z")
-    );
+    assert_eq!(parse("2026-03-28", &skipped), at("2026-03-28T21:59:59.999999999Z"));
 }
 
 #[test]
@@ -413,15 +333,9 @@ fn a_path_may_carry_its_time() {
         assert_eq!(whole, None, "{path}");
     }
     assert!(matches!(split("a@mark:x"), Err(TimeError::Mark { .. })));
-    assert!(matches!(
-        split("a@2026-03-29 02:30"),
-        Err(TimeError::Skipped { .. })
-    ));
+    assert!(matches!(split("a@2026-03-29 02:30"), Err(TimeError::Skipped { .. })));
     assert_eq!(split_path(b"a@\xff", &now()), Ok(None));
-    assert_eq!(
-        split_path(b"\xff@seq:5", &now()),
-        Ok(Some((&b"\xff"[..], seq(5))))
-    );
+    assert_eq!(split_path(b"\xff@seq:5", &now()), Ok(Some((&b"\xff"[..], seq(5)))));
 }
 
 #[test]

@@ -19,15 +19,9 @@ use crate::plan::RestorePlan;
 /// Descriptors that one worker keeps; the soft limit is 1024 a process on most systems.
 const OPEN_MAX: usize = 48;
 /// How directories are opened to reach what is in them.
-const REACH: OFlags = OFlags::PATH
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const REACH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// How directories are opened to be given metadata.
-const TOUCH: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const TOUCH: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What became of a planned directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +47,7 @@ pub(super) struct Dirs<'p> {
 impl<'p> Dirs<'p> {
     /// Nothing is open yet but the base.
     pub(super) fn new(plan: &'p RestorePlan, base: BorrowedFd<'p>) -> Dirs<'p> {
-        Dirs {
-            plan,
-            base,
-            open: HashMap::new(),
-        }
+        Dirs { plan, base, open: HashMap::new() }
     }
 
     /// A descriptor to look names up under.
@@ -107,11 +97,7 @@ pub(super) fn create(shared: &Shared<'_>, base: BorrowedFd<'_>) -> Result<Vec<Di
 
 fn base_state(shared: &Shared<'_>, dirs: &mut Dirs<'_>) -> DirState {
     let inherits = has_default_acl(dirs.base);
-    let is_restored = shared
-        .plan
-        .dirs
-        .first()
-        .is_some_and(|base| base.node.is_some());
+    let is_restored = shared.plan.dirs.first().is_some_and(|base| base.node.is_some());
     match (shared.options.base_existed, inherits) {
         (false, false) => DirState::New,
         (false, true) if is_restored && disinherit(dirs, 0).is_ok() => DirState::New,
@@ -144,36 +130,22 @@ fn create_one(shared: &Shared<'_>, dirs: &mut Dirs<'_>, index: u32, parent: DirS
 
 type Attempt<T> = std::result::Result<T, (&'static str, Errno)>;
 
-fn try_create(
-    shared: &Shared<'_>,
-    dirs: &mut Dirs<'_>,
-    index: u32,
-    parent: DirState,
-) -> Attempt<DirState> {
+fn try_create(shared: &Shared<'_>, dirs: &mut Dirs<'_>, index: u32, parent: DirState) -> Attempt<DirState> {
     let what = "the directory could not be created";
-    let planned = shared
-        .plan
-        .dirs
-        .get(index as usize)
-        .ok_or((what, Errno::INVAL))?;
-    let above = dirs
-        .reach(planned.parent)
-        .map_err(|errno| ("the directory above it could not be opened", errno))?;
+    let planned = shared.plan.dirs.get(index as usize).ok_or((what, Errno::INVAL))?;
+    let above =
+        dirs.reach(planned.parent).map_err(|errno| ("the directory above it could not be opened", errno))?;
     match fs::mkdirat(&*above, &*planned.name, Mode::RWXU) {
         Ok(()) => {
             if parent == (DirState::Existing { inherits: true }) {
-                disinherit(dirs, index)
-                    .map_err(|errno| ("an inherited ACL could not be removed", errno))?;
+                disinherit(dirs, index).map_err(|errno| ("an inherited ACL could not be removed", errno))?;
             }
             Ok(DirState::New)
         }
         Err(Errno::EXIST) if shared.options.overwrite.is_some() => {
-            let existing = dirs
-                .reach(index)
-                .map_err(|errno| ("the existing directory could not be opened", errno))?;
-            Ok(DirState::Existing {
-                inherits: has_default_acl(existing.as_fd()),
-            })
+            let existing =
+                dirs.reach(index).map_err(|errno| ("the existing directory could not be opened", errno))?;
+            Ok(DirState::Existing { inherits: has_default_acl(existing.as_fd()) })
         }
         Err(errno) => Err((what, errno)),
     }
@@ -223,10 +195,8 @@ fn finish_one(
         .reach(index)
         .and_then(|dir| fs::openat(&*dir, ".", TOUCH, Mode::empty()))
         .map_err(|errno| format!("the directory could not be opened for its metadata: {errno}"))?;
-    let found = shared
-        .source
-        .version(node)
-        .map_err(|error| format!("its metadata cannot be read: {error}"))?;
+    let found =
+        shared.source.version(node).map_err(|error| format!("its metadata cannot be read: {error}"))?;
     let Some(found) = found else {
         // A directory above a root: the journal knows its name only, so that an existing one stays as it is.
         if state == DirState::New {
@@ -235,27 +205,14 @@ fn finish_one(
         return Ok(());
     };
     let meta = &found.version.meta;
-    let present = fs::fstat(&open)
-        .map(|stat| Present::of(&stat))
-        .map_err(|errno| errno.to_string())?;
+    let present = fs::fstat(&open).map(|stat| Present::of(&stat)).map_err(|errno| errno.to_string())?;
     let mut said = Complaints::default();
-    meta::apply(
-        shared.me,
-        Handle::Open(open.as_fd()),
-        &Wanted::of(meta),
-        present,
-        &mut said,
-    );
+    meta::apply(shared.me, Handle::Open(open.as_fd()), &Wanted::of(meta), present, &mut said);
     if let Err(errno) = fs::futimens(&open, &meta::times(meta.mtime)) {
-        said.problems
-            .push(format!("its times could not be set: {errno}"));
+        said.problems.push(format!("its times could not be set: {errno}"));
     }
     said.remarks.iter().for_each(|remark| shared.remark(remark));
-    if said.problems.is_empty() {
-        Ok(())
-    } else {
-        Err(said.problems.join("; "))
-    }
+    if said.problems.is_empty() { Ok(()) } else { Err(said.problems.join("; ")) }
 }
 
 /// Opens the base of a restore: the directory itself, never what a symlink in its place points to.

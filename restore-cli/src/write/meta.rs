@@ -18,8 +18,7 @@ pub(super) const ACL_ACCESS: &str = "system.posix_acl_access";
 pub(super) const ACL_DEFAULT: &str = "system.posix_acl_default";
 
 /// Said once where owners cannot be set.
-pub(super) const OWNER_REMARK: &str =
-    "owners are left as they are: only root can give files to others";
+pub(super) const OWNER_REMARK: &str = "owners are left as they are: only root can give files to others";
 /// Said once where attributes of the system cannot be set.
 pub(super) const XATTR_REMARK: &str =
     "attributes of the system (security.*, trusted.*) are left out: only root can set them";
@@ -36,10 +35,7 @@ pub(super) struct Me {
 impl Me {
     /// Asks the system.
     pub(super) fn new() -> Me {
-        Me {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-        }
+        Me { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
     }
 
     /// Whether this is root, as far as that says what is permitted.
@@ -59,8 +55,7 @@ pub(super) struct Complaints {
 
 impl Complaints {
     fn refused(&mut self, what: &str, errno: Errno) {
-        self.problems
-            .push(format!("{what} could not be set: {errno}"));
+        self.problems.push(format!("{what} could not be set: {errno}"));
     }
 }
 
@@ -115,12 +110,7 @@ pub(super) struct Wanted<'m> {
 impl<'m> Wanted<'m> {
     /// What a directory or special file is to have.
     pub(super) fn of(meta: &'m Metadata) -> Wanted<'m> {
-        Wanted {
-            uid: meta.uid,
-            gid: meta.gid,
-            mode: Some(meta.mode & 0o7777),
-            xattrs: &meta.xattrs,
-        }
+        Wanted { uid: meta.uid, gid: meta.gid, mode: Some(meta.mode & 0o7777), xattrs: &meta.xattrs }
     }
 }
 
@@ -138,11 +128,7 @@ pub(super) struct Present {
 impl Present {
     /// From what `fstat` says.
     pub(super) fn of(stat: &fs::Stat) -> Present {
-        Present {
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mode: stat.st_mode & 0o7777,
-        }
+        Present { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 }
     }
 }
 
@@ -177,13 +163,7 @@ fn is_acl(name: &[u8]) -> bool {
 }
 
 /// Whether the node belongs to whom it is to belong to.
-fn own(
-    me: Me,
-    handle: Handle<'_>,
-    wanted: &Wanted<'_>,
-    present: Present,
-    said: &mut Complaints,
-) -> bool {
+fn own(me: Me, handle: Handle<'_>, wanted: &Wanted<'_>, present: Present, said: &mut Complaints) -> bool {
     let uid = (wanted.uid != present.uid).then(|| Uid::from_raw_unchecked(wanted.uid));
     let gid = (wanted.gid != present.gid).then(|| Gid::from_raw_unchecked(wanted.gid));
     if uid.is_none() && gid.is_none() {
@@ -207,15 +187,11 @@ fn set_xattr(me: Me, handle: Handle<'_>, name: &[u8], value: &[u8], said: &mut C
     match handle.set_xattr(name, value) {
         Ok(()) => {}
         Err(Errno::PERM)
-            if !me.is_root()
-                && (name.starts_with(b"security.") || name.starts_with(b"trusted.")) =>
+            if !me.is_root() && (name.starts_with(b"security.") || name.starts_with(b"trusted.")) =>
         {
             said.remarks.push(XATTR_REMARK);
         }
-        Err(errno) => said.refused(
-            &format!("its attribute {}", crate::output::escape(name)),
-            errno,
-        ),
+        Err(errno) => said.refused(&format!("its attribute {}", crate::output::escape(name)), errno),
     }
 }
 
@@ -223,23 +199,13 @@ fn set_xattr(me: Me, handle: Handle<'_>, name: &[u8], value: &[u8], said: &mut C
 pub(super) fn times(mtime: Instant) -> Timestamps {
     const NS: i64 = 1_000_000_000;
     Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: mtime.0.div_euclid(NS),
-            tv_nsec: mtime.0.rem_euclid(NS),
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: mtime.0.div_euclid(NS), tv_nsec: mtime.0.rem_euclid(NS) },
     }
 }
 
 /// The modification time that `stat` shows.
 pub(super) fn mtime(stat: &fs::Stat) -> Instant {
     let ns = i64::try_from(stat.st_mtime_nsec).unwrap_or_default();
-    Instant(
-        stat.st_mtime
-            .saturating_mul(1_000_000_000)
-            .saturating_add(ns),
-    )
+    Instant(stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(ns))
 }

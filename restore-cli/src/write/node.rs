@@ -19,11 +19,8 @@ use crate::plan::{Body, PlanLink, PlanNode};
 /// For this user alone, until the owner is right.
 const PRIVATE: u32 = 0o600;
 /// How a file is created: it must not exist, and a symlink in its place is not followed.
-const CREATE: OFlags = OFlags::WRONLY
-    .union(OFlags::CREATE)
-    .union(OFlags::EXCL)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const CREATE: OFlags =
+    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Why one node is left out.
 #[derive(Debug, thiserror::Error)]
@@ -64,12 +61,7 @@ enum Place {
 }
 
 /// Writes a node; whatever goes wrong is named here.
-pub(super) fn restore(
-    shared: &Shared<'_>,
-    dirs: &mut Dirs<'_>,
-    states: &[DirState],
-    node: &PlanNode,
-) {
+pub(super) fn restore(shared: &Shared<'_>, dirs: &mut Dirs<'_>, states: &[DirState], node: &PlanNode) {
     let Some(&state) = states.get(node.dir as usize) else {
         return;
     };
@@ -99,10 +91,7 @@ pub(super) fn restore(
         }
     }
     if !said.problems.is_empty() {
-        shared.problem(
-            shared.plan.path_in(node.dir, &node.name),
-            said.problems.join("; "),
-        );
+        shared.problem(shared.plan.path_in(node.dir, &node.name), said.problems.join("; "));
     }
 }
 
@@ -113,9 +102,7 @@ fn write(
     node: &PlanNode,
     said: &mut Complaints,
 ) -> Outcome<Done> {
-    let dir = dirs
-        .reach(node.dir)
-        .during("its directory could not be opened")?;
+    let dir = dirs.reach(node.dir).during("its directory could not be opened")?;
     let mut place = Place::Free;
     if let (Some(overwrite), DirState::Existing { .. }) = (shared.options.overwrite, state) {
         place = match existing(&dir, &node.name)? {
@@ -175,9 +162,7 @@ fn file_type(kind: Kind) -> FileType {
 fn version(shared: &Shared<'_>, node: &PlanNode) -> Outcome<Version> {
     match shared.source.version(node.node)? {
         Some(found) => Ok(found.version),
-        None => Err(NodeError::Refused(
-            "the journal no longer knows it; it was compacted meanwhile".into(),
-        )),
+        None => Err(NodeError::Refused("the journal no longer knows it; it was compacted meanwhile".into())),
     }
 }
 
@@ -203,13 +188,8 @@ fn write_file(
     let is_mine = node.uid == shared.me.uid && node.gid == shared.me.gid;
     let is_simple = is_mine && !node.has_xattrs && mode & 0o7000 == 0;
     let name = shared.names.next();
-    let file = fs::openat(
-        &*dir,
-        &name,
-        CREATE,
-        Mode::from_raw_mode(if is_simple { mode } else { PRIVATE }),
-    )
-    .during("it could not be created")?;
+    let file = fs::openat(&*dir, &name, CREATE, Mode::from_raw_mode(if is_simple { mode } else { PRIVATE }))
+        .during("it could not be created")?;
     let temporary = Temporary::new(dir, name);
     match (block, &version) {
         (Some(block), _) if block.len() as u64 != node.size => {
@@ -227,25 +207,11 @@ fn write_file(
         let _ = fs::fremovexattr(&file, ACL_ACCESS);
     }
     let present = Present::of(&fs::fstat(&file).during("it could not be looked at")?);
-    let xattrs = version
-        .as_ref()
-        .map_or(&[][..], |version| &version.meta.xattrs);
-    let wanted = Wanted {
-        uid: node.uid,
-        gid: node.gid,
-        mode: Some(mode),
-        xattrs,
-    };
-    meta::apply(
-        shared.me,
-        Handle::Open(file.as_fd()),
-        &wanted,
-        present,
-        said,
-    );
+    let xattrs = version.as_ref().map_or(&[][..], |version| &version.meta.xattrs);
+    let wanted = Wanted { uid: node.uid, gid: node.gid, mode: Some(mode), xattrs };
+    meta::apply(shared.me, Handle::Open(file.as_fd()), &wanted, present, said);
     if let Err(errno) = fs::futimens(&file, &meta::times(node.mtime)) {
-        said.problems
-            .push(format!("its times could not be set: {errno}"));
+        said.problems.push(format!("its times could not be set: {errno}"));
     }
     Ok(temporary)
 }
@@ -275,9 +241,7 @@ fn write_content(shared: &Shared<'_>, file: &OwnedFd, version: &Version) -> Outc
     }
     let size = version.meta.size;
     if end != size && version.quality == Quality::Clean {
-        return Err(NodeError::Refused(format!(
-            "its content has {end} bytes instead of {size}"
-        )));
+        return Err(NodeError::Refused(format!("its content has {end} bytes instead of {size}")));
     }
     if ends_in_hole {
         fs::ftruncate(file, end).during("its length could not be set")?;
@@ -301,9 +265,9 @@ fn write_extent(shared: &Shared<'_>, file: &OwnedFd, extent: Extent, at: u64) ->
             }
             write_all(file, &block, at)
         }
-        Extent::List { id, .. } => Err(NodeError::Refused(format!(
-            "block {id} is a list where content belongs"
-        ))),
+        Extent::List { id, .. } => {
+            Err(NodeError::Refused(format!("block {id} is a list where content belongs")))
+        }
     }
 }
 
@@ -330,17 +294,12 @@ fn make_symlink(
 ) -> Outcome<Temporary> {
     let version = version(shared, node)?;
     let Content::Inline(target) = &version.content else {
-        return Err(NodeError::Refused(
-            "the journal does not hold its target".into(),
-        ));
+        return Err(NodeError::Refused("the journal does not hold its target".into()));
     };
     let name = shared.names.next();
     fs::symlinkat(target.as_slice(), &*dir, &name).during("it could not be created")?;
     let temporary = Temporary::new(dir, name);
-    let wanted = Wanted {
-        mode: None,
-        ..Wanted::of(&version.meta)
-    };
+    let wanted = Wanted { mode: None, ..Wanted::of(&version.meta) };
     dress(shared, &temporary, &wanted, node, said)?;
     Ok(temporary)
 }
@@ -356,19 +315,9 @@ fn make_special(
     }
     let version = version(shared, node)?;
     let name = shared.names.next();
-    let device = if node.kind == Kind::Fifo {
-        0
-    } else {
-        version.meta.rdev
-    };
-    fs::mknodat(
-        &*dir,
-        &name,
-        file_type(node.kind),
-        Mode::from_raw_mode(PRIVATE),
-        device,
-    )
-    .during("it could not be created")?;
+    let device = if node.kind == Kind::Fifo { 0 } else { version.meta.rdev };
+    fs::mknodat(&*dir, &name, file_type(node.kind), Mode::from_raw_mode(PRIVATE), device)
+        .during("it could not be created")?;
     let temporary = Temporary::new(dir, name);
     dress(shared, &temporary, &Wanted::of(&version.meta), node, said)?;
     Ok(temporary)
@@ -387,26 +336,12 @@ fn dress(
         .during("it could not be opened")?;
     let stat = fs::fstat(&open).during("it could not be looked at")?;
     if FileType::from_raw_mode(stat.st_mode) != file_type(node.kind) {
-        return Err(NodeError::Refused(
-            "something else took its temporary name".into(),
-        ));
+        return Err(NodeError::Refused("something else took its temporary name".into()));
     }
-    meta::apply(
-        shared.me,
-        Handle::Path(open.as_fd()),
-        wanted,
-        Present::of(&stat),
-        said,
-    );
+    meta::apply(shared.me, Handle::Path(open.as_fd()), wanted, Present::of(&stat), said);
     let times = meta::times(node.mtime);
-    if let Err(errno) = fs::utimensat(
-        temporary.dir(),
-        temporary.name(),
-        &times,
-        AtFlags::SYMLINK_NOFOLLOW,
-    ) {
-        said.problems
-            .push(format!("its times could not be set: {errno}"));
+    if let Err(errno) = fs::utimensat(temporary.dir(), temporary.name(), &times, AtFlags::SYMLINK_NOFOLLOW) {
+        said.problems.push(format!("its times could not be set: {errno}"));
     }
     Ok(())
 }
@@ -414,11 +349,7 @@ fn dress(
 /// Gives something complete its final name.
 fn put(temporary: Temporary, name: &[u8], place: Place) -> Outcome<()> {
     let dir = temporary.dir();
-    let flags = if place == Place::Taken {
-        RenameFlags::empty()
-    } else {
-        RenameFlags::NOREPLACE
-    };
+    let flags = if place == Place::Taken { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
     match fs::renameat_with(dir, temporary.name(), dir, name, flags) {
         Ok(()) => {
             temporary.keep();
@@ -436,18 +367,14 @@ fn put(temporary: Temporary, name: &[u8], place: Place) -> Outcome<()> {
 /// Links every further name.
 pub(super) fn link_all(shared: &Shared<'_>, dirs: &mut Dirs<'_>, states: &[DirState]) {
     for link in &shared.plan.links {
-        let is_failed = states
-            .get(link.dir as usize)
-            .is_none_or(|state| *state == DirState::Failed);
+        let is_failed = states.get(link.dir as usize).is_none_or(|state| *state == DirState::Failed);
         if is_failed || shared.is_over() {
             continue;
         }
         match link_one(shared, dirs, link) {
             Ok(Done::Written) => add(&shared.tally.hardlinks, 1),
             Ok(Done::Skipped) => add(&shared.tally.skipped, 1),
-            Err(error) => {
-                shared.problem(shared.plan.path_in(link.dir, &link.name), error.to_string())
-            }
+            Err(error) => shared.problem(shared.plan.path_in(link.dir, &link.name), error.to_string()),
         }
     }
 }
@@ -470,7 +397,8 @@ fn link_one(shared: &Shared<'_>, dirs: &mut Dirs<'_>, link: &PlanLink) -> Outcom
         (Some(overwrite), Some(there)) if is_left(overwrite, target, &there)? => Ok(Done::Skipped),
         (Some(_), there) => {
             let first = existing(&from, &target.name)?;
-            let is_same = matches!((first, there), (Some(a), Some(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino));
+            let is_same =
+                matches!((first, there), (Some(a), Some(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino));
             if is_same {
                 return Ok(Done::Skipped);
             }

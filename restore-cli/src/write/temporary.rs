@@ -20,23 +20,14 @@ pub(super) struct Names {
 impl Names {
     /// Names that another process is unlikely to use. A clash is found by `O_EXCL` and named, never overwritten.
     pub(super) fn new() -> Names {
-        let clock = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.subsec_nanos());
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
         let mark = std::process::id().rotate_left(16) ^ clock;
-        Names {
-            prefix: format!(".asof-{mark:08x}~"),
-            next: AtomicU64::new(0),
-        }
+        Names { prefix: format!(".asof-{mark:08x}~"), next: AtomicU64::new(0) }
     }
 
     /// A name that was not given before.
     pub(super) fn next(&self) -> String {
-        format!(
-            "{}{}",
-            self.prefix,
-            self.next.fetch_add(1, Ordering::Relaxed)
-        )
+        format!("{}{}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -50,11 +41,7 @@ pub(super) struct Temporary {
 impl Temporary {
     /// Takes responsibility for a name that was just created.
     pub(super) fn new(dir: Rc<OwnedFd>, name: String) -> Temporary {
-        Temporary {
-            dir,
-            name,
-            is_kept: false,
-        }
+        Temporary { dir, name, is_kept: false }
     }
 
     /// The directory.

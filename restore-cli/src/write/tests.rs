@@ -14,19 +14,11 @@ use crate::source::memory::Memory;
 
 fn restore(tree: &Memory, to: &Path, overwrite: Option<Overwrite>) -> (Counts, Vec<Problem>) {
     let entry = tree.resolve(b"/r").unwrap().unwrap();
-    let item = Item {
-        path: b"/r".to_vec(),
-        name: b"r".to_vec(),
-        entry,
-    };
+    let item = Item { path: b"/r".to_vec(), name: b"r".to_vec(), entry };
     let plan = plan(tree, &Shape::IsBase(item), 2);
     assert_eq!(plan.problems, []);
     let base = open_base(to).unwrap();
-    let options = Options {
-        overwrite,
-        workers: 2,
-        base_existed: overwrite.is_some(),
-    };
+    let options = Options { overwrite, workers: 2, base_existed: overwrite.is_some() };
     let mut problems = Vec::new();
     let counts = carry_out(tree, &plan, base.as_fd(), options, &mut |event, _| {
         if let Event::Problem(problem) = event {
@@ -44,11 +36,7 @@ fn names(dir: &Path) -> Vec<String> {
         let entry = entry.unwrap();
         let name = String::from_utf8_lossy(entry.file_name().as_bytes()).into_owned();
         if entry.file_type().unwrap().is_dir() {
-            names.extend(
-                self::names(&entry.path())
-                    .into_iter()
-                    .map(|below| format!("{name}/{below}")),
-            );
+            names.extend(self::names(&entry.path()).into_iter().map(|below| format!("{name}/{below}")));
         }
         names.push(name);
     }
@@ -98,23 +86,11 @@ fn everything_comes_back_as_it_was() {
     assert_eq!(fs::read(at("one-block")).unwrap(), &big[..5000]);
     assert_eq!(fs::read(at("d/inline")).unwrap(), b"small");
     assert_eq!(fs::read(at("d/empty")).unwrap(), b"");
-    assert_eq!(
-        fs::read_link(at("link")).unwrap().as_os_str().as_bytes(),
-        b"/nowhere/\xff"
-    );
-    assert!(
-        fs::symlink_metadata(at("fifo"))
-            .unwrap()
-            .file_type()
-            .is_fifo()
-    );
-    for (name, mode) in [
-        ("big", 0o644),
-        ("d/readonly", 0o400),
-        ("d/setuid", 0o4755),
-        ("d", 0o500),
-        ("fifo", 0o644),
-    ] {
+    assert_eq!(fs::read_link(at("link")).unwrap().as_os_str().as_bytes(), b"/nowhere/\xff");
+    assert!(fs::symlink_metadata(at("fifo")).unwrap().file_type().is_fifo());
+    for (name, mode) in
+        [("big", 0o644), ("d/readonly", 0o400), ("d/setuid", 0o4755), ("d", 0o500), ("fifo", 0o644)]
+    {
         let found = fs::symlink_metadata(at(name)).unwrap().permissions().mode() & 0o7777;
         assert_eq!(found, mode, "{name}: {found:o}");
     }
@@ -124,13 +100,7 @@ fn everything_comes_back_as_it_was() {
     assert_eq!(mtime(&at("d")), -1_500_000_001);
     let ino = |name| fs::metadata(at(name)).unwrap().ino();
     assert_eq!(ino("big"), ino("d/again"));
-    assert!(
-        names(dir.path())
-            .iter()
-            .all(|name| !name.contains(".asof-")),
-        "{:?}",
-        names(dir.path())
-    );
+    assert!(names(dir.path()).iter().all(|name| !name.contains(".asof-")), "{:?}", names(dir.path()));
     fs::set_permissions(at("d"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 
@@ -139,14 +109,7 @@ fn holes_stay_holes() {
     let mut tree = Memory::new();
     let block = tree.block_of(&[1; 4096]);
     const HOLE: u64 = 8 << 20;
-    tree.extents_file(
-        "/r/sparse",
-        vec![
-            Extent::Hole { len: HOLE },
-            block,
-            Extent::Hole { len: HOLE },
-        ],
-    );
+    tree.extents_file("/r/sparse", vec![Extent::Hole { len: HOLE }, block, Extent::Hole { len: HOLE }]);
     tree.extents_file("/r/only-hole", vec![Extent::Hole { len: HOLE }]);
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(restore(&tree, dir.path(), None).1, []);
@@ -155,15 +118,9 @@ fn holes_stay_holes() {
     assert!(sparse.blocks() * 512 < 1 << 20, "{}", sparse.blocks());
     let bytes = fs::read(dir.path().join("sparse")).unwrap();
     assert!(
-        bytes
-            .iter()
-            .enumerate()
-            .all(|(at, &b)| b == u8::from((HOLE..HOLE + 4096).contains(&(at as u64))))
+        bytes.iter().enumerate().all(|(at, &b)| b == u8::from((HOLE..HOLE + 4096).contains(&(at as u64))))
     );
-    assert_eq!(
-        fs::metadata(dir.path().join("only-hole")).unwrap().len(),
-        HOLE
-    );
+    assert_eq!(fs::metadata(dir.path().join("only-hole")).unwrap().len(), HOLE);
 }
 
 #[test]
@@ -175,9 +132,7 @@ fn attributes_come_back_and_their_failure_is_named() {
         version.meta.xattrs = vec![(b"user.colour".to_vec(), b"red".to_vec())];
     });
     tree.file("/r/g", b"x");
-    tree.edit("/r/g", |version| {
-        version.meta.xattrs = vec![(b"nonsense.colour".to_vec(), b"red".to_vec())]
-    });
+    tree.edit("/r/g", |version| version.meta.xattrs = vec![(b"nonsense.colour".to_vec(), b"red".to_vec())]);
     let dir = tempfile::tempdir_in(".").unwrap();
     let (counts, problems) = restore(&tree, dir.path(), None);
     assert_eq!(counts.files, 2);
@@ -202,11 +157,7 @@ fn damage_leaves_out_one_file_and_nothing_of_it() {
     assert_eq!(names(dir.path()), ["good"]);
     assert_eq!((counts.files, counts.problems), (1, 3));
     assert_eq!(problems[0].path, b"/r/bad-large");
-    assert!(
-        problems[0].error.contains("damaged"),
-        "{}",
-        problems[0].error
-    );
+    assert!(problems[0].error.contains("damaged"), "{}", problems[0].error);
 }
 
 #[test]
@@ -222,11 +173,7 @@ fn nothing_follows_a_symlink_out_of_the_target() {
     assert_eq!(names(outside.path()), ["g"]);
     assert_eq!(fs::read(outside.path().join("g")).unwrap(), b"precious");
     assert_eq!(fs::read(dir.path().join("g")).unwrap(), b"restored");
-    assert!(
-        !fs::symlink_metadata(dir.path().join("g"))
-            .unwrap()
-            .is_symlink()
-    );
+    assert!(!fs::symlink_metadata(dir.path().join("g")).unwrap().is_symlink());
     assert_eq!((counts.files, problems.len()), (1, 1));
     assert_eq!(problems[0].path, b"/r/d");
 }
@@ -250,23 +197,12 @@ fn each_way_to_overwrite_does_what_it_says() {
         fs::write(at("touched"), b"22222").unwrap();
         fs::write(at("mine"), b"mine").unwrap();
         let captured = std::time::UNIX_EPOCH + Duration::from_nanos(1_600_000_000_123_456_789);
-        fs::File::options()
-            .write(true)
-            .open(at("same"))
-            .unwrap()
-            .set_modified(captured)
-            .unwrap();
+        fs::File::options().write(true).open(at("same")).unwrap().set_modified(captured).unwrap();
         assert_eq!(restore(&tree, dir.path(), Some(overwrite)).1, []);
         let found = ["same", "touched", "new"].map(|name| fs::read_to_string(at(name)).unwrap());
         assert_eq!(found, expected, "{overwrite:?}");
-        assert_eq!(
-            names(dir.path()),
-            ["mine", "new", "same", "same-too", "touched"]
-        );
-        assert_eq!(
-            fs::metadata(at("same")).unwrap().ino(),
-            fs::metadata(at("same-too")).unwrap().ino()
-        );
+        assert_eq!(names(dir.path()), ["mine", "new", "same", "same-too", "touched"]);
+        assert_eq!(fs::metadata(at("same")).unwrap().ino(), fs::metadata(at("same-too")).unwrap().ino());
         // Again: links that are there already are no problem.
         assert_eq!(restore(&tree, dir.path(), Some(overwrite)).1, []);
         assert_eq!(names(dir.path()).len(), 5);

@@ -55,10 +55,7 @@ fn main() -> ExitCode {
     let scratch = std::env::var_os("SCRATCH")
         .filter(|dir| !dir.is_empty())
         .map_or_else(std::env::temp_dir, PathBuf::from);
-    let dir = tempfile::Builder::new()
-        .prefix("asof-bench-")
-        .tempdir_in(&scratch)
-        .must(scratch.display());
+    let dir = tempfile::Builder::new().prefix("asof-bench-").tempdir_in(&scratch).must(scratch.display());
     let mut bench = Bench::prepare(&tree, dir.path());
 
     println!("asof:");
@@ -79,17 +76,8 @@ fn main() -> ExitCode {
     }
     report(&columns, &extra);
     let whole = extra.differences == 0
-        && columns.iter().all(|column| {
-            column
-                .problem
-                .as_deref()
-                .is_none_or(|p| p == "not installed")
-        });
-    if whole {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+        && columns.iter().all(|column| column.problem.as_deref().is_none_or(|p| p == "not installed"));
+    if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 impl Bench {
@@ -99,10 +87,7 @@ impl Bench {
         let text = text_file(&tree).unwrap_or_else(|| {
             let path = tree.join("asof-bench-text");
             fs::write(&path, Random::new(1).text(TEXT_BYTES as usize)).must(path.display());
-            println!(
-                "the tree has no text of 500 to 900 KB: {} was added",
-                path.display()
-            );
+            println!("the tree has no text of 500 to 900 KB: {} was added", path.display());
             path
         });
         let census = oracle::census(&tree);
@@ -115,14 +100,7 @@ impl Bench {
             text.strip_prefix(&tree).unwrap_or(&text).display(),
             fs::metadata(&text).map_or(0, |meta| meta.len())
         );
-        Bench {
-            scratch: scratch.into(),
-            tree,
-            text,
-            log: scratch.join("log"),
-            edits: 0,
-            places: 0,
-        }
+        Bench { scratch: scratch.into(), tree, text, log: scratch.join("log"), edits: 0, places: 0 }
     }
 
     /// A directory that is not there yet.
@@ -136,28 +114,14 @@ impl Bench {
         self.edits += 1;
         let mut text = fs::read(&self.text).must(self.text.display());
         let middle = text.len() / 2;
-        let at = middle
-            + text[middle..]
-                .iter()
-                .position(|&byte| byte == b'\n')
-                .map_or(0, |found| found + 1);
-        text.splice(
-            at..at,
-            format!("/* line {} of the bench */\n", self.edits).into_bytes(),
-        );
+        let at = middle + text[middle..].iter().position(|&byte| byte == b'\n').map_or(0, |found| found + 1);
+        text.splice(at..at, format!("/* line {} of the bench */\n", self.edits).into_bytes());
         fs::write(&self.text, text).must(self.text.display());
     }
 
     fn peer(&mut self, peer: Peer) -> Column {
-        let mut column = Column {
-            name: peer.name().into(),
-            ..Column::default()
-        };
-        let place = Place {
-            store: self.fresh("store"),
-            home: self.fresh("home"),
-            tree: self.tree.clone(),
-        };
+        let mut column = Column { name: peer.name().into(), ..Column::default() };
+        let place = Place { store: self.fresh("store"), home: self.fresh("home"), tree: self.tree.clone() };
         fs::create_dir(&place.home).must(place.home.display());
         if let Err(problem) = self.peer_steps(peer, &place, &mut column) {
             println!("  FAILED: {problem}");
@@ -207,17 +171,11 @@ impl Bench {
         let (expected, found) = (oracle::census(&self.tree), oracle::census(&into));
         remove(&into);
         if (expected.files, expected.bytes) != (found.files, found.bytes) {
-            return Err(format!(
-                "gave back {} files instead of {}",
-                found.files, expected.files
-            ));
+            return Err(format!("gave back {} files instead of {}", found.files, expected.files));
         }
         fs::create_dir(&into).must(into.display());
         rustix::fs::sync();
-        let one = run(
-            &mut peer.restore_one(place, generation, &self.text, &into),
-            &self.log,
-        )?;
+        let one = run(&mut peer.restore_one(place, generation, &self.text, &into), &self.log)?;
         column.restore_one = told("restore of one file", one.seconds);
         remove(&into);
         column.memory_restore = Some(all.rss_bytes_max.max(one.rss_bytes_max) as f64);
@@ -227,13 +185,7 @@ impl Bench {
     }
 
     fn asof(&mut self) -> (Column, Extra) {
-        let (mut column, mut extra) = (
-            Column {
-                name: "asof".into(),
-                ..Column::default()
-            },
-            Extra::default(),
-        );
+        let (mut column, mut extra) = (Column { name: "asof".into(), ..Column::default() }, Extra::default());
         let programs = Programs::find();
         let journal = self.fresh("journal");
         let outcome = self.asof_steps(&programs, &journal, &mut column, &mut extra);
@@ -262,11 +214,7 @@ impl Bench {
         };
         let asof = |arguments: &[&std::ffi::OsStr]| {
             let mut command = Command::new(&programs.asof);
-            command
-                .arg("--journal")
-                .arg(journal)
-                .arg("--json")
-                .args(arguments);
+            command.arg("--journal").arg(journal).arg("--json").args(arguments);
             command
         };
 
@@ -302,12 +250,7 @@ impl Bench {
 
         // The agent stays, as it does in life.
         let restore = |path: &Path, into: &Path| {
-            asof(&[
-                "restore".as_ref(),
-                path.as_os_str(),
-                "--to".as_ref(),
-                into.as_os_str(),
-            ])
+            asof(&["restore".as_ref(), path.as_os_str(), "--to".as_ref(), into.as_os_str()])
         };
         let into = self.fresh("restored");
         level(journal);
@@ -345,8 +288,7 @@ impl Bench {
                 let status = control.status().ok()?;
                 (status.pending == 0).then(|| status.durable.map_or(0, |place| place.seq))
             });
-            let mut open =
-                File::create(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+            let mut open = File::create(&file).map_err(|error| format!("{}: {error}", file.display()))?;
             open.write_all(format!("save {save} of a small file\n").as_bytes())
                 .map_err(|error| error.to_string())?;
             drop(open);
@@ -383,13 +325,7 @@ fn level(tree: &Path) {
             continue;
         };
         if meta.is_dir() {
-            queue.extend(
-                fs::read_dir(&path)
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-                    .map(|entry| entry.path()),
-            );
+            queue.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
         } else if meta.is_file()
             && let Ok(mut file) = File::open(&path)
         {
@@ -418,8 +354,7 @@ fn text_file(tree: &Path) -> Option<PathBuf> {
         if meta.is_file()
             && (500_000..900_000).contains(&meta.len())
             && best.as_ref().is_none_or(|(least, _)| away < *least)
-            && fs::read(&path)
-                .is_ok_and(|bytes| !bytes.contains(&0) && std::str::from_utf8(&bytes).is_ok())
+            && fs::read(&path).is_ok_and(|bytes| !bytes.contains(&0) && std::str::from_utf8(&bytes).is_ok())
         {
             best = Some((away, path));
         }
@@ -433,31 +368,16 @@ struct Daemon(Child);
 impl Daemon {
     fn start(programs: &Programs, journal: &Path, root: &Path, log: &Path) -> Daemon {
         let mut command = Command::new(&programs.asofd);
-        command
-            .arg("run")
-            .arg("--journal")
-            .arg(journal)
-            .arg("--root")
-            .arg(root);
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .must(log.display());
-        command
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
+        command.arg("run").arg("--journal").arg(journal).arg("--root").arg(root);
+        let log = File::options().create(true).append(true).open(log).must(log.display());
+        command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Daemon(command.spawn().must("asofd"))
     }
 
     /// Waits until its socket takes requests.
     fn answers(&self, journal: &Path) {
         let socket = Layout::new(journal).socket();
-        eventually(DEADLINE, "asofd to answer", || {
-            Control::connect(&socket).ok()?.status().ok()
-        });
+        eventually(DEADLINE, "asofd to answer", || Control::connect(&socket).ok()?.status().ok());
     }
 
     /// Waits until everything is watched; gives how long that took.
@@ -481,11 +401,7 @@ impl Daemon {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)
             .map_err(|error| error.to_string())?;
         let status = self.0.wait().map_err(|error| error.to_string())?;
-        if status.success() {
-            Ok(memory)
-        } else {
-            Err(format!("asofd ended with {status}"))
-        }
+        if status.success() { Ok(memory) } else { Err(format!("asofd ended with {status}")) }
     }
 }
 

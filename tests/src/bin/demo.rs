@@ -36,11 +36,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if tell(&tree) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if tell(&tree) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// `TREE`, else the sources that cargo has unpacked for the build.
@@ -49,16 +45,12 @@ fn tree_to_show() -> Result<PathBuf, String> {
         Some(tree) => PathBuf::from(tree),
         None => {
             let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-            let home = home
-                .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+            let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
             home.unwrap_or_default().join("registry/src")
         }
     };
     if !tree.is_dir() {
-        return Err(format!(
-            "{} is no directory: say `make demo TREE=/some/tree`",
-            tree.display()
-        ));
+        return Err(format!("{} is no directory: say `make demo TREE=/some/tree`", tree.display()));
     }
     let files = oracle::census(&tree).files;
     if files < FILES_MIN {
@@ -119,11 +111,7 @@ fn tell(source: &Path) -> bool {
     show_history(&site, &to);
     let (rss, counters) = (peak_memory(&agent), site.status()["counters"].clone());
     agent.terminate();
-    same &= give_back(
-        &site,
-        &noted[1..2],
-        "from the journal alone, no agent running",
-    );
+    same &= give_back(&site, &noted[1..2], "from the journal alone, no agent running");
     say(&format!(
         "In all: {} instants of history in {} of journal; the agent read {} files and needed {} of memory at most.",
         noted.len(),
@@ -147,11 +135,7 @@ fn note(site: &Site, name: &'static str, at: String) -> Noted {
     let copied = site.fresh("as-it-was");
     copy::copy(&site.root, &copied);
     say(&format!("Noted: {name}, --at {at}"));
-    Noted {
-        name,
-        at,
-        copy: copied,
-    }
+    Noted { name, at, copy: copied }
 }
 
 fn give_back(site: &Site, noted: &[Noted], how: &str) -> bool {
@@ -210,17 +194,9 @@ fn rename_largest(tree: &Path) -> (PathBuf, PathBuf, usize) {
             *below.entry(dir.to_path_buf()).or_default() += 1;
         }
     }
-    let deep_enough = |dir: &Path| {
-        dir.strip_prefix(tree)
-            .is_ok_and(|rest| rest.components().count() >= 2)
-    };
-    let largest = below
-        .iter()
-        .filter(|(dir, _)| deep_enough(dir))
-        .max_by_key(|(_, count)| **count);
-    let (from, count) = largest
-        .or_else(|| below.iter().next())
-        .must("a directory with files in it");
+    let deep_enough = |dir: &Path| dir.strip_prefix(tree).is_ok_and(|rest| rest.components().count() >= 2);
+    let largest = below.iter().filter(|(dir, _)| deep_enough(dir)).max_by_key(|(_, count)| **count);
+    let (from, count) = largest.or_else(|| below.iter().next()).must("a directory with files in it");
     let to = tree.join("renamed by the demo");
     fs::rename(from, &to).must(from.display());
     (from.clone(), to, *count)
@@ -248,10 +224,7 @@ fn show_history(site: &Site, dir: &Path) {
 }
 
 fn show(site: &Site, path: &Path) -> String {
-    path.strip_prefix(&site.root)
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    path.strip_prefix(&site.root).unwrap_or(path).display().to_string()
 }
 
 fn peak_memory(agent: &Agent) -> u64 {

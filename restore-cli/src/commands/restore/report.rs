@@ -66,19 +66,14 @@ pub(super) struct Report<'o> {
 impl Report<'_> {
     /// Prints the plan instead of carrying it out.
     pub(super) fn dry_run(&mut self, plan: &RestorePlan, target: &[u8]) -> Result<()> {
-        self.out
-            .note(&format!("would restore to {}", escape(target)));
+        self.out.note(&format!("would restore to {}", escape(target)));
         for (index, dir) in (0u32..).zip(&plan.dirs) {
             if dir.node.is_some() {
                 self.planned("dir", &plan.path_of_dir(index), None)?;
             }
         }
         for node in &plan.nodes {
-            self.planned(
-                node.kind.as_str(),
-                &plan.path_in(node.dir, &node.name),
-                Some(node.size),
-            )?;
+            self.planned(node.kind.as_str(), &plan.path_in(node.dir, &node.name), Some(node.size))?;
         }
         for link in &plan.links {
             self.planned("hardlink", &plan.path_in(link.dir, &link.name), None)?;
@@ -102,11 +97,7 @@ impl Report<'_> {
 
     fn planned(&mut self, kind: &'static str, path: &[u8], size: Option<u64>) -> Result<()> {
         if self.out.is_json() {
-            return self.out.object(&Line::Plan {
-                kind,
-                path: PathFields::new(path),
-                size,
-            });
+            return self.out.object(&Line::Plan { kind, path: PathFields::new(path), size });
         }
         self.out.line(&describe(kind, path, size))
     }
@@ -126,10 +117,7 @@ impl Report<'_> {
             Event::Problem(problem) => self.problem(&problem),
             Event::Remark(text) => self.out.warn(text),
             Event::Progress(counts) => {
-                self.out.progress(
-                    counts.bytes,
-                    format!("{}/{} files", counts.files, plan.totals.files),
-                );
+                self.out.progress(counts.bytes, format!("{}/{} files", counts.files, plan.totals.files));
                 self.json_progress(&counts, plan);
                 return;
             }
@@ -159,13 +147,9 @@ impl Report<'_> {
     }
 
     fn problem(&mut self, problem: &Problem) {
-        self.out
-            .problem(&format!("{}: {}", escape(&problem.path), problem.error));
+        self.out.problem(&format!("{}: {}", escape(&problem.path), problem.error));
         if self.out.is_json() {
-            let line = Line::Problem {
-                path: PathFields::new(&problem.path),
-                error: problem.error.clone(),
-            };
+            let line = Line::Problem { path: PathFields::new(&problem.path), error: problem.error.clone() };
             let _ = self.out.object(&line);
         }
     }
@@ -180,16 +164,11 @@ impl Report<'_> {
         let problems = plan.problems.len() as u64 + counts.problems;
         let totals = plan.totals;
         if totals.sockets > 0 {
-            self.out.note(&format!(
-                "{} sockets left out: the programs that listen create them",
-                totals.sockets
-            ));
+            self.out
+                .note(&format!("{} sockets left out: the programs that listen create them", totals.sockets));
         }
         if totals.torn > 0 {
-            self.out.warn(&format!(
-                "{} files kept changing while they were captured (torn)",
-                totals.torn
-            ));
+            self.out.warn(&format!("{} files kept changing while they were captured (torn)", totals.torn));
         }
         let seconds = self.started.elapsed().as_secs_f64();
         let result = if self.out.is_json() {
@@ -221,15 +200,7 @@ impl Report<'_> {
 }
 
 fn sentence(counts: &Counts, seconds: f64, dry_run: bool) -> String {
-    let Counts {
-        files,
-        dirs,
-        symlinks,
-        hardlinks,
-        specials,
-        skipped,
-        ..
-    } = *counts;
+    let Counts { files, dirs, symlinks, hardlinks, specials, skipped, .. } = *counts;
     let bytes = indicatif::HumanBytes(counts.bytes);
     let lead = if dry_run { "would restore" } else { "restored" };
     let mut text = format!(

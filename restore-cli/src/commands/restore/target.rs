@@ -27,38 +27,23 @@ pub(super) struct Target {
 
 impl Target {
     /// Decides what TARGET is, and refuses one that holds something already, unless told what to do with that.
-    pub(super) fn choose(
-        to: &Path,
-        mut items: Vec<Item>,
-        overwrite: Option<Overwrite>,
-    ) -> Result<Target> {
+    pub(super) fn choose(to: &Path, mut items: Vec<Item>, overwrite: Option<Overwrite>) -> Result<Target> {
         let there = look(to)?;
         let is_dir = there.as_ref().is_some_and(Metadata::is_dir);
         if there.as_ref().is_some_and(Metadata::is_symlink) {
             let what = format!("{}: the target is a symlink", shown(to));
-            return Err(Error::failed(
-                what,
-                "name what it points to; restores follow no symlinks",
-            ));
+            return Err(Error::failed(what, "name what it points to; restores follow no symlinks"));
         }
         let single = if items.len() == 1 { items.pop() } else { None };
         match single {
             Some(item) if item.entry.kind == Kind::Dir => {
                 require_room(to, there.as_ref(), overwrite)?;
-                Ok(Target {
-                    base: to.to_path_buf(),
-                    shape: Shape::IsBase(item),
-                    base_existed: is_dir,
-                })
+                Ok(Target { base: to.to_path_buf(), shape: Shape::IsBase(item), base_existed: is_dir })
             }
             Some(item) if is_dir => {
                 let inside = to.join(std::ffi::OsStr::from_bytes(&item.name));
                 require_free(&inside, overwrite)?;
-                Ok(Target {
-                    base: to.to_path_buf(),
-                    shape: Shape::InBase(vec![item]),
-                    base_existed: true,
-                })
+                Ok(Target { base: to.to_path_buf(), shape: Shape::InBase(vec![item]), base_existed: true })
             }
             Some(mut item) => {
                 require_free(to, overwrite)?;
@@ -69,26 +54,14 @@ impl Target {
                     ));
                 };
                 item.name = name.as_bytes().to_vec();
-                let base = if parent.as_os_str().is_empty() {
-                    Path::new(".")
-                } else {
-                    parent
-                };
+                let base = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
                 let base_existed = base.is_dir();
-                Ok(Target {
-                    base: base.to_path_buf(),
-                    shape: Shape::InBase(vec![item]),
-                    base_existed,
-                })
+                Ok(Target { base: base.to_path_buf(), shape: Shape::InBase(vec![item]), base_existed })
             }
             None => {
                 require_names(&items)?;
                 require_room(to, there.as_ref(), overwrite)?;
-                Ok(Target {
-                    base: to.to_path_buf(),
-                    shape: Shape::InBase(items),
-                    base_existed: is_dir,
-                })
+                Ok(Target { base: to.to_path_buf(), shape: Shape::InBase(items), base_existed: is_dir })
             }
         }
     }
@@ -98,11 +71,7 @@ impl Target {
         if self.base_existed {
             return Ok(());
         }
-        let context = |source| Error::Io {
-            path: shown(&self.base),
-            action: "creating the target",
-            source,
-        };
+        let context = |source| Error::Io { path: shown(&self.base), action: "creating the target", source };
         if let Some(parent) = self.base.parent() {
             fs::create_dir_all(parent).map_err(context)?;
         }
@@ -110,10 +79,7 @@ impl Target {
             Shape::IsBase(_) => 0o700,
             Shape::InBase(_) => 0o777,
         };
-        DirBuilder::new()
-            .mode(mode)
-            .create(&self.base)
-            .map_err(context)
+        DirBuilder::new().mode(mode).create(&self.base).map_err(context)
     }
 }
 
@@ -126,11 +92,7 @@ fn look(path: &Path) -> Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
         Ok(there) => Ok(Some(there)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::Io {
-            path: shown(path),
-            action: "looking at the target",
-            source,
-        }),
+        Err(source) => Err(Error::Io { path: shown(path), action: "looking at the target", source }),
     }
 }
 
@@ -144,19 +106,12 @@ fn require_room(to: &Path, there: Option<&Metadata>, overwrite: Option<Overwrite
             "name another target, or move it away: nothing is deleted for a restore",
         ));
     }
-    let context = |source| Error::Io {
-        path: shown(to),
-        action: "listing the target",
-        source,
-    };
+    let context = |source| Error::Io { path: shown(to), action: "listing the target", source };
     let is_empty = fs::read_dir(to).map_err(context)?.next().is_none();
     if is_empty || overwrite.is_some() {
         return Ok(());
     }
-    Err(Error::failed(
-        format!("{}: the target directory is not empty", shown(to)),
-        OPTIONS,
-    ))
+    Err(Error::failed(format!("{}: the target directory is not empty", shown(to)), OPTIONS))
 }
 
 /// A file is to be restored here.
@@ -164,20 +119,17 @@ fn require_free(path: &Path, overwrite: Option<Overwrite>) -> Result<()> {
     match look(path)? {
         Some(there) if there.is_dir() => {
             let what = format!("{}: a directory is in the place of the file", shown(path));
-            Err(Error::failed(
-                what,
-                "name another target: nothing is deleted for a restore",
-            ))
+            Err(Error::failed(what, "name another target: nothing is deleted for a restore"))
         }
-        Some(_) if overwrite.is_none() => Err(Error::failed(
-            format!("{} exists already", shown(path)),
-            OPTIONS,
-        )),
+        Some(_) if overwrite.is_none() => {
+            Err(Error::failed(format!("{} exists already", shown(path)), OPTIONS))
+        }
         _ => Ok(()),
     }
 }
 
-const OPTIONS: &str = "name another target, or say what to do with what exists: --overwrite never, if-changed or always";
+const OPTIONS: &str =
+    "name another target, or say what to do with what exists: --overwrite never, if-changed or always";
 
 /// Several things go inside one directory, so each needs a name of its own.
 fn require_names(items: &[Item]) -> Result<()> {
@@ -185,10 +137,7 @@ fn require_names(items: &[Item]) -> Result<()> {
     for item in items {
         let path = escape(&item.path);
         if item.name.is_empty() {
-            return Err(Error::usage(
-                format!("{path} has no name to be restored under"),
-                "restore it alone",
-            ));
+            return Err(Error::usage(format!("{path} has no name to be restored under"), "restore it alone"));
         }
         if !names.insert(&item.name) {
             let what = format!("two of the paths are named {}", escape(&item.name));

@@ -345,9 +345,17 @@ fn roots(
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<PathBuf>, ConfigError> {
     let mut resolved = Vec::new();
+    let mut missing = Vec::new();
     for path in named {
-        let root =
-            fs::canonicalize(path).map_err(|source| ConfigError::Root { path: path.clone(), source })?;
+        let refused = |source| ConfigError::Root { path: path.clone(), source };
+        let root = match fs::canonicalize(path) {
+            // One of several may come later, like a disk that is plugged in: the others are protected meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.len() > 1 => {
+                missing.push(resolve(path).map_err(refused)?);
+                continue;
+            }
+            other => other.map_err(refused)?,
+        };
         let metadata =
             fs::metadata(&root).map_err(|source| ConfigError::Root { path: path.clone(), source })?;
         if !metadata.is_dir() {
@@ -358,6 +366,14 @@ fn roots(
         }
         resolved.push(root);
     }
+    if let (true, Some(path)) = (resolved.is_empty(), missing.first()) {
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        return Err(ConfigError::Root { path: path.clone(), source });
+    }
+    if let Some(root) = missing.iter().find(|root| root.starts_with(journal)) {
+        return Err(ConfigError::RootInJournal { root: root.clone(), journal: journal.to_path_buf() });
+    }
+    resolved.append(&mut missing);
     // In path order an outer root comes before what is below it.
     resolved.sort();
     let mut roots: Vec<PathBuf> = Vec::new();

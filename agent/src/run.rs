@@ -520,7 +520,7 @@ impl Agent {
         }
         if let Reconcile::Wanted(why) = &self.reconcile {
             self.reconcile = Reconcile::Running(why.clone());
-            self.worker_busy = self.jobs.send(Job::Reconcile).is_ok();
+            self.worker_busy = self.jobs.send(Job::Reconcile(self.head.covered_through())).is_ok();
             return;
         }
         let now_ns = self.clock.monotonic_ns();
@@ -615,9 +615,16 @@ impl Agent {
         sync.cookie = format!("sync-{}-{}", std::process::id(), self.cookies).into_bytes();
         sync.written_ns = self.clock.monotonic_ns();
         let path = self.layout.cookies().join(std::ffi::OsStr::from_bytes(&sync.cookie));
-        match std::fs::write(&path, b"") {
-            // The event is queued; the name is not needed any more.
-            Ok(()) => drop(std::fs::remove_file(&path)),
+        match std::fs::File::create(&path).and_then(|cookie| cookie.metadata()) {
+            Ok(metadata) => {
+                // By the kernel's own clock for change times, which is a tick behind: a change from now on has a
+                // change time that is not before this one.
+                let stamp =
+                    metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec());
+                sync.written = sync.written.min(Instant(stamp));
+                // The event is queued; the name is not needed any more.
+                let _ = std::fs::remove_file(&path);
+            }
             Err(error) => self.trouble(Trouble::Journal(format!("{}: {error}", path.display()))),
         }
     }

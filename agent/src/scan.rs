@@ -3,7 +3,7 @@
 //! Owns the decision what a name is now: unchanged, changed, moved, linked, replaced, new or gone. What differs in
 //! content goes to the capture threads; everything else is submitted here. Reads no content.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -25,6 +25,10 @@ use crate::settle::{Marks, Scan, Work};
 const GONE_MAX: usize = 65_536;
 /// No tree is deeper; a bind mount of a tree into itself ends here.
 const DEPTH_MAX: usize = 1024;
+
+/// Hints of a name that came or went, which changes the times of its directory.
+const NAMES: Marks =
+    Marks::APPEARED.with(Marks::APPEARED_DIR).with(Marks::MOVED_TO).with(Marks::MOVED_FROM).with(Marks::GONE);
 
 /// Why a name is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,9 @@ pub(crate) enum ScanError {
 
 type Result<T> = std::result::Result<T, ScanError>;
 
+/// Directories in which names came or went, with their nodes.
+pub(crate) type Touched = BTreeMap<Vec<u8>, NodeId>;
+
 /// A directory on its way to be listed. It is opened when its turn comes: there can be more than descriptors.
 struct Pending {
     node: NodeId,
@@ -92,7 +99,23 @@ struct Trip<'t> {
     /// Directories still to be listed with everything below.
     pending: Vec<Pending>,
     gone: Vec<Gone>,
-    reconciling: bool,
+    /// Directories in which a name came or went: their own times changed, and no event says so.
+    touched: Touched,
+    /// In a reconcile: through when everything was covered before it.
+    reconciling: Option<Option<Instant>>,
+}
+
+impl Trip<'_> {
+    /// Whether a version may not be the last word although inode and change time are the same: it was not read whole,
+    /// or a change that nobody saw may have left the same change time.
+    fn is_doubtful(&self, before: &Version) -> bool {
+        let racy = match self.reconciling {
+            // What was covered later than the change time has seen every change with that time.
+            Some(Some(covered)) => before.racy && before.meta.ctime >= covered,
+            Some(None) | None => before.racy,
+        };
+        racy || before.quality != Quality::Clean || matches!(before.content, Content::Unread(_))
+    }
 }
 
 /// The directory worker.
@@ -171,7 +194,13 @@ impl Scanner {
     }
 
     /// Compares everything below a root with the journal, on several threads.
-    pub(crate) fn reconcile(&self, root: &Root, threads: usize, ticket: &Arc<Ticket>) -> Result<()> {
+    pub(crate) fn reconcile(
+        &self,
+        root: &Root,
+        threads: usize,
+        covered: Option<Instant>,
+        ticket: &Arc<Ticket>,
+    ) -> Result<()> {
         let dir = self.open(root, &root.path)?;
         let at = |source| ScanError::Io { path: root.path.clone(), source };
         let ino = self.fs().stat_dir(&dir).map_err(at)?.ino;
@@ -181,7 +210,7 @@ impl Scanner {
         std::thread::scope(|scope| {
             for _ in 0..threads.max(1) {
                 scope.spawn(|| {
-                    let mut trip = self.trip(root, None, true, ticket);
+                    let mut trip = self.trip(root, None, Some(covered), ticket);
                     while let Some(dir) = shared.take() {
                         let outcome = self.list(root, &dir, &mut trip);
                         shared.give(trip.pending.drain(..));
@@ -197,20 +226,22 @@ impl Scanner {
         if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
-        let mut trip = self.trip(root, None, true, ticket);
+        let mut trip = self.trip(root, None, Some(covered), ticket);
         trip.gone = gone.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Times that change while the tree is compared come with hints, which are looked at afterwards.
         self.bury(root, &mut trip)
     }
 
-    /// Looks at what a piece of work names: the path itself, and whatever of it is to be listed.
+    /// Looks at what a piece of work names: the path itself, and whatever of it is to be listed. Gives the directories
+    /// to be looked at once this and what came with it is done.
     pub(crate) fn perform(
         &self,
         root: &Root,
         work: &Work,
         hinted: Instant,
         ticket: &Arc<Ticket>,
-    ) -> Result<()> {
-        let mut trip = self.trip(root, Some(hinted), false, ticket);
+    ) -> Result<Touched> {
+        let mut trip = self.trip(root, Some(hinted), None, ticket);
         if work.marks.is_empty() && work.scan != Scan::No || work.path[..] == root.path[..] {
             self.look_at_dir_itself(root, &work.path, &mut trip)?;
         } else {
@@ -231,17 +262,48 @@ impl Scanner {
         while let Some(dir) = trip.pending.pop() {
             self.list(root, &dir, &mut trip)?;
         }
-        self.bury(root, &mut trip)
+        self.bury(root, &mut trip)?;
+        Ok(trip.touched)
+    }
+
+    /// Looks at directories in which names came or went: the kernel changes their times and sends no event of that.
+    pub(crate) fn look_at_touched(
+        &self,
+        root: &Root,
+        path: &[u8],
+        node: NodeId,
+        ticket: &Arc<Ticket>,
+    ) -> Result<()> {
+        let dir = match self.open(root, path) {
+            Ok(dir) => dir,
+            // It is gone or cannot be looked at; whoever finds that out records it.
+            Err(ScanError::Io { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let Ok(stat) = self.fs().stat_dir(&dir) else { return Ok(()) };
+        let known = self.head().view().version(node)?;
+        if known.is_none_or(|known| known.version.meta.ino != stat.ino) {
+            return Ok(()); // another directory has the path now
+        }
+        self.change_version(node, self.dir_version(&dir, &stat), Vec::new(), None, ticket)
     }
 
     fn trip<'t>(
         &self,
         root: &Root,
         hinted: Option<Instant>,
-        reconciling: bool,
+        reconciling: Option<Option<Instant>>,
         ticket: &'t Arc<Ticket>,
     ) -> Trip<'t> {
-        Trip { ticket, hinted, mnt_id: root.mnt_id, pending: Vec::new(), gone: Vec::new(), reconciling }
+        Trip {
+            ticket,
+            hinted,
+            mnt_id: root.mnt_id,
+            pending: Vec::new(),
+            gone: Vec::new(),
+            touched: Touched::new(),
+            reconciling,
+        }
     }
 
     fn open(&self, root: &Root, path: &[u8]) -> Result<DirHandle> {
@@ -270,6 +332,10 @@ impl Scanner {
         }
         let (parent, name) = split(path);
         let Some((node, handle)) = self.open_known(root, parent, trip)? else { return Ok(()) };
+        if marks.any(NAMES) {
+            // Also where the journal will show no difference: a file that came and went left its mark all the same.
+            trip.touched.insert(parent.to_vec(), node);
+        }
         match self.fs().stat(&handle, name) {
             Ok(stat) => {
                 let bound = self.head().view().lookup(node, name)?;
@@ -361,7 +427,14 @@ impl Scanner {
         trip: &mut Trip<'_>,
     ) -> Result<()> {
         let tally = &self.workshop.tally;
-        count(if trip.reconciling { &tally.directories_reconciled } else { &tally.directories_listed }, 1);
+        count(
+            if trip.reconciling.is_some() {
+                &tally.directories_reconciled
+            } else {
+                &tally.directories_listed
+            },
+            1,
+        );
         let entries = match self.fs().list(handle) {
             Ok(entries) => entries,
             Err(error) => return self.unreadable(dir_path, &error, trip),
@@ -454,7 +527,7 @@ impl Scanner {
         };
         if let (Some(entry), Some(before)) = (&bound, &before)
             && same(before, stat)
-            && !(reread(before) && wants_reread(reason))
+            && !(trip.is_doubtful(before) && wants_reread(reason))
         {
             // The inode and its change time are the same: this is the very node, unchanged. Only what is below a
             // directory may differ.
@@ -501,6 +574,7 @@ impl Scanner {
                 && same_node
                 && let Some(version) =
                     self.attributes_only(handle, name, stat, before, !ops.is_empty(), reason)
+                && !trip.is_doubtful(before)
             {
                 return self.change_version(node, version, ops, trip.hinted, trip.ticket);
             }
@@ -558,7 +632,7 @@ impl Scanner {
         };
         let same_content =
             (before.meta.size, before.meta.mtime, before.meta.ino) == (stat.size, stat.mtime, stat.ino);
-        if !only_attributes || !same_content || reread(before) {
+        if !only_attributes || !same_content {
             return None;
         }
         let xattrs = self.fs().xattrs(handle, name).ok()?;
@@ -738,11 +812,6 @@ fn same(before: &Version, stat: &Stat) -> bool {
     let meta = &before.meta;
     (meta.ino, meta.ctime, meta.kind) == (stat.ino, stat.ctime, stat.kind)
         && (stat.kind != Kind::File || meta.size == stat.size)
-}
-
-/// Whether the version may not be the last word although the change time is the same.
-fn reread(before: &Version) -> bool {
-    before.racy || before.quality != Quality::Clean || matches!(before.content, Content::Unread(_))
 }
 
 /// Whether there is a reason to read such a version again now: content may have changed, or the agent was away.

@@ -2,11 +2,13 @@
 //!
 //! Owns the roots as they are open now, and the barrier before new directories are listed.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use asof_journal::types::Instant;
+use asof_journal::types::{Instant, NodeId};
 use asof_journal::view::is_below;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -23,8 +25,8 @@ const BARRIER_MAX: Duration = Duration::from_secs(5);
 pub(crate) enum Job {
     /// Look at these; each came to notice at the time beside it.
     Works(Vec<Work>, Vec<Instant>),
-    /// Compare everything below all roots.
-    Reconcile,
+    /// Compare everything below all roots; everything was covered through then.
+    Reconcile(Option<Instant>),
 }
 
 /// Starts the thread; jobs go to the sender, one at a time.
@@ -55,7 +57,7 @@ impl Worker {
         while let Ok(job) = jobs.recv() {
             match job {
                 Job::Works(works, hinted) => self.works(works, &hinted),
-                Job::Reconcile => self.reconcile(),
+                Job::Reconcile(covered) => self.reconcile(covered),
             }
             self.tell(Event::Idle);
         }
@@ -66,14 +68,14 @@ impl Worker {
         let _ = self.events.send(event);
     }
 
-    fn reconcile(&mut self) {
+    fn reconcile(&mut self, covered: Option<Instant>) {
         let events = self.events.clone();
         let ticket = Ticket::new(move |seq| drop(events.send(Event::Reconciled(seq))));
         self.barrier();
         self.roots.clear();
         for path in self.paths.clone() {
             let compared = self.scanner.open_root(&path, &ticket).and_then(|root| {
-                let compared = self.scanner.reconcile(&root, self.threads, &ticket);
+                let compared = self.scanner.reconcile(&root, self.threads, covered, &ticket);
                 self.roots.push(root);
                 compared
             });
@@ -94,6 +96,7 @@ impl Worker {
         if works.iter().any(needs_barrier) {
             self.barrier();
         }
+        let mut touched: BTreeMap<Vec<u8>, (NodeId, Arc<Ticket>)> = BTreeMap::new();
         for (work, hinted) in works.iter().zip(hinted) {
             let (events, id) = (self.events.clone(), work.id);
             let ticket = Ticket::new(move |seq| drop(events.send(Event::Processed(id, seq))));
@@ -101,7 +104,8 @@ impl Worker {
                 continue;
             };
             match self.scanner.perform(root, work, *hinted, &ticket) {
-                Ok(()) => {}
+                // Once for all that happened in a directory, not once for each.
+                Ok(dirs) => touched.extend(dirs.into_iter().map(|(dir, node)| (dir, (node, ticket.clone())))),
                 Err(ScanError::Io { source, path }) if source.kind() == io::ErrorKind::NotFound => {
                     if path == root.path {
                         self.tell(Event::Trouble(Trouble::RootMissing(path)));
@@ -110,6 +114,12 @@ impl Worker {
                 Err(error) => {
                     tracing::warn!(path = %work.path.escape_ascii(), %error, "could not be looked at");
                 }
+            }
+        }
+        for (dir, (node, ticket)) in touched {
+            let Some(root) = self.roots.iter().find(|root| is_below(&dir, &root.path)) else { continue };
+            if let Err(error) = self.scanner.look_at_touched(root, &dir, node, &ticket) {
+                tracing::warn!(path = %dir.escape_ascii(), %error, "could not be looked at");
             }
         }
     }

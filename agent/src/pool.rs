@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use asof_journal::content::{Piece, Source};
@@ -22,8 +22,8 @@ use crate::clock::Clock;
 use crate::fs::{DirHandle, SourceFs, Stat};
 use crate::run::{Again, Event};
 
-/// Files that wait for a capture thread; each may hold a directory open.
-const QUEUE_MAX: usize = 64;
+/// Batches that wait for a capture thread; each may hold a directory open.
+const QUEUE_MAX: usize = 8;
 
 /// A file that is written while it is captured is hot from this size on.
 const HOT_BYTES: u64 = 4 << 20;
@@ -55,6 +55,9 @@ pub(crate) struct Task {
     /// Tells when everything of the same piece of work is done.
     pub ticket: Arc<Ticket>,
 }
+
+/// Files of one directory, mostly: they go into packs together, are alike, and are restored together.
+pub(crate) type Batch = Vec<Task>;
 
 /// Counts what was done; shared with whoever reports it.
 #[derive(Debug, Default)]
@@ -117,14 +120,45 @@ struct Taken {
     identities: HashSet<Identity>,
 }
 
+impl Taken {
+    fn holds(&self, name: &(NodeId, Vec<u8>), identity: Option<&Identity>) -> bool {
+        self.names.contains(name) || identity.is_some_and(|identity| self.identities.contains(identity))
+    }
+}
+
 impl Claims {
-    /// Waits until neither the name nor the inode is claimed, and claims both.
+    /// Claims a name and an inode, unless somebody has one of them.
+    pub(crate) fn try_claim(
+        self: &Arc<Self>,
+        dir: NodeId,
+        name: &[u8],
+        identity: Option<&Identity>,
+    ) -> Option<Claim> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (dir, name.to_vec());
+        if taken.holds(&key, identity) {
+            return None;
+        }
+        Some(self.take(taken, key, identity))
+    }
+
+    /// Waits until neither the name nor the inode is claimed, and claims both. The caller has handed on every task of
+    /// its own: it may be the one that holds the claim.
     pub(crate) fn claim(self: &Arc<Self>, dir: NodeId, name: &[u8], identity: Option<&Identity>) -> Claim {
         let key = (dir, name.to_vec());
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        while taken.names.contains(&key) || identity.is_some_and(|id| taken.identities.contains(id)) {
+        while taken.holds(&key, identity) {
             taken = self.given_back.wait(taken).unwrap_or_else(PoisonError::into_inner);
         }
+        self.take(taken, key, identity)
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        mut taken: MutexGuard<'_, Taken>,
+        key: (NodeId, Vec<u8>),
+        identity: Option<&Identity>,
+    ) -> Claim {
         taken.names.insert(key.clone());
         if let Some(identity) = identity {
             taken.identities.insert(identity.clone());
@@ -168,7 +202,7 @@ pub(crate) struct Workshop {
 
 /// The running capture threads.
 pub(crate) struct Pool {
-    tasks: Sender<Task>,
+    tasks: Sender<Batch>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -178,7 +212,7 @@ impl Pool {
         let (tasks, queue) = bounded(QUEUE_MAX);
         let mut threads = Vec::with_capacity(workers);
         for n in 0..workers.max(1) {
-            let (workshop, queue): (Workshop, Receiver<Task>) = (workshop.clone(), queue.clone());
+            let (workshop, queue): (Workshop, Receiver<Batch>) = (workshop.clone(), queue.clone());
             threads.push(
                 thread::Builder::new()
                     .name(format!("asofd-capture-{n}"))
@@ -189,7 +223,7 @@ impl Pool {
     }
 
     /// Where tasks go; whoever sends one more than fit waits.
-    pub(crate) fn tasks(&self) -> Sender<Task> {
+    pub(crate) fn tasks(&self) -> Sender<Batch> {
         self.tasks.clone()
     }
 
@@ -216,20 +250,22 @@ impl<'w> Worker<'w> {
         Worker { workshop, ingest: Ingest::new(&workshop.head), unsubmitted: Vec::new() }
     }
 
-    fn serve(mut self, queue: &Receiver<Task>) {
+    fn serve(mut self, queue: &Receiver<Batch>) {
         loop {
             // Nothing waits for company while there is nothing else to do.
-            let task = match queue.try_recv() {
-                Ok(task) => task,
+            let batch = match queue.try_recv() {
+                Ok(batch) => batch,
                 Err(_) => {
                     self.flush();
                     match queue.recv() {
-                        Ok(task) => task,
+                        Ok(batch) => batch,
                         Err(_) => return,
                     }
                 }
             };
-            self.perform(task);
+            for task in batch {
+                self.perform(task);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! Owns the decision what a name is now: unchanged, changed, moved, linked, replaced, new or gone. What differs in
 //! content goes to the capture threads; everything else is submitted here. Reads no content.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -17,12 +17,16 @@ use crossbeam_channel::Sender;
 
 use crate::capture::{CaptureOptions, PageCache, Writer};
 use crate::fs::{DirHandle, RootHandle, SourceFs, Stat};
-use crate::pool::{Claim, Claims, Task, Ticket, Workshop, count};
+use crate::pool::{Batch, Claim, Claims, Task, Ticket, Workshop, count};
 use crate::run::{Again, Event};
 use crate::settle::{Marks, Scan, Work};
 
 /// Names that are gone are looked at last, in case they turn up elsewhere; so many are remembered for that.
 const GONE_MAX: usize = 65_536;
+/// Files handed to the capture threads together.
+const BATCH_MAX: usize = 32;
+/// A longer file goes alone, so that small ones do not wait for it.
+const BATCHED_BYTES_MAX: u64 = 1 << 20;
 /// No tree is deeper; a bind mount of a tree into itself ends here.
 const DEPTH_MAX: usize = 1024;
 
@@ -89,6 +93,8 @@ struct Pending {
 struct Gone {
     entry: Entry,
     path: Vec<u8>,
+    /// What hints said of it before.
+    marks: Marks,
 }
 
 /// What one piece of work carries along.
@@ -99,6 +105,10 @@ struct Trip<'t> {
     /// Directories still to be listed with everything below.
     pending: Vec<Pending>,
     gone: Vec<Gone>,
+    /// Files that lost a name, and whose other names were looked at for that.
+    lost: HashSet<NodeId>,
+    /// Files that are not handed to the capture threads yet.
+    batch: Batch,
     /// Directories in which a name came or went: their own times changed, and no event says so.
     touched: Touched,
     /// In a reconcile: through when everything was covered before it.
@@ -121,7 +131,7 @@ impl Trip<'_> {
 /// The directory worker.
 pub(crate) struct Scanner {
     workshop: Workshop,
-    tasks: Sender<Task>,
+    tasks: Sender<Batch>,
     claims: Arc<Claims>,
     /// Device and inode of the journal: left out wherever it is met.
     journal: (u64, u64),
@@ -132,7 +142,7 @@ impl Scanner {
     /// A worker that sends files to the capture threads behind `tasks`.
     pub(crate) fn new(
         workshop: Workshop,
-        tasks: Sender<Task>,
+        tasks: Sender<Batch>,
         journal: (u64, u64),
         excludes: Vec<Vec<u8>>,
     ) -> Scanner {
@@ -212,7 +222,7 @@ impl Scanner {
                 scope.spawn(|| {
                     let mut trip = self.trip(root, None, Some(covered), ticket);
                     while let Some(dir) = shared.take() {
-                        let outcome = self.list(root, &dir, &mut trip);
+                        let outcome = self.list(root, &dir, &mut trip).and(self.hand_on(&mut trip));
                         shared.give(trip.pending.drain(..));
                         if let Err(error) = outcome {
                             *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -242,28 +252,34 @@ impl Scanner {
         ticket: &Arc<Ticket>,
     ) -> Result<Touched> {
         let mut trip = self.trip(root, Some(hinted), None, ticket);
+        let outcome = self.steps(root, work, &mut trip);
+        // What was found before an error is captured all the same.
+        self.hand_on(&mut trip)?;
+        outcome.map(|()| trip.touched)
+    }
+
+    fn steps(&self, root: &Root, work: &Work, trip: &mut Trip<'_>) -> Result<()> {
         if work.marks.is_empty() && work.scan != Scan::No || work.path[..] == root.path[..] {
-            self.look_at_dir_itself(root, &work.path, &mut trip)?;
+            self.look_at_dir_itself(root, &work.path, trip)?;
         } else {
-            self.look_at_path(root, &work.path, work.marks, &mut trip)?;
+            self.look_at_path(root, &work.path, work.marks, trip)?;
         }
         if let Some(from) = &work.from {
-            self.look_at_path(root, from, Marks::MOVED_FROM, &mut trip)?;
+            self.look_at_path(root, from, Marks::MOVED_FROM, trip)?;
         }
         if work.scan != Scan::No {
-            self.list_path(root, &work.path, work.scan, &mut trip)?;
+            self.list_path(root, &work.path, work.scan, trip)?;
         }
         for arrival in &work.arrivals {
-            self.look_at_path(root, &arrival.path, Marks::MOVED_TO, &mut trip)?;
+            self.look_at_path(root, &arrival.path, Marks::MOVED_TO, trip)?;
             if let Some(from) = &arrival.from {
-                self.look_at_path(root, from, Marks::MOVED_FROM, &mut trip)?;
+                self.look_at_path(root, from, Marks::MOVED_FROM, trip)?;
             }
         }
         while let Some(dir) = trip.pending.pop() {
-            self.list(root, &dir, &mut trip)?;
+            self.list(root, &dir, trip)?;
         }
-        self.bury(root, &mut trip)?;
-        Ok(trip.touched)
+        self.bury(root, trip)
     }
 
     /// Looks at directories in which names came or went: the kernel changes their times and sends no event of that.
@@ -301,6 +317,8 @@ impl Scanner {
             mnt_id: root.mnt_id,
             pending: Vec::new(),
             gone: Vec::new(),
+            lost: HashSet::new(),
+            batch: Batch::new(),
             touched: Touched::new(),
             reconciling,
         }
@@ -331,7 +349,9 @@ impl Scanner {
             return Ok(());
         }
         let (parent, name) = split(path);
-        let Some((node, handle)) = self.open_known(root, parent, trip)? else { return Ok(()) };
+        let Some((node, handle)) = self.open_known(root, parent, trip)? else {
+            return self.look_at_lost(root, path, marks, trip);
+        };
         if marks.any(NAMES) {
             // Also where the journal will show no difference: a file that came and went left its mark all the same.
             trip.touched.insert(parent.to_vec(), node);
@@ -343,7 +363,7 @@ impl Scanner {
             }
             Err(error) if is_gone(&error) => {
                 if let Some(entry) = self.head().view().lookup(node, name)? {
-                    trip.gone.push(Gone { entry, path: path.to_vec() });
+                    trip.gone.push(Gone { entry, path: path.to_vec(), marks });
                 }
                 Ok(())
             }
@@ -453,7 +473,7 @@ impl Scanner {
                     self.compare(dir, handle, &entry.name, &path, &stat, known, reason, depth, trip)?;
                 }
                 Err(error) if is_gone(&error) => {
-                    trip.gone.extend(known.map(|entry| Gone { entry, path }));
+                    trip.gone.extend(known.map(|entry| Gone { entry, path, marks: Marks::GONE }));
                 }
                 Err(error) => self.unreadable(&path, &error, trip)?,
             }
@@ -465,14 +485,14 @@ impl Scanner {
                 self.unbind(&entry, Unbound::Deleted, trip)?;
                 continue;
             }
-            trip.gone.push(Gone { entry, path });
+            trip.gone.push(Gone { entry, path, marks: Marks::GONE });
         }
         Ok(())
     }
 
     /// Looks at what was gone once more, now that everything else was looked at, and unbinds what still is.
     fn bury(&self, root: &Root, trip: &mut Trip<'_>) -> Result<()> {
-        for gone in std::mem::take(&mut trip.gone) {
+        while let Some(gone) = trip.gone.pop() {
             let view = self.head().view();
             let bound = view.lookup(gone.entry.dir, &gone.entry.name)?;
             if bound.is_none_or(|bound| bound.node != gone.entry.node) {
@@ -488,16 +508,87 @@ impl Scanner {
                 (self.workshop.tell)(Event::Again(Again::Name(gone.path)));
             } else {
                 self.unbind(&gone.entry, Unbound::Deleted, trip)?;
+                if gone.entry.kind == Kind::File {
+                    self.look_at_other_names(root, gone.entry.node, gone.marks, trip)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn unbind(&self, entry: &Entry, why: Unbound, trip: &Trip<'_>) -> Result<()> {
-        let _claim = self.claims.claim(entry.dir, &entry.name, None);
+    /// A hint named something in a directory that is not there any more.
+    fn look_at_lost(&self, root: &Root, path: &[u8], marks: Marks, trip: &mut Trip<'_>) -> Result<()> {
+        let view = self.head().view();
+        let mut at = (NodeId::ROOT, Kind::Dir);
+        for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
+            match view.last_bound(at.0, name)? {
+                Some(next) if at.1 == Kind::Dir => at = next,
+                _ => return Ok(()),
+            }
+        }
+        match at {
+            (node, Kind::File) => self.look_at_other_names(root, node, marks, trip),
+            _ => Ok(()),
+        }
+    }
+
+    /// A file may have been written under a name that is gone now; its other names had no event of that.
+    fn look_at_other_names(
+        &self,
+        root: &Root,
+        node: NodeId,
+        marks: Marks,
+        trip: &mut Trip<'_>,
+    ) -> Result<()> {
+        // Once: the other names may be lost too, and would lead back here.
+        if !trip.lost.insert(node) {
+            return Ok(());
+        }
+        let view = self.head().view();
+        for (dir, name) in view.bindings_of(node)? {
+            if let Some(path) = view.path_in(dir, &name)? {
+                self.look_at_path(root, &path, marks, trip)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unbind(&self, entry: &Entry, why: Unbound, trip: &mut Trip<'_>) -> Result<()> {
+        let _claim = self.claim(entry.dir, &entry.name, None, trip)?;
         let op =
             Op::Unbind { dir: entry.dir, name: entry.name.clone(), node: entry.node, kind: entry.kind, why };
         self.submit(vec![op], trip.hinted, trip.ticket).map(|_| ())
+    }
+
+    /// Claims a name and an inode. Where somebody else has them, what waits here is handed on first: it may be that.
+    fn claim(
+        &self,
+        dir: NodeId,
+        name: &[u8],
+        identity: Option<&Identity>,
+        trip: &mut Trip<'_>,
+    ) -> Result<Claim> {
+        if let Some(claim) = self.claims.try_claim(dir, name, identity) {
+            return Ok(claim);
+        }
+        self.hand_on(trip)?;
+        Ok(self.claims.claim(dir, name, identity))
+    }
+
+    /// Gives a file to the capture threads, with its neighbours if it is small.
+    fn capture(&self, task: Task, trip: &mut Trip<'_>) -> Result<()> {
+        if task.stat.size > BATCHED_BYTES_MAX {
+            return self.tasks.send(vec![task]).map_err(|_| ScanError::Stopped);
+        }
+        trip.batch.push(task);
+        if trip.batch.len() >= BATCH_MAX { self.hand_on(trip) } else { Ok(()) }
+    }
+
+    fn hand_on(&self, trip: &mut Trip<'_>) -> Result<()> {
+        if trip.batch.is_empty() {
+            return Ok(());
+        }
+        self.tasks.send(std::mem::take(&mut trip.batch)).map_err(|_| ScanError::Stopped)
     }
 
     /// Compares one name with what it stands for in the journal.
@@ -542,7 +633,7 @@ impl Scanner {
             }
             Err(error) => return self.unreadable(path, &error, trip),
         };
-        let claim = self.claims.claim(dir, name, Some(&identity));
+        let claim = self.claim(dir, name, Some(&identity), trip)?;
         // Whoever held the claim may have changed what the name stands for.
         let bound = view.lookup(dir, name)?;
         let known = self.head().find(&identity)?;
@@ -564,7 +655,7 @@ impl Scanner {
         facts: Facts<'_>,
         ops: Vec<Op>,
         same_node: bool,
-        trip: &Trip<'_>,
+        trip: &mut Trip<'_>,
     ) -> Result<()> {
         let Facts { node, name, path, stat, claim, reason } = facts;
         let view = self.head().view();
@@ -596,7 +687,7 @@ impl Scanner {
                 claim,
                 ticket: trip.ticket.clone(),
             };
-            return self.tasks.send(task).map_err(|_| ScanError::Stopped);
+            return self.capture(task, trip);
         }
         let content = match stat.kind {
             Kind::Symlink => match self.fs().readlink(handle, name) {

@@ -116,29 +116,49 @@ impl Head {
 
     /// Submits groups, each with a `Seq` of its own, behind everything submitted before. Gives the last `Seq`.
     ///
+    /// An unbind counts only while the name still stands for that node: whoever saw the node leave may be overtaken by
+    /// whoever saw another one arrive.
+    ///
     /// # Errors
-    /// `Poisoned`, once the appender is gone.
+    /// `Poisoned`, once the appender is gone; `Index`.
     pub fn submit(&self, groups: Vec<Group>) -> Result<Seq> {
         self.submit_with(Vec::new(), groups)
     }
 
-    pub(crate) fn submit_with(&self, frames: Vec<ContentFrame>, groups: Vec<Group>) -> Result<Seq> {
+    pub(crate) fn submit_with(&self, frames: Vec<ContentFrame>, mut groups: Vec<Group>) -> Result<Seq> {
         let mut entries = Vec::with_capacity(groups.len() * 4);
         let mut order = lock(&self.order);
-        let first = order.next_seq;
-        for (i, group) in groups.iter().enumerate() {
-            apply::group(Seq(first.0 + i as u64), group, &mut entries);
+        for group in &mut groups {
+            self.drop_stale_unbinds(group)?;
+            let start = entries.len();
+            apply::group(order.next_seq, group, &mut entries);
+            self.records.store.overlay(entries[start..].iter().cloned());
+            order.next_seq = order.next_seq.next();
         }
-        order.next_seq = Seq(first.0 + groups.len() as u64);
         let last_seq = order.next_seq.previous();
         lock(&self.pending)
             .extend(frames.iter().flat_map(|frame| frame.members.iter().map(|(id, _)| id.short())));
-        self.records.store.overlay(entries.iter().cloned());
         lock(&self.watermarks).queued = last_seq;
         let gone = || Error::Poisoned { cause: "the appender is gone".into() };
         let sink = order.sink.as_ref().ok_or_else(gone)?;
         sink(Submission { frames, groups, entries, last_seq }).map_err(|()| gone())?;
         Ok(last_seq)
+    }
+
+    fn drop_stale_unbinds(&self, group: &mut Group) -> Result<()> {
+        let view = self.view();
+        let mut stale = Vec::new();
+        for (n, op) in group.ops.iter().enumerate() {
+            if let Op::Unbind { dir, name, node, .. } = op
+                && view.lookup(*dir, name)?.is_none_or(|bound| bound.node != *node)
+            {
+                stale.push(n);
+            }
+        }
+        for n in stale.into_iter().rev() {
+            group.ops.remove(n);
+        }
+        Ok(())
     }
 
     /// Whether the journal has the block, or will have it before anything that is submitted from now on.

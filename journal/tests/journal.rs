@@ -447,6 +447,35 @@ fn a_path_has_one_history_through_renames_and_atomic_saves() -> Result<()> {
     Ok(())
 }
 
+/// One thread saw x arrive at a name, another saw what was there before leave; the second is submitted last.
+#[test]
+fn a_stale_unbind_does_not_take_a_name_from_what_came_after() -> Result<()> {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let mut desk = Desk::open(tmp.path(), 0)?;
+    let head = desk.journal.head.clone();
+    let (x, y) = (desk.create("x", b"x")?, desk.create("y", b"y")?);
+    let unbind = |name: &str, node, why| {
+        let (dir, kind) = (NodeId::ROOT, Kind::File);
+        Op::Unbind { dir, name: name.into(), node, kind, why }
+    };
+    let bind = |name: &str, node| {
+        let (dir, kind) = (NodeId::ROOT, Kind::File);
+        Op::Bind { dir, name: name.into(), node, kind, succeeds: None }
+    };
+    let group = |ops| Group { ops, ..Group::default() };
+    // `mv x z; mv y x`, seen from the end.
+    head.submit(vec![
+        group(vec![unbind("y", y, Unbound::Moved), unbind("x", x, Unbound::Deleted), bind("x", y)]),
+        group(vec![unbind("x", x, Unbound::Moved), bind("z", x)]),
+    ])?;
+    desk.commit()?;
+    let reader = Reader::open(tmp.path())?;
+    assert_eq!(content_of(&reader, "/x", Seq::MAX)?, Some(b"y".to_vec()));
+    assert_eq!(content_of(&reader, "/z", Seq::MAX)?, Some(b"x".to_vec()));
+    assert_eq!(content_of(&reader, "/y", Seq::MAX)?, None);
+    Ok(())
+}
+
 #[test]
 fn gaps_are_found_by_instant_and_path() -> Result<()> {
     let tmp = tempfile::tempdir().expect("a temporary directory");

@@ -11,7 +11,10 @@ mod node;
 mod temporary;
 
 use std::collections::HashSet;
+use std::ffi::OsString;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -23,7 +26,7 @@ use rustix::io::Errno;
 use crate::args::Overwrite;
 use crate::errors::{Error, Result};
 use crate::interrupt;
-use crate::plan::{Problem, RestorePlan};
+use crate::plan::{PlanNode, Problem, RestorePlan};
 use crate::source::Source;
 
 use dirs::{DirState, Dirs};
@@ -31,8 +34,10 @@ use dirs::{DirState, Dirs};
 pub(crate) use dirs::open_base;
 use temporary::Names;
 
-/// Files that a worker takes at a time: neighbours in the journal share packs, so that each is decoded once.
-const RUN: usize = 128;
+/// Files that a worker takes at a time: at least so many, and then up to the end of their directory.
+const RUN_MIN: usize = 64;
+/// A larger directory is shared by several workers.
+const RUN_MAX: usize = 1024;
 /// Problems and remarks under way to the thread that prints; a worker waits when there are more.
 const EVENTS_MAX: usize = 1024;
 /// How often progress is reported.
@@ -158,6 +163,11 @@ impl Shared<'_> {
     }
 }
 
+/// A name that says what it is, for what is not complete yet.
+pub(crate) fn temporary_name() -> OsString {
+    OsString::from_vec(Names::new().next())
+}
+
 /// Carries the plan out in the directory `base`. `tell` hears of progress and of every problem, on this thread.
 ///
 /// Errors: `Interrupted`, and `Io` where the target is full or read-only; what is in place by then is complete,
@@ -236,14 +246,14 @@ fn verdict(shared: &Shared<'_>) -> Result<()> {
 /// Writes every node once; each worker takes runs of neighbours.
 fn write_nodes(shared: &Shared<'_>, base: BorrowedFd<'_>, states: &[DirState]) -> Result<()> {
     let next = AtomicUsize::new(0);
-    let runs = shared.plan.nodes.len().div_ceil(RUN);
+    let runs = runs(&shared.plan.nodes);
     thread::scope(|scope| {
-        for _ in 0..shared.options.workers.clamp(1, runs.max(1)) {
+        for _ in 0..shared.options.workers.clamp(1, runs.len().max(1)) {
             scope.spawn(|| {
                 let mut dirs = Dirs::new(shared.plan, base);
                 loop {
                     let run = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(nodes) = shared.plan.nodes.chunks(RUN).nth(run) else {
+                    let Some(nodes) = runs.get(run).and_then(|run| shared.plan.nodes.get(run.clone())) else {
                         break;
                     };
                     for node in nodes {
@@ -257,6 +267,20 @@ fn write_nodes(shared: &Shared<'_>, base: BorrowedFd<'_>, states: &[DirState]) -
         }
     });
     Ok(())
+}
+
+/// What a worker takes at a time: whole directories where that is not too much.
+fn runs(nodes: &[PlanNode]) -> Vec<Range<usize>> {
+    let mut runs = Vec::new();
+    let mut start = 0;
+    for end in 1..=nodes.len() {
+        let whole = nodes.get(end).is_none_or(|next| next.dir != nodes[end - 1].dir);
+        if whole && end - start >= RUN_MIN || end - start >= RUN_MAX || end == nodes.len() {
+            runs.push(start..end);
+            start = end;
+        }
+    }
+    runs
 }
 
 #[cfg(test)]

@@ -86,6 +86,16 @@ impl EventSource for NotifySource {
     }
 }
 
+fn is_gone(kind: &ErrorKind) -> bool {
+    match kind {
+        ErrorKind::PathNotFound | ErrorKind::WatchNotFound => true,
+        ErrorKind::Io(error) => {
+            matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+        }
+        _ => false,
+    }
+}
+
 fn watch_error(path: &Path, kind: ErrorKind) -> WatchError {
     let path = path.to_path_buf();
     match kind {
@@ -115,6 +125,8 @@ impl<S: HintSink> EventHandler for Handler<S> {
     fn handle_event(&mut self, event: ::notify::Result<Event>) {
         match event {
             Ok(event) => self.event(event),
+            // What it was about to watch is gone, or is no directory any more: there is nothing to see there.
+            Err(error) if is_gone(&error.kind) => {}
             Err(error) => {
                 let limit = matches!(error.kind, ErrorKind::MaxFilesWatch);
                 let text = error.to_string();

@@ -60,8 +60,8 @@ fn carry_out(
     args: &RestoreArgs,
     report: &mut Report<'_>,
 ) -> Result<()> {
-    target.create()?;
-    let base = write::open_base(&target.base)?;
+    let written = target.create()?;
+    let base = write::open_base(&written)?;
     // Files are created with the permissions that they shall have, which need no second call then.
     rustix::process::umask(rustix::fs::Mode::empty());
     let source = AtSeq::new(reader, &report.moment);
@@ -72,6 +72,10 @@ fn carry_out(
         report.hear(event, counts, plan);
     });
     report.out.end_progress();
+    let result = result.and_then(|counts| target.reveal(&written).map(|()| counts));
+    if let (Err(_), Some(left)) = (&result, target.left_at(&written)) {
+        report.out.warn(&format!("what was restored before that is in {}", target::shown(left)));
+    }
     report.finish(plan, result?)
 }
 

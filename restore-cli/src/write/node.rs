@@ -112,12 +112,19 @@ fn write(
         };
     }
     let inherits = state == (DirState::Existing { inherits: true });
+    // In a tree that has a temporary name itself, names are final at once.
+    let is_aside = !shared.options.base_existed && state == DirState::New;
+    let name = if is_aside { node.name.to_vec() } else { shared.names.next() };
     let temporary = match node.kind {
-        Kind::File => write_file(shared, dir, inherits, node, said)?,
-        Kind::Symlink => make_symlink(shared, dir, node, said)?,
-        _ => make_special(shared, dir, node, said)?,
+        Kind::File => write_file(shared, dir, name, inherits, node, said)?,
+        Kind::Symlink => make_symlink(shared, dir, name, node, said)?,
+        _ => make_special(shared, dir, name, node, said)?,
     };
-    put(temporary, &node.name, place)?;
+    if is_aside {
+        temporary.keep();
+    } else {
+        put(temporary, &node.name, place)?;
+    }
     Ok(Done::Written)
 }
 
@@ -169,6 +176,7 @@ fn version(shared: &Shared<'_>, node: &PlanNode) -> Outcome<Version> {
 fn write_file(
     shared: &Shared<'_>,
     dir: Rc<OwnedFd>,
+    name: Vec<u8>,
     inherits: bool,
     node: &PlanNode,
     said: &mut Complaints,
@@ -187,9 +195,13 @@ fn write_file(
     let mode = u32::from(node.mode);
     let is_mine = node.uid == shared.me.uid && node.gid == shared.me.gid;
     let is_simple = is_mine && !node.has_xattrs && mode & 0o7000 == 0;
-    let name = shared.names.next();
-    let file = fs::openat(&*dir, &name, CREATE, Mode::from_raw_mode(if is_simple { mode } else { PRIVATE }))
-        .during("it could not be created")?;
+    let file = fs::openat(
+        &*dir,
+        name.as_slice(),
+        CREATE,
+        Mode::from_raw_mode(if is_simple { mode } else { PRIVATE }),
+    )
+    .during("it could not be created")?;
     let temporary = Temporary::new(dir, name);
     match (block, &version) {
         (Some(block), _) if block.len() as u64 != node.size => {
@@ -289,6 +301,7 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8], mut at: u64) -> Outcome<()> {
 fn make_symlink(
     shared: &Shared<'_>,
     dir: Rc<OwnedFd>,
+    name: Vec<u8>,
     node: &PlanNode,
     said: &mut Complaints,
 ) -> Outcome<Temporary> {
@@ -296,8 +309,7 @@ fn make_symlink(
     let Content::Inline(target) = &version.content else {
         return Err(NodeError::Refused("the journal does not hold its target".into()));
     };
-    let name = shared.names.next();
-    fs::symlinkat(target.as_slice(), &*dir, &name).during("it could not be created")?;
+    fs::symlinkat(target.as_slice(), &*dir, name.as_slice()).during("it could not be created")?;
     let temporary = Temporary::new(dir, name);
     let wanted = Wanted { mode: None, ..Wanted::of(&version.meta) };
     dress(shared, &temporary, &wanted, node, said)?;
@@ -307,6 +319,7 @@ fn make_symlink(
 fn make_special(
     shared: &Shared<'_>,
     dir: Rc<OwnedFd>,
+    name: Vec<u8>,
     node: &PlanNode,
     said: &mut Complaints,
 ) -> Outcome<Temporary> {
@@ -314,9 +327,8 @@ fn make_special(
         return Err(NodeError::Refused("only root can make devices".into()));
     }
     let version = version(shared, node)?;
-    let name = shared.names.next();
     let device = if node.kind == Kind::Fifo { 0 } else { version.meta.rdev };
-    fs::mknodat(&*dir, &name, file_type(node.kind), Mode::from_raw_mode(PRIVATE), device)
+    fs::mknodat(&*dir, name.as_slice(), file_type(node.kind), Mode::from_raw_mode(PRIVATE), device)
         .during("it could not be created")?;
     let temporary = Temporary::new(dir, name);
     dress(shared, &temporary, &Wanted::of(&version.meta), node, said)?;

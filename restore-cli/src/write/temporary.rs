@@ -26,21 +26,21 @@ impl Names {
     }
 
     /// A name that was not given before.
-    pub(super) fn next(&self) -> String {
-        format!("{}{}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
+    pub(super) fn next(&self) -> Vec<u8> {
+        format!("{}{}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed)).into_bytes()
     }
 }
 
 /// Something that exists under a temporary name, and goes away unless it is kept.
 pub(super) struct Temporary {
     dir: Rc<OwnedFd>,
-    name: String,
+    name: Vec<u8>,
     is_kept: bool,
 }
 
 impl Temporary {
     /// Takes responsibility for a name that was just created.
-    pub(super) fn new(dir: Rc<OwnedFd>, name: String) -> Temporary {
+    pub(super) fn new(dir: Rc<OwnedFd>, name: Vec<u8>) -> Temporary {
         Temporary { dir, name, is_kept: false }
     }
 
@@ -50,7 +50,7 @@ impl Temporary {
     }
 
     /// The name.
-    pub(super) fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &[u8] {
         &self.name
     }
 
@@ -64,7 +64,7 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.is_kept {
             // What cannot be removed keeps a name that says what it is.
-            let _ = fs::unlinkat(&*self.dir, self.name.as_str(), AtFlags::empty());
+            let _ = fs::unlinkat(&*self.dir, self.name.as_slice(), AtFlags::empty());
         }
     }
 }

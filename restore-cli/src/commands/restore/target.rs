@@ -13,6 +13,7 @@ use crate::args::Overwrite;
 use crate::errors::{Error, Result};
 use crate::output::escape;
 use crate::plan::{Item, Shape};
+use crate::write;
 
 /// Where things go.
 #[derive(Debug)]
@@ -66,24 +67,53 @@ impl Target {
         }
     }
 
-    /// Creates the base where it is not there, with what leads to it.
-    pub(super) fn create(&self) -> Result<()> {
+    /// Creates what is written into: the base itself where it is there, else a directory beside it that becomes the
+    /// base when everything is in it. Nothing incomplete ever has the target's name then, and the files in it need no
+    /// temporary names of their own (measured: a seventh of the time).
+    pub(super) fn create(&self) -> Result<PathBuf> {
         if self.base_existed {
-            return Ok(());
+            return Ok(self.base.clone());
         }
         let context = |source| Error::Io { path: shown(&self.base), action: "creating the target", source };
-        if let Some(parent) = self.base.parent() {
-            fs::create_dir_all(parent).map_err(context)?;
-        }
+        let parent = match self.base.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(parent).map_err(context)?;
         let mode = match self.shape {
             Shape::IsBase(_) => 0o700,
             Shape::InBase(_) => 0o777,
         };
-        DirBuilder::new().mode(mode).create(&self.base).map_err(context)
+        let aside = parent.join(write::temporary_name());
+        DirBuilder::new().mode(mode).create(&aside).map_err(context)?;
+        Ok(aside)
+    }
+
+    /// Gives the directory that was written into the target's name.
+    pub(super) fn reveal(&self, written: &Path) -> Result<()> {
+        if self.base_existed {
+            return Ok(());
+        }
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        let renamed = match renameat_with(CWD, written, CWD, &self.base, RenameFlags::NOREPLACE) {
+            // The filesystem knows no such rename; a directory never replaces one that is not empty.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => fs::rename(written, &self.base),
+            other => other.map_err(io::Error::from),
+        };
+        renamed.map_err(|source| Error::Io {
+            path: shown(&self.base),
+            action: "giving the restored directory its name",
+            source,
+        })
+    }
+
+    /// Where the incomplete result of a restore that ended early is, if it is not in the target itself.
+    pub(super) fn left_at<'p>(&self, written: &'p Path) -> Option<&'p Path> {
+        (!self.base_existed).then_some(written)
     }
 }
 
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     escape(path.as_os_str().as_bytes())
 }
 

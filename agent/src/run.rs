@@ -3,6 +3,8 @@
 //! Owns the wiring and the order of start and stop. Reads no file and writes none but cookies; whatever takes time
 //! happens on other threads, which answer with an [`Event`].
 
+mod sync;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -33,6 +35,7 @@ use crate::status;
 use crate::watch::notify::{NotifyOptions, NotifySource};
 use crate::watch::{Hint, WatchError, WatchHandle, WatchThread, What};
 use crate::worker::{self, Job};
+use sync::{PendingSync, remove_cookies};
 
 /// Events that wait for the loop; whoever has one more waits. The loop never waits for any of them.
 const EVENTS_MAX: usize = 4096;
@@ -40,8 +43,6 @@ const EVENTS_MAX: usize = 4096;
 const WORKS_MAX: usize = 2048;
 /// A mark is written after so much idle time, so that it is no gap.
 const MARK_EVERY: Duration = Duration::from_secs(60);
-/// How long a cookie may take to come back before it is written again.
-const COOKIE_RETRY_NS: u64 = 10_000_000_000;
 /// How long the end in good order may wait for what is dirty.
 const DRAIN_MAX_NS: u64 = 20_000_000_000;
 /// A capture of a hot file that took a second is followed by so many seconds without one.
@@ -126,19 +127,6 @@ impl RunError {
             _ => 1,
         }
     }
-}
-
-/// A `sync`, or a mark of the agent's own, on its way.
-struct PendingSync {
-    cookie: Vec<u8>,
-    /// When it was written: everything before is covered once it is done.
-    written: Instant,
-    written_ns: u64,
-    /// Number of the hint that it came back as.
-    came_back: Option<u64>,
-    deadline_ns: Option<u64>,
-    cause: MarkCause,
-    reply: Option<ControlRequest>,
 }
 
 /// The agent.
@@ -594,104 +582,6 @@ impl Agent {
         .status()
     }
 
-    /// Writes a cookie: when its event comes back, everything before it has come too.
-    fn begin_sync(&mut self, cause: MarkCause, timeout_ns: Option<u64>, reply: Option<ControlRequest>) {
-        let now_ns = self.clock.monotonic_ns();
-        let mut sync = PendingSync {
-            cookie: Vec::new(),
-            written: self.clock.now().wall,
-            written_ns: now_ns,
-            came_back: None,
-            deadline_ns: timeout_ns.map(|timeout_ns| now_ns.saturating_add(timeout_ns)),
-            cause,
-            reply,
-        };
-        self.write_cookie(&mut sync);
-        self.syncs.push(sync);
-    }
-
-    fn write_cookie(&mut self, sync: &mut PendingSync) {
-        self.cookies += 1;
-        sync.cookie = format!("sync-{}-{}", std::process::id(), self.cookies).into_bytes();
-        sync.written_ns = self.clock.monotonic_ns();
-        let path = self.layout.cookies().join(std::ffi::OsStr::from_bytes(&sync.cookie));
-        match std::fs::File::create(&path).and_then(|cookie| cookie.metadata()) {
-            Ok(metadata) => {
-                // By the kernel's own clock for change times, which is a tick behind: a change from now on has a
-                // change time that is not before this one.
-                let stamp =
-                    metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec());
-                sync.written = sync.written.min(Instant(stamp));
-                // The event is queued; the name is not needed any more.
-                let _ = std::fs::remove_file(&path);
-            }
-            Err(error) => self.trouble(Trouble::Journal(format!("{}: {error}", path.display()))),
-        }
-    }
-
-    /// Moves every `sync` on: from cookie to drained, from drained to a mark.
-    fn advance_syncs(&mut self) {
-        let now_ns = self.clock.monotonic_ns();
-        let mut waiting = Vec::new();
-        for mut sync in std::mem::take(&mut self.syncs) {
-            let mut state = self.dirty.lock();
-            if sync.came_back.is_none()
-                && let Some(no) = state.cookies.remove(&sync.cookie)
-            {
-                sync.came_back = Some(no);
-                state.settle.hasten(no);
-            }
-            let drained = sync.came_back.is_some_and(|no| state.settle.drained_through(no));
-            drop(state);
-            let compared = matches!(self.reconcile, Reconcile::Done | Reconcile::Submitted(..));
-            let given_up = sync.reply.as_ref().is_some_and(|request| request.reply.is_closed());
-            if drained && compared {
-                self.mark(sync);
-            } else if given_up {
-                // Nobody waits for the answer any more.
-            } else if sync.deadline_ns.is_some_and(|deadline_ns| now_ns >= deadline_ns) {
-                self.time_out(sync);
-            } else {
-                if sync.came_back.is_none() && now_ns.saturating_sub(sync.written_ns) > COOKIE_RETRY_NS {
-                    self.write_cookie(&mut sync);
-                }
-                waiting.push(sync);
-            }
-        }
-        self.syncs.append(&mut waiting);
-        if self.syncs.is_empty() {
-            // Cookies of those who gave up.
-            self.dirty.lock().cookies.clear();
-        }
-    }
-
-    fn mark(&mut self, sync: PendingSync) {
-        let mark = Mark { covered_through: sync.written, cause: sync.cause };
-        match self.submit(vec![Op::Mark(mark)]) {
-            Some(seq) => self.marks.push_back((seq, sync)),
-            None => self.fail(sync, "the journal cannot be written; see the log of asofd".to_string(), false),
-        }
-    }
-
-    fn time_out(&mut self, sync: PendingSync) {
-        let pending = self.dirty.lock().settle.pending();
-        let error = match (sync.came_back, &self.reconcile) {
-            (_, Reconcile::Wanted(_) | Reconcile::Running(_)) => {
-                "not done in time: everything under the roots is being compared; try again with a longer --timeout"
-                    .to_string()
-            }
-            (None, _) => "not done in time: the event source did not give the cookie back".to_string(),
-            (Some(_), _) => format!("not done in time: {pending} changes are still being captured"),
-        };
-        self.fail(sync, error, true);
-    }
-
-    fn fail(&mut self, sync: PendingSync, error: String, timed_out: bool) {
-        if let Some(request) = sync.reply {
-            let _ = request.reply.send(Answer::Failed { error, timed_out });
-        }
-    }
-
     /// Begins the end in good order: what is dirty is captured, a mark is written.
     fn stop(&mut self) {
         if self.stopping.is_some() {
@@ -703,12 +593,5 @@ impl Agent {
             self.begin_sync(MarkCause::Stopped, Some(DRAIN_MAX_NS), None);
         }
         // During a reconcile there is nothing to wait for: the next start compares everything anyway.
-    }
-}
-
-/// Cookies of an agent that did not get to remove them.
-fn remove_cookies(dir: &Path) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let _ = std::fs::remove_file(entry.path());
     }
 }

@@ -3,10 +3,14 @@
 //! Owns the decision what a name is now: unchanged, changed, moved, linked, replaced, new or gone. What differs in
 //! content goes to the capture threads; everything else is submitted here. Reads no content.
 
+mod compare;
+mod gone;
+mod root;
+mod shared;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use asof_journal::head::Head;
 use asof_journal::types::{
@@ -15,11 +19,13 @@ use asof_journal::types::{
 use asof_journal::view::{Entry, is_below};
 use crossbeam_channel::Sender;
 
-use crate::capture::{CaptureOptions, PageCache, Writer};
-use crate::fs::{DirHandle, RootHandle, SourceFs, Stat};
+use crate::fs::{DirHandle, SourceFs, Stat};
 use crate::pool::{Batch, Claim, Claims, Task, Ticket, Workshop, count};
 use crate::run::{Again, Event};
 use crate::settle::{Marks, Scan, Work};
+use compare::Seen;
+pub(crate) use root::Root;
+use shared::Shared;
 
 /// Names that are gone are looked at last, in case they turn up elsewhere; so many are remembered for that.
 const GONE_MAX: usize = 65_536;
@@ -43,18 +49,6 @@ pub(crate) enum Reason {
     Crowd,
     /// It is in a tree that is compared as a whole.
     Below,
-}
-
-/// A root as the worker knows it.
-pub(crate) struct Root {
-    /// Its absolute path.
-    pub path: Vec<u8>,
-    /// Open at it.
-    pub handle: RootHandle,
-    /// Its node.
-    pub node: NodeId,
-    /// Its mount: what is on another one is not protected.
-    pub mnt_id: u64,
 }
 
 /// An error that ends a piece of work.
@@ -155,52 +149,6 @@ impl Scanner {
 
     fn head(&self) -> &Head {
         &self.workshop.head
-    }
-
-    /// Opens a root, and binds it and the placeholders above it where they are not bound yet.
-    pub(crate) fn open_root(&self, path: &[u8], ticket: &Arc<Ticket>) -> Result<Root> {
-        let at = |source| ScanError::Io { path: path.to_vec(), source };
-        let handle =
-            self.fs().open_root(std::path::Path::new(std::ffi::OsStr::from_bytes(path))).map_err(at)?;
-        let dir = self.fs().open_dir(&handle, b"").map_err(at)?;
-        let stat = self.fs().stat_dir(&dir).map_err(at)?;
-        let identity = self.fs().identity_dir(&dir, &stat).map_err(at)?;
-        let mut above = NodeId::ROOT;
-        let names: Vec<&[u8]> = path.split(|&b| b == b'/').filter(|name| !name.is_empty()).collect();
-        let (last, ancestors) = names.split_last().map_or((&b""[..], &[][..]), |(last, rest)| (*last, rest));
-        for name in ancestors {
-            above = match self.head().view().lookup(above, name)? {
-                Some(entry) if entry.kind == Kind::Dir => entry.node,
-                _ => {
-                    let node = self.head().new_node();
-                    let bind =
-                        Op::Bind { dir: above, name: name.to_vec(), node, kind: Kind::Dir, succeeds: None };
-                    self.submit(vec![bind], None, ticket)?;
-                    node
-                }
-            };
-        }
-        let version = self.dir_version(&dir, &stat);
-        if last.is_empty() {
-            // The root is `/` itself, which every journal has.
-            self.change_version(NodeId::ROOT, version, Vec::new(), None, ticket)?;
-            return Ok(Root { path: path.to_vec(), handle, node: NodeId::ROOT, mnt_id: stat.mnt_id });
-        }
-        let bound = self.head().view().lookup(above, last)?;
-        let known = self.head().find(&identity)?;
-        let (node, ops) = match (bound, known) {
-            (Some(entry), Some(node)) if entry.node == node => (node, Vec::new()),
-            // The placeholder of an inner root becomes real, or another directory took the root's place.
-            (Some(entry), None) if self.head().view().version(entry.node)?.is_none() => {
-                (entry.node, vec![Op::Identify { node: entry.node, identity }])
-            }
-            (bound, known) => {
-                let ops = self.take_name(above, last, Kind::Dir, bound.as_ref(), known, &identity)?;
-                (ops.0, ops.1)
-            }
-        };
-        self.change_version(node, version, ops, None, ticket)?;
-        Ok(Root { path: path.to_vec(), handle, node, mnt_id: stat.mnt_id })
     }
 
     /// Compares everything below a root with the journal, on several threads.
@@ -359,7 +307,9 @@ impl Scanner {
         match self.fs().stat(&handle, name) {
             Ok(stat) => {
                 let bound = self.head().view().lookup(node, name)?;
-                self.compare(node, &handle, name, path, &stat, bound, Reason::Hinted(marks), 0, trip)
+                let reason = Reason::Hinted(marks);
+                let seen = Seen { dir: node, handle: &handle, name, path, stat: &stat, reason, depth: 0 };
+                self.compare(&seen, bound, trip)
             }
             Err(error) if is_gone(&error) => {
                 if let Some(entry) = self.head().view().lookup(node, name)? {
@@ -470,7 +420,9 @@ impl Scanner {
             let known = bound.remove(&entry.name);
             match self.fs().stat(handle, &entry.name) {
                 Ok(stat) => {
-                    self.compare(dir, handle, &entry.name, &path, &stat, known, reason, depth, trip)?;
+                    let seen =
+                        Seen { dir, handle, name: &entry.name, path: &path, stat: &stat, reason, depth };
+                    self.compare(&seen, known, trip)?;
                 }
                 Err(error) if is_gone(&error) => {
                     trip.gone.extend(known.map(|entry| Gone { entry, path, marks: Marks::GONE }));
@@ -488,76 +440,6 @@ impl Scanner {
             trip.gone.push(Gone { entry, path, marks: Marks::GONE });
         }
         Ok(())
-    }
-
-    /// Looks at what was gone once more, now that everything else was looked at, and unbinds what still is.
-    fn bury(&self, root: &Root, trip: &mut Trip<'_>) -> Result<()> {
-        while let Some(gone) = trip.gone.pop() {
-            let view = self.head().view();
-            let bound = view.lookup(gone.entry.dir, &gone.entry.name)?;
-            if bound.is_none_or(|bound| bound.node != gone.entry.node) {
-                continue; // it was found elsewhere meanwhile, or something else has the name
-            }
-            let (parent, name) = split(&gone.path);
-            let there = root
-                .handle
-                .relative(parent)
-                .and_then(|relative| self.fs().open_dir(&root.handle, relative).ok())
-                .is_some_and(|dir| self.fs().stat(&dir, name).is_ok());
-            if there {
-                (self.workshop.tell)(Event::Again(Again::Name(gone.path)));
-            } else {
-                self.unbind(&gone.entry, Unbound::Deleted, trip)?;
-                if gone.entry.kind == Kind::File {
-                    self.look_at_other_names(root, gone.entry.node, gone.marks, trip)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A hint named something in a directory that is not there any more.
-    fn look_at_lost(&self, root: &Root, path: &[u8], marks: Marks, trip: &mut Trip<'_>) -> Result<()> {
-        let view = self.head().view();
-        let mut at = (NodeId::ROOT, Kind::Dir);
-        for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
-            match view.last_bound(at.0, name)? {
-                Some(next) if at.1 == Kind::Dir => at = next,
-                _ => return Ok(()),
-            }
-        }
-        match at {
-            (node, Kind::File) => self.look_at_other_names(root, node, marks, trip),
-            _ => Ok(()),
-        }
-    }
-
-    /// A file may have been written under a name that is gone now; its other names had no event of that.
-    fn look_at_other_names(
-        &self,
-        root: &Root,
-        node: NodeId,
-        marks: Marks,
-        trip: &mut Trip<'_>,
-    ) -> Result<()> {
-        // Once: the other names may be lost too, and would lead back here.
-        if !trip.lost.insert(node) {
-            return Ok(());
-        }
-        let view = self.head().view();
-        for (dir, name) in view.bindings_of(node)? {
-            if let Some(path) = view.path_in(dir, &name)? {
-                self.look_at_path(root, &path, marks, trip)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn unbind(&self, entry: &Entry, why: Unbound, trip: &mut Trip<'_>) -> Result<()> {
-        let _claim = self.claim(entry.dir, &entry.name, None, trip)?;
-        let op =
-            Op::Unbind { dir: entry.dir, name: entry.name.clone(), node: entry.node, kind: entry.kind, why };
-        self.submit(vec![op], trip.hinted, trip.ticket).map(|_| ())
     }
 
     /// Claims a name and an inode. Where somebody else has them, what waits here is handed on first: it may be that.
@@ -589,248 +471,6 @@ impl Scanner {
             return Ok(());
         }
         self.tasks.send(std::mem::take(&mut trip.batch)).map_err(|_| ScanError::Stopped)
-    }
-
-    /// Compares one name with what it stands for in the journal.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one name's facts, from two callers that have them in different forms"
-    )]
-    fn compare(
-        &self,
-        dir: NodeId,
-        handle: &Arc<DirHandle>,
-        name: &[u8],
-        path: &[u8],
-        stat: &Stat,
-        bound: Option<Entry>,
-        reason: Reason,
-        depth: usize,
-        trip: &mut Trip<'_>,
-    ) -> Result<()> {
-        if stat.kind == Kind::Dir && ((stat.dev, stat.ino) == self.journal || stat.mnt_id != trip.mnt_id) {
-            return Ok(());
-        }
-        let view = self.head().view();
-        let before = match &bound {
-            Some(entry) => view.version(entry.node)?.map(|at| at.version),
-            None => None,
-        };
-        if let (Some(entry), Some(before)) = (&bound, &before)
-            && same(before, stat)
-            && !(trip.is_doubtful(before) && wants_reread(reason))
-        {
-            // The inode and its change time are the same: this is the very node, unchanged. Only what is below a
-            // directory may differ.
-            self.descend(entry.node, path, stat, reason, depth, false, trip);
-            return Ok(());
-        }
-        let identity = match self.fs().identity(handle, name, stat) {
-            Ok(identity) => identity,
-            Err(error) if is_gone(&error) => {
-                (self.workshop.tell)(Event::Again(Again::Name(path.to_vec())));
-                return Ok(());
-            }
-            Err(error) => return self.unreadable(path, &error, trip),
-        };
-        let claim = self.claim(dir, name, Some(&identity), trip)?;
-        // Whoever held the claim may have changed what the name stands for.
-        let bound = view.lookup(dir, name)?;
-        let known = self.head().find(&identity)?;
-        let (node, ops) = match (&bound, known) {
-            (Some(entry), Some(node)) if entry.node == node && entry.kind == stat.kind => (node, Vec::new()),
-            _ => self.take_name(dir, name, stat.kind, bound.as_ref(), known, &identity)?,
-        };
-        let moved = !ops.is_empty();
-        let facts = Facts { node, name, path, stat, claim, reason };
-        self.change(handle, facts, ops, known == Some(node), trip)?;
-        self.descend(node, path, stat, reason, depth, moved, trip);
-        Ok(())
-    }
-
-    /// Records what a node is now: at once where there is no content to read, through a capture thread otherwise.
-    fn change(
-        &self,
-        handle: &Arc<DirHandle>,
-        facts: Facts<'_>,
-        ops: Vec<Op>,
-        same_node: bool,
-        trip: &mut Trip<'_>,
-    ) -> Result<()> {
-        let Facts { node, name, path, stat, claim, reason } = facts;
-        let view = self.head().view();
-        let before = view.version(node)?.map(|at| at.version);
-        if stat.kind == Kind::File {
-            if let Some(before) = &before
-                && same_node
-                && let Some(version) =
-                    self.attributes_only(handle, name, stat, before, !ops.is_empty(), reason)
-                && !trip.is_doubtful(before)
-            {
-                return self.change_version(node, version, ops, trip.hinted, trip.ticket);
-            }
-            let previous = match before {
-                Some(before) => Some(before),
-                None => self.predecessor(&ops)?,
-            };
-            let task = Task {
-                dir: handle.clone(),
-                name: name.to_vec(),
-                path: path.to_vec(),
-                node,
-                stat: *stat,
-                ops,
-                previous,
-                same_node,
-                options: options_for(reason),
-                hinted: trip.hinted,
-                claim,
-                ticket: trip.ticket.clone(),
-            };
-            return self.capture(task, trip);
-        }
-        let content = match stat.kind {
-            Kind::Symlink => match self.fs().readlink(handle, name) {
-                Ok(target) => Content::Inline(target),
-                Err(error) if is_gone(&error) => {
-                    (self.workshop.tell)(Event::Again(Again::Name(path.to_vec())));
-                    return Ok(());
-                }
-                Err(error) => Content::Unread(error.raw_os_error().unwrap_or(0)),
-            },
-            _ => Content::None,
-        };
-        let xattrs = self.fs().xattrs(handle, name).unwrap_or_default();
-        let version = Version { meta: stat.metadata(xattrs), content, quality: Quality::Clean, racy: false };
-        self.change_version(node, version, ops, trip.hinted, trip.ticket)
-    }
-
-    /// The new version of a file of which only the attributes can have changed, so that its content need not be read:
-    /// it was renamed, or a hint said so, and size and modification time are the same.
-    fn attributes_only(
-        &self,
-        handle: &DirHandle,
-        name: &[u8],
-        stat: &Stat,
-        before: &Version,
-        renamed: bool,
-        reason: Reason,
-    ) -> Option<Version> {
-        let content_hint = Marks::WRITTEN.with(Marks::CLOSED);
-        let only_attributes = match reason {
-            Reason::Hinted(marks) => !marks.any(content_hint),
-            Reason::Crowd | Reason::Below => renamed,
-        };
-        let same_content =
-            (before.meta.size, before.meta.mtime, before.meta.ino) == (stat.size, stat.mtime, stat.ino);
-        if !only_attributes || !same_content {
-            return None;
-        }
-        let xattrs = self.fs().xattrs(handle, name).ok()?;
-        Some(Version { meta: stat.metadata(xattrs), ..before.clone() })
-    }
-
-    /// What the node that a bind succeeds was last.
-    fn predecessor(&self, ops: &[Op]) -> Result<Option<Version>> {
-        let succeeded = ops.iter().find_map(|op| match op {
-            Op::Bind { succeeds, .. } => *succeeds,
-            _ => None,
-        });
-        match succeeded {
-            Some(node) => Ok(self.head().view().version(node)?.map(|at| at.version)),
-            None => Ok(None),
-        }
-    }
-
-    /// Puts a directory on the list of those to be listed, where what is below it may differ.
-    #[expect(clippy::too_many_arguments, reason = "the same facts as for the comparison that calls it")]
-    fn descend(
-        &self,
-        node: NodeId,
-        path: &[u8],
-        stat: &Stat,
-        reason: Reason,
-        depth: usize,
-        moved: bool,
-        trip: &mut Trip<'_>,
-    ) {
-        let arrived = Marks::APPEARED_DIR.with(Marks::MOVED_TO);
-        let wanted = match reason {
-            Reason::Below => true,
-            Reason::Crowd => moved,
-            Reason::Hinted(marks) => moved || marks.any(arrived),
-        };
-        if stat.kind == Kind::Dir && wanted {
-            trip.pending.push(Pending { node, path: path.to_vec(), ino: stat.ino, depth: depth + 1 });
-        }
-    }
-
-    /// The operations that make a name stand for what has it now, and the node that this is.
-    fn take_name(
-        &self,
-        dir: NodeId,
-        name: &[u8],
-        kind: Kind,
-        bound: Option<&Entry>,
-        known: Option<NodeId>,
-        identity: &Identity,
-    ) -> Result<(NodeId, Vec<Op>)> {
-        let view = self.head().view();
-        let mut ops = Vec::new();
-        let known = match known {
-            // A node has one kind for life; an identity that comes back with another one is a new node.
-            Some(node) if view.version(node)?.is_none_or(|at| at.version.meta.kind == kind) => Some(node),
-            _ => None,
-        };
-        let last = view.last_bound(dir, name)?;
-        let mut exchanged = None;
-        for (old_dir, old_name) in known.map(|node| view.bindings_of(node)).transpose()?.unwrap_or_default() {
-            let Some(node) = known else { break };
-            match self.now_at(old_dir, &old_name, kind)? {
-                Some(there) if there == *identity => continue, // a further name of the same node
-                Some(there) => {
-                    // RENAME_EXCHANGE: what had this name has the other one now.
-                    let swapped = bound.filter(|bound| bound.kind == kind);
-                    if let (Some(bound), Some(other)) = (swapped, self.head().find(&there)?)
-                        && bound.node == other
-                    {
-                        exchanged = Some((old_dir, old_name.clone(), other));
-                    }
-                }
-                None => {}
-            }
-            ops.push(Op::Unbind { dir: old_dir, name: old_name, node, kind, why: Unbound::Moved });
-        }
-        if let Some(entry) = bound {
-            let why = if exchanged.is_some() { Unbound::Moved } else { Unbound::Deleted };
-            ops.push(Op::Unbind { dir, name: name.to_vec(), node: entry.node, kind: entry.kind, why });
-        }
-        let node = known.unwrap_or_else(|| self.head().new_node());
-        let succeeds =
-            last.filter(|(last, last_kind)| *last != node && *last_kind == kind && kind == Kind::File);
-        let succeeds = succeeds.map(|(last, _)| last).filter(|_| exchanged.is_none());
-        ops.push(Op::Bind { dir, name: name.to_vec(), node, kind, succeeds });
-        if let Some((dir, name, node)) = exchanged {
-            ops.push(Op::Bind { dir, name, node, kind, succeeds: None });
-        }
-        if known.is_none() {
-            ops.push(Op::Identify { node, identity: identity.clone() });
-        }
-        Ok((node, ops))
-    }
-
-    /// What a name that the journal knows stands for on disk now; `None` where there is nothing.
-    fn now_at(&self, dir: NodeId, name: &[u8], kind: Kind) -> Result<Option<Identity>> {
-        let Some(path) = self.head().view().path_of(dir)? else { return Ok(None) };
-        // Every component is opened without following symlinks, as below a root.
-        let Ok(top) = self.fs().open_root(std::path::Path::new("/")) else { return Ok(None) };
-        let relative = top.relative(&path).unwrap_or_default();
-        let Ok(handle) = self.fs().open_dir(&top, relative) else { return Ok(None) };
-        let Ok(stat) = self.fs().stat(&handle, name) else { return Ok(None) };
-        if stat.kind != kind {
-            return Ok(None);
-        }
-        Ok(self.fs().identity(&handle, name, &stat).ok())
     }
 
     fn dir_version(&self, dir: &DirHandle, stat: &Stat) -> Version {
@@ -888,43 +528,6 @@ impl Scanner {
     }
 }
 
-/// A name with what is known of it.
-struct Facts<'f> {
-    node: NodeId,
-    name: &'f [u8],
-    path: &'f [u8],
-    stat: &'f Stat,
-    claim: Claim,
-    reason: Reason,
-}
-
-/// Whether the version was made of this very state: the kernel moves the change time with every change.
-fn same(before: &Version, stat: &Stat) -> bool {
-    let meta = &before.meta;
-    (meta.ino, meta.ctime, meta.kind) == (stat.ino, stat.ctime, stat.kind)
-        && (stat.kind != Kind::File || meta.size == stat.size)
-}
-
-/// Whether there is a reason to read such a version again now: content may have changed, or the agent was away.
-fn wants_reread(reason: Reason) -> bool {
-    match reason {
-        Reason::Hinted(marks) => marks.any(Marks::WRITTEN.with(Marks::CLOSED).with(Marks::MOVED_TO)),
-        Reason::Crowd | Reason::Below => true,
-    }
-}
-
-fn options_for(reason: Reason) -> CaptureOptions {
-    match reason {
-        Reason::Hinted(marks) => {
-            let open = marks.any(Marks::WRITTEN) && !marks.any(Marks::CLOSED.with(Marks::MOVED_TO));
-            let writer = if open { Writer::MaybeActive } else { Writer::Unlikely };
-            CaptureOptions { writer, page_cache: PageCache::Keep }
-        }
-        Reason::Crowd => CaptureOptions { writer: Writer::Unlikely, page_cache: PageCache::Keep },
-        Reason::Below => CaptureOptions { writer: Writer::Unlikely, page_cache: PageCache::Drop },
-    }
-}
-
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         || matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ESTALE | libc::EXDEV))
@@ -945,53 +548,5 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
         Some(0) => (b"/", &path[1..]),
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (b"/", path),
-    }
-}
-
-/// Directories that several threads list: each takes one and gives back what it found in it.
-struct Shared {
-    state: Mutex<SharedState>,
-    changed: Condvar,
-}
-
-struct SharedState {
-    dirs: Vec<Pending>,
-    busy: usize,
-    given_up: bool,
-}
-
-impl Shared {
-    fn new(dirs: Vec<Pending>) -> Shared {
-        Shared { state: Mutex::new(SharedState { dirs, busy: 0, given_up: false }), changed: Condvar::new() }
-    }
-
-    /// The next directory; `None` when all are listed. The caller gives back, even if nothing.
-    fn take(&self) -> Option<Pending> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if state.given_up {
-                return None;
-            }
-            if let Some(dir) = state.dirs.pop() {
-                state.busy += 1;
-                return Some(dir);
-            }
-            if state.busy == 0 {
-                return None;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn give(&self, dirs: impl Iterator<Item = Pending>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.dirs.extend(dirs);
-        state.busy -= 1;
-        self.changed.notify_all();
-    }
-
-    fn give_up(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).given_up = true;
-        self.changed.notify_all();
     }
 }

@@ -10,10 +10,14 @@
 //! - Waiting entries number at most `entries_max` and those that wait for work in flight.
 //! - Every operation costs O(log n) amortized, whatever order paths come in.
 
+mod collapse;
+mod work;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::watch::{Hint, What};
+pub(crate) use work::{Arrival, Marks, Scan, Work, WorkId};
 
 /// Nanoseconds in a millisecond.
 const MS: u64 = 1_000_000;
@@ -21,9 +25,6 @@ const MS: u64 = 1_000_000;
 const ARRIVALS_MAX: usize = 4096;
 /// Files whose captures are stretched; one more is captured at the usual pace.
 const STRETCHED_MAX: usize = 1024;
-/// Depths below a root to which entries collapse, one after the other, until there are few enough.
-const COLLAPSE_DEPTHS: [usize; 6] = [12, 8, 4, 2, 1, 0];
-
 /// When things are due, and how many there may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Timings {
@@ -53,106 +54,6 @@ impl Default for Timings {
             stretch_max_ms: 30_000,
             children_max: 128,
             entries_max: 65_536,
-        }
-    }
-}
-
-/// What hints said of a path, all together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Marks(u16);
-
-impl Marks {
-    /// A file or other non-directory appeared.
-    pub(crate) const APPEARED: Marks = Marks(1);
-    /// A directory appeared.
-    pub(crate) const APPEARED_DIR: Marks = Marks(1 << 1);
-    /// Something was renamed to it.
-    pub(crate) const MOVED_TO: Marks = Marks(1 << 2);
-    /// Something was renamed away from it.
-    pub(crate) const MOVED_FROM: Marks = Marks(1 << 3);
-    /// It was deleted.
-    pub(crate) const GONE: Marks = Marks(1 << 4);
-    /// It was written to.
-    pub(crate) const WRITTEN: Marks = Marks(1 << 5);
-    /// A writer closed it.
-    pub(crate) const CLOSED: Marks = Marks(1 << 6);
-    /// Its metadata changed.
-    pub(crate) const ATTRIBUTES: Marks = Marks(1 << 7);
-
-    /// Whether one of the given marks is set.
-    pub(crate) fn any(self, of: Marks) -> bool {
-        self.0 & of.0 != 0
-    }
-
-    /// Whether there are none: then only a scan is asked for.
-    pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Both together.
-    pub(crate) const fn with(self, other: Marks) -> Marks {
-        Marks(self.0 | other.0)
-    }
-}
-
-/// How much of a directory is to be compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Scan {
-    /// Only the path itself is to be looked at.
-    No,
-    /// Its entries, one level; and everything below those that [`Work::arrivals`] names.
-    Entries,
-    /// Everything below it.
-    Recursive,
-}
-
-/// An entry of a scanned directory that was renamed in, or is a new directory: it has to be looked at with all that
-/// is below it, even if it seems unchanged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Arrival {
-    /// Its absolute path.
-    pub path: Arc<[u8]>,
-    /// From where it was renamed, when that is known.
-    pub from: Option<Vec<u8>>,
-}
-
-/// Names a piece of work until it is released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct WorkId(u64);
-
-/// Something that is due to be looked at.
-#[derive(Clone, Debug)]
-pub(crate) struct Work {
-    /// What [`Settle::release`] takes.
-    pub id: WorkId,
-    /// Absolute path.
-    pub path: Arc<[u8]>,
-    /// What hints said of the path itself.
-    pub marks: Marks,
-    /// From where it was last renamed, when that is known.
-    pub from: Option<Vec<u8>>,
-    /// What is to be compared besides the path itself.
-    pub scan: Scan,
-    /// Entries below it that need more than a comparison; empty where the scan is recursive.
-    pub arrivals: Vec<Arrival>,
-    /// Number of the oldest hint that this covers.
-    pub first_no: u64,
-    /// When that came.
-    pub first_ns: u64,
-    /// Number of the newest hint that this covers.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the model test holds the map to it"))]
-    pub last_no: u64,
-}
-
-impl Work {
-    /// What comes first within one call: new names, then content, then old names.
-    fn class(&self) -> u8 {
-        let leaving = Marks::GONE.with(Marks::MOVED_FROM);
-        let staying = Marks(!leaving.0);
-        match () {
-            () if self.marks.any(Marks::MOVED_TO) || !self.arrivals.is_empty() => 0,
-            () if self.marks.any(staying) || self.scan != Scan::No => 1,
-            () => 2,
         }
     }
 }
@@ -659,98 +560,6 @@ impl Settle {
             last_no: entry.last_no,
         });
     }
-
-    /// Collapses what has grown over a limit by the entry that was just touched.
-    fn keep_bounds(&mut self, now_ns: u64, touched: WorkId) {
-        let dir = self.entries.get(&touched).and_then(|entry| parent(&entry.path)).map(Arc::from);
-        if let Some(dir) = dir {
-            let dir: Arc<[u8]> = dir;
-            if self.children.get(&dir).is_some_and(|children| children.len() > self.timings.children_max) {
-                self.collapse_children(now_ns, &dir);
-            }
-        }
-        if self.entries.len() > self.timings.entries_max {
-            self.shrink(now_ns);
-        }
-    }
-
-    /// Makes the waiting children of a directory one scan of it. Those that wait for work in flight stay.
-    fn collapse_children(&mut self, now_ns: u64, dir: &Arc<[u8]>) {
-        let Some(children) = self.children.get(dir) else {
-            return;
-        };
-        let mut ids: Vec<WorkId> = children.iter().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            self.merge(now_ns, id, dir, Scan::Entries);
-        }
-    }
-
-    /// Merges an entry into a scan of a directory above it; one that is held stays.
-    fn merge(&mut self, now_ns: u64, id: WorkId, dir: &Arc<[u8]>, scan: Scan) {
-        if self.entries.get(&id).is_none_or(|entry| entry.held_by.is_some()) {
-            return;
-        }
-        let Some(merged) = self.remove(id) else {
-            return;
-        };
-        self.merged += 1;
-        let settled_ns = now_ns.saturating_add(self.timings.closed_ms * MS);
-        let target = match self.by_path.get(dir) {
-            Some(target) => *target,
-            None => self.insert(Arc::clone(dir), merged.first_ns, merged.first_no, settled_ns),
-        };
-        self.widen(target, scan);
-        let Some(entry) = self.entries.get_mut(&target) else {
-            return;
-        };
-        if merged.first_no < entry.first_no {
-            self.oldest.remove(&(entry.first_no, target));
-            self.oldest.insert((merged.first_no, target));
-            entry.first_no = merged.first_no;
-        }
-        entry.first_ns = entry.first_ns.min(merged.first_ns);
-        entry.last_no = entry.last_no.max(merged.last_no);
-        let arrived = merged.marks.any(Marks::MOVED_TO.with(Marks::APPEARED_DIR));
-        if arrived && entry.scan != Scan::Recursive {
-            self.remember_arrival(target, Arrival { path: merged.path, from: merged.from });
-        }
-        self.schedule(target);
-    }
-
-    /// Brings the number of entries down to three quarters of the limit: first the fullest directories become scans,
-    /// then whatever is deepest becomes recursive scans, in the end one of each root.
-    fn shrink(&mut self, now_ns: u64) {
-        let goal = self.timings.entries_max / 4 * 3;
-        let mut dirs: Vec<(usize, Arc<[u8]>)> = self
-            .children
-            .iter()
-            .filter(|(_, children)| children.len() > 1)
-            .map(|(dir, children)| (children.len(), Arc::clone(dir)))
-            .collect();
-        dirs.sort_unstable();
-        while self.entries.len() > goal {
-            let Some((_, dir)) = dirs.pop() else { break };
-            self.collapse_children(now_ns, &dir);
-        }
-        for depth in COLLAPSE_DEPTHS {
-            if self.entries.len() <= goal {
-                return;
-            }
-            let mut deep: Vec<(WorkId, Arc<[u8]>)> = self
-                .entries
-                .iter()
-                .filter_map(|(id, entry)| {
-                    let root = self.root_of(&entry.path)?.len();
-                    Some((*id, Arc::from(ancestor(&entry.path, root, depth)?)))
-                })
-                .collect();
-            deep.sort_unstable();
-            for (id, dir) in deep {
-                self.merge(now_ns, id, &dir, Scan::Recursive);
-            }
-        }
-    }
 }
 
 /// The directory that a path is in; `None` for `/`.
@@ -762,21 +571,6 @@ fn parent(path: &[u8]) -> Option<&[u8]> {
         0 => path.get(..1),
         slash => path.get(..slash),
     }
-}
-
-/// The directory so many components below a root of that length, where the path lies deeper than that.
-fn ancestor(path: &[u8], root: usize, depth: usize) -> Option<&[u8]> {
-    // The root `/` ends in its slash; others are followed by one.
-    let start = if root == 1 { 1 } else { root + 1 };
-    if start >= path.len() {
-        return None;
-    }
-    if depth == 0 {
-        return path.get(..root);
-    }
-    let rest = path.get(start..)?;
-    let (end, _) = rest.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(depth - 1)?;
-    path.get(..start + end)
 }
 
 #[cfg(test)]

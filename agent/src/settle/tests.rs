@@ -1,5 +1,6 @@
 //! Tests of the rules one by one, and a random run against a list of everything that was hinted.
 
+use super::collapse::ancestor;
 use super::*;
 
 const ROOT: &str = "/r";

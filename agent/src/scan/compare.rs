@@ -1,0 +1,276 @@
+//! What a name is now: unchanged, changed, moved, linked, replaced or new.
+//!
+//! Owns that decision and the operations that it leads to. Reads no content: files whose content may differ go to the
+//! capture threads.
+
+use std::sync::Arc;
+
+use asof_journal::types::{Content, Identity, Kind, NodeId, Op, Quality, Unbound, Version};
+use asof_journal::view::Entry;
+
+use super::{Pending, Reason, Result, Scanner, Trip, is_gone};
+use crate::capture::{CaptureOptions, PageCache, Writer};
+use crate::fs::{DirHandle, Stat};
+use crate::pool::{Claim, Task};
+use crate::run::{Again, Event};
+use crate::settle::Marks;
+
+/// A name as it was found on disk.
+pub(super) struct Seen<'s> {
+    /// The directory's node.
+    pub(super) dir: NodeId,
+    /// The directory, open.
+    pub(super) handle: &'s Arc<DirHandle>,
+    /// The name.
+    pub(super) name: &'s [u8],
+    /// The absolute path.
+    pub(super) path: &'s [u8],
+    /// What it is.
+    pub(super) stat: &'s Stat,
+    /// Why it is looked at.
+    pub(super) reason: Reason,
+    /// How deep below where the look began.
+    pub(super) depth: usize,
+}
+
+/// The node that a name turned out to stand for.
+struct Claimed {
+    node: NodeId,
+    /// Whether it was known before, under this or another name.
+    same_node: bool,
+    claim: Claim,
+}
+
+impl Scanner {
+    /// Compares a name with what it stands for in the journal, which is `bound`.
+    pub(super) fn compare(&self, seen: &Seen<'_>, bound: Option<Entry>, trip: &mut Trip<'_>) -> Result<()> {
+        let Seen { dir, handle, name, path, stat, reason, .. } = *seen;
+        if stat.kind == Kind::Dir && ((stat.dev, stat.ino) == self.journal || stat.mnt_id != trip.mnt_id) {
+            return Ok(());
+        }
+        let view = self.head().view();
+        let before = match &bound {
+            Some(entry) => view.version(entry.node)?.map(|at| at.version),
+            None => None,
+        };
+        if let (Some(entry), Some(before)) = (&bound, &before)
+            && same(before, stat)
+            && !(trip.is_doubtful(before) && wants_reread(reason))
+        {
+            // The inode and its change time are the same: this is the very node, unchanged. Only what is below a
+            // directory may differ.
+            descend(seen, entry.node, false, trip);
+            return Ok(());
+        }
+        let identity = match self.fs().identity(handle, name, stat) {
+            Ok(identity) => identity,
+            Err(error) if is_gone(&error) => {
+                (self.workshop.tell)(Event::Again(Again::Name(path.to_vec())));
+                return Ok(());
+            }
+            Err(error) => return self.unreadable(path, &error, trip),
+        };
+        let claim = self.claim(dir, name, Some(&identity), trip)?;
+        // Whoever held the claim may have changed what the name stands for.
+        let bound = view.lookup(dir, name)?;
+        let known = self.head().find(&identity)?;
+        let (node, ops) = match (&bound, known) {
+            (Some(entry), Some(node)) if entry.node == node && entry.kind == stat.kind => (node, Vec::new()),
+            _ => self.take_name(dir, name, stat.kind, bound.as_ref(), known, &identity)?,
+        };
+        let moved = !ops.is_empty();
+        let claimed = Claimed { node, same_node: known == Some(node), claim };
+        self.change(seen, claimed, ops, trip)?;
+        descend(seen, node, moved, trip);
+        Ok(())
+    }
+
+    /// Records what a node is now: at once where there is no content to read, through a capture thread otherwise.
+    fn change(&self, seen: &Seen<'_>, claimed: Claimed, ops: Vec<Op>, trip: &mut Trip<'_>) -> Result<()> {
+        let Seen { handle, name, path, stat, .. } = *seen;
+        let Claimed { node, same_node, claim } = claimed;
+        let view = self.head().view();
+        let before = view.version(node)?.map(|at| at.version);
+        if stat.kind == Kind::File {
+            if let Some(before) = &before
+                && same_node
+                && let Some(version) = self.attributes_only(seen, before, !ops.is_empty())
+                && !trip.is_doubtful(before)
+            {
+                return self.change_version(node, version, ops, trip.hinted, trip.ticket);
+            }
+            let previous = match before {
+                Some(before) => Some(before),
+                None => self.predecessor(&ops)?,
+            };
+            let task = Task {
+                dir: handle.clone(),
+                name: name.to_vec(),
+                path: path.to_vec(),
+                node,
+                stat: *stat,
+                ops,
+                previous,
+                same_node,
+                options: options_for(seen.reason),
+                hinted: trip.hinted,
+                claim,
+                ticket: trip.ticket.clone(),
+            };
+            return self.capture(task, trip);
+        }
+        let content = match stat.kind {
+            Kind::Symlink => match self.fs().readlink(handle, name) {
+                Ok(target) => Content::Inline(target),
+                Err(error) if is_gone(&error) => {
+                    (self.workshop.tell)(Event::Again(Again::Name(path.to_vec())));
+                    return Ok(());
+                }
+                Err(error) => Content::Unread(error.raw_os_error().unwrap_or(0)),
+            },
+            _ => Content::None,
+        };
+        let xattrs = self.fs().xattrs(handle, name).unwrap_or_default();
+        let version = Version { meta: stat.metadata(xattrs), content, quality: Quality::Clean, racy: false };
+        self.change_version(node, version, ops, trip.hinted, trip.ticket)
+    }
+
+    /// The new version of a file of which only the attributes can have changed, so that its content need not be read:
+    /// it was renamed, or a hint said so, and size and modification time are the same.
+    fn attributes_only(&self, seen: &Seen<'_>, before: &Version, renamed: bool) -> Option<Version> {
+        let Seen { handle, name, stat, reason, .. } = *seen;
+        let content_hint = Marks::WRITTEN.with(Marks::CLOSED);
+        let only_attributes = match reason {
+            Reason::Hinted(marks) => !marks.any(content_hint),
+            Reason::Crowd | Reason::Below => renamed,
+        };
+        let same_content =
+            (before.meta.size, before.meta.mtime, before.meta.ino) == (stat.size, stat.mtime, stat.ino);
+        if !only_attributes || !same_content {
+            return None;
+        }
+        let xattrs = self.fs().xattrs(handle, name).ok()?;
+        Some(Version { meta: stat.metadata(xattrs), ..before.clone() })
+    }
+
+    /// What the node that a bind succeeds was last.
+    fn predecessor(&self, ops: &[Op]) -> Result<Option<Version>> {
+        let succeeded = ops.iter().find_map(|op| match op {
+            Op::Bind { succeeds, .. } => *succeeds,
+            _ => None,
+        });
+        match succeeded {
+            Some(node) => Ok(self.head().view().version(node)?.map(|at| at.version)),
+            None => Ok(None),
+        }
+    }
+
+    /// The operations that make a name stand for what has it now, and the node that this is.
+    pub(super) fn take_name(
+        &self,
+        dir: NodeId,
+        name: &[u8],
+        kind: Kind,
+        bound: Option<&Entry>,
+        known: Option<NodeId>,
+        identity: &Identity,
+    ) -> Result<(NodeId, Vec<Op>)> {
+        let view = self.head().view();
+        let mut ops = Vec::new();
+        let known = match known {
+            // A node has one kind for life; an identity that comes back with another one is a new node.
+            Some(node) if view.version(node)?.is_none_or(|at| at.version.meta.kind == kind) => Some(node),
+            _ => None,
+        };
+        let last = view.last_bound(dir, name)?;
+        let mut exchanged = None;
+        for (old_dir, old_name) in known.map(|node| view.bindings_of(node)).transpose()?.unwrap_or_default() {
+            let Some(node) = known else { break };
+            match self.now_at(old_dir, &old_name, kind)? {
+                Some(there) if there == *identity => continue, // a further name of the same node
+                Some(there) => {
+                    // RENAME_EXCHANGE: what had this name has the other one now.
+                    let swapped = bound.filter(|bound| bound.kind == kind);
+                    if let (Some(bound), Some(other)) = (swapped, self.head().find(&there)?)
+                        && bound.node == other
+                    {
+                        exchanged = Some((old_dir, old_name.clone(), other));
+                    }
+                }
+                None => {}
+            }
+            ops.push(Op::Unbind { dir: old_dir, name: old_name, node, kind, why: Unbound::Moved });
+        }
+        if let Some(entry) = bound {
+            let why = if exchanged.is_some() { Unbound::Moved } else { Unbound::Deleted };
+            ops.push(Op::Unbind { dir, name: name.to_vec(), node: entry.node, kind: entry.kind, why });
+        }
+        let node = known.unwrap_or_else(|| self.head().new_node());
+        let succeeds =
+            last.filter(|(last, last_kind)| *last != node && *last_kind == kind && kind == Kind::File);
+        let succeeds = succeeds.map(|(last, _)| last).filter(|_| exchanged.is_none());
+        ops.push(Op::Bind { dir, name: name.to_vec(), node, kind, succeeds });
+        if let Some((dir, name, node)) = exchanged {
+            ops.push(Op::Bind { dir, name, node, kind, succeeds: None });
+        }
+        if known.is_none() {
+            ops.push(Op::Identify { node, identity: identity.clone() });
+        }
+        Ok((node, ops))
+    }
+
+    /// What a name that the journal knows stands for on disk now; `None` where there is nothing.
+    fn now_at(&self, dir: NodeId, name: &[u8], kind: Kind) -> Result<Option<Identity>> {
+        let Some(path) = self.head().view().path_of(dir)? else { return Ok(None) };
+        // Every component is opened without following symlinks, as below a root.
+        let Ok(top) = self.fs().open_root(std::path::Path::new("/")) else { return Ok(None) };
+        let relative = top.relative(&path).unwrap_or_default();
+        let Ok(handle) = self.fs().open_dir(&top, relative) else { return Ok(None) };
+        let Ok(stat) = self.fs().stat(&handle, name) else { return Ok(None) };
+        if stat.kind != kind {
+            return Ok(None);
+        }
+        Ok(self.fs().identity(&handle, name, &stat).ok())
+    }
+}
+
+/// Puts a directory on the list of those to be listed, where what is below it may differ.
+fn descend(seen: &Seen<'_>, node: NodeId, moved: bool, trip: &mut Trip<'_>) {
+    let arrived = Marks::APPEARED_DIR.with(Marks::MOVED_TO);
+    let wanted = match seen.reason {
+        Reason::Below => true,
+        Reason::Crowd => moved,
+        Reason::Hinted(marks) => moved || marks.any(arrived),
+    };
+    if seen.stat.kind == Kind::Dir && wanted {
+        let (path, ino, depth) = (seen.path.to_vec(), seen.stat.ino, seen.depth + 1);
+        trip.pending.push(Pending { node, path, ino, depth });
+    }
+}
+
+/// Whether the version was made of this very state: the kernel moves the change time with every change.
+fn same(before: &Version, stat: &Stat) -> bool {
+    let meta = &before.meta;
+    (meta.ino, meta.ctime, meta.kind) == (stat.ino, stat.ctime, stat.kind)
+        && (stat.kind != Kind::File || meta.size == stat.size)
+}
+
+/// Whether there is a reason to read such a version again now: content may have changed, or the agent was away.
+fn wants_reread(reason: Reason) -> bool {
+    match reason {
+        Reason::Hinted(marks) => marks.any(Marks::WRITTEN.with(Marks::CLOSED).with(Marks::MOVED_TO)),
+        Reason::Crowd | Reason::Below => true,
+    }
+}
+
+fn options_for(reason: Reason) -> CaptureOptions {
+    match reason {
+        Reason::Hinted(marks) => {
+            let open = marks.any(Marks::WRITTEN) && !marks.any(Marks::CLOSED.with(Marks::MOVED_TO));
+            let writer = if open { Writer::MaybeActive } else { Writer::Unlikely };
+            CaptureOptions { writer, page_cache: PageCache::Keep }
+        }
+        Reason::Crowd => CaptureOptions { writer: Writer::Unlikely, page_cache: PageCache::Keep },
+        Reason::Below => CaptureOptions { writer: Writer::Unlikely, page_cache: PageCache::Drop },
+    }
+}

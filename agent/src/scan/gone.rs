@@ -1,0 +1,88 @@
+//! Names that are not there any more: looked at last, in case they turn up elsewhere.
+//!
+//! Owns the unbinding, and the search for what was written under a name before it went.
+
+use asof_journal::types::{Kind, NodeId, Op, Unbound};
+use asof_journal::view::Entry;
+
+use super::{Result, Root, Scanner, Trip, split};
+use crate::run::{Again, Event};
+use crate::settle::Marks;
+
+impl Scanner {
+    /// Looks at what was gone once more, now that everything else was looked at, and unbinds what still is.
+    pub(super) fn bury(&self, root: &Root, trip: &mut Trip<'_>) -> Result<()> {
+        while let Some(gone) = trip.gone.pop() {
+            let view = self.head().view();
+            let bound = view.lookup(gone.entry.dir, &gone.entry.name)?;
+            if bound.is_none_or(|bound| bound.node != gone.entry.node) {
+                continue; // it was found elsewhere meanwhile, or something else has the name
+            }
+            let (parent, name) = split(&gone.path);
+            let there = root
+                .handle
+                .relative(parent)
+                .and_then(|relative| self.fs().open_dir(&root.handle, relative).ok())
+                .is_some_and(|dir| self.fs().stat(&dir, name).is_ok());
+            if there {
+                (self.workshop.tell)(Event::Again(Again::Name(gone.path)));
+            } else {
+                self.unbind(&gone.entry, Unbound::Deleted, trip)?;
+                if gone.entry.kind == Kind::File {
+                    self.look_at_other_names(root, gone.entry.node, gone.marks, trip)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A hint named something in a directory that is not there any more.
+    pub(super) fn look_at_lost(
+        &self,
+        root: &Root,
+        path: &[u8],
+        marks: Marks,
+        trip: &mut Trip<'_>,
+    ) -> Result<()> {
+        let view = self.head().view();
+        let mut at = (NodeId::ROOT, Kind::Dir);
+        for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
+            match view.last_bound(at.0, name)? {
+                Some(next) if at.1 == Kind::Dir => at = next,
+                _ => return Ok(()),
+            }
+        }
+        match at {
+            (node, Kind::File) => self.look_at_other_names(root, node, marks, trip),
+            _ => Ok(()),
+        }
+    }
+
+    /// A file may have been written under a name that is gone now; its other names had no event of that.
+    fn look_at_other_names(
+        &self,
+        root: &Root,
+        node: NodeId,
+        marks: Marks,
+        trip: &mut Trip<'_>,
+    ) -> Result<()> {
+        // Once: the other names may be lost too, and would lead back here.
+        if !trip.lost.insert(node) {
+            return Ok(());
+        }
+        let view = self.head().view();
+        for (dir, name) in view.bindings_of(node)? {
+            if let Some(path) = view.path_in(dir, &name)? {
+                self.look_at_path(root, &path, marks, trip)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn unbind(&self, entry: &Entry, why: Unbound, trip: &mut Trip<'_>) -> Result<()> {
+        let _claim = self.claim(entry.dir, &entry.name, None, trip)?;
+        let op =
+            Op::Unbind { dir: entry.dir, name: entry.name.clone(), node: entry.node, kind: entry.kind, why };
+        self.submit(vec![op], trip.hinted, trip.ticket).map(|_| ())
+    }
+}

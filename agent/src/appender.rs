@@ -3,12 +3,12 @@
 //! Owns the one writer of the journal. A commit that fails is tried again with everything that it held: nothing
 //! submitted is lost while the process lives, and whoever submits more waits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use asof_journal::append::{Appender, Mark};
+use asof_journal::append::Appender;
 use asof_journal::head::{Head, Sink, Submission};
 use asof_journal::types::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -22,20 +22,15 @@ const COMMIT_BYTES_MAX: usize = 4 << 20;
 /// How long a failed commit waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// What the appender tells.
-#[derive(Debug)]
-pub(crate) enum Appended {
-    /// Everything up to the mark survives a power cut.
-    Durable(Mark),
-    /// A commit failed and will be tried again; what the system said.
-    Failed(String),
-}
-
 /// The running thread.
 pub(crate) struct AppendThread {
     thread: thread::JoinHandle<Appender>,
     head: Arc<Head>,
 }
+
+/// Why the last commit failed; `None` once one succeeded. Shared, because the appender never waits for the loop, which
+/// may be waiting for it.
+pub(crate) type Failure = Arc<Mutex<Option<String>>>;
 
 /// The wall clock of the oldest hint that was not captured yet, for the batches to carry; 0 stands for none.
 pub(crate) type OldestHint = Arc<AtomicI64>;
@@ -47,15 +42,17 @@ impl AppendThread {
         head: Arc<Head>,
         clock: Arc<dyn Clock>,
         oldest: OldestHint,
-        tell: impl Fn(Appended) + Send + 'static,
-    ) -> std::io::Result<AppendThread> {
+        wake: impl Fn() + Send + 'static,
+    ) -> std::io::Result<(AppendThread, Failure)> {
         let (sender, queue): (Sender<Submission>, Receiver<Submission>) = bounded(QUEUE_MAX);
         let sink: Sink = Box::new(move |submission| sender.send(submission).map_err(|_| ()));
         head.connect(Some(sink));
+        let failure = Failure::default();
+        let told = failure.clone();
         let thread = thread::Builder::new()
             .name("asofd-append".to_string())
-            .spawn(move || serve(appender, &queue, &*clock, &oldest, &tell))?;
-        Ok(AppendThread { thread, head })
+            .spawn(move || Server { appender, queue, clock, oldest, failure: told, wake }.serve())?;
+        Ok((AppendThread { thread, head }, failure))
     }
 
     /// Refuses further submissions, lets the rest be committed, and gives the appender back.
@@ -65,54 +62,56 @@ impl AppendThread {
     }
 }
 
-fn serve(
-    mut appender: Appender,
-    queue: &Receiver<Submission>,
-    clock: &dyn Clock,
-    oldest: &AtomicI64,
-    tell: &dyn Fn(Appended),
-) -> Appender {
-    while let Ok(first) = queue.recv() {
-        let mut next = Some(first);
-        while let Some(submission) = next.take() {
-            let barrier = submission.is_barrier();
-            appender.stage(submission);
-            if !barrier && appender.staged_bytes() < COMMIT_BYTES_MAX {
-                next = queue.try_recv().ok();
-            }
-        }
-        commit(&mut appender, queue, clock, oldest, tell);
-    }
-    appender
+struct Server<W> {
+    appender: Appender,
+    queue: Receiver<Submission>,
+    clock: Arc<dyn Clock>,
+    oldest: OldestHint,
+    failure: Failure,
+    wake: W,
 }
 
-/// Commits what is staged, however often that takes, unless everybody has gone.
-fn commit(
-    appender: &mut Appender,
-    queue: &Receiver<Submission>,
-    clock: &dyn Clock,
-    oldest: &AtomicI64,
-    tell: &dyn Fn(Appended),
-) {
-    loop {
-        let hint = Some(oldest.load(Ordering::Relaxed)).filter(|&ns| ns != 0).map(Instant);
-        match appender.commit(&clock.now(), hint) {
-            Ok(Some(mark)) => return tell(Appended::Durable(mark)),
-            Ok(None) => return,
-            Err(error) => {
-                tracing::error!(%error, "a commit failed; it is tried again, and nothing is lost meanwhile");
-                tell(Appended::Failed(error.to_string()));
+impl<W: Fn()> Server<W> {
+    fn serve(mut self) -> Appender {
+        while let Ok(first) = self.queue.recv() {
+            let mut next = Some(first);
+            // A mark ends its batch: its `Seq` and the batch's instant mean the same state.
+            let mut closed = false;
+            while let Some(submission) = next.take() {
+                closed = submission.is_barrier();
+                self.appender.stage(submission);
+                if !closed && self.appender.staged_bytes() < COMMIT_BYTES_MAX {
+                    next = self.queue.try_recv().ok();
+                }
             }
+            self.commit(closed);
         }
-        // What else is submitted joins the next try while there is room for it.
-        if appender.staged_bytes() < COMMIT_BYTES_MAX {
-            match queue.recv_timeout(RETRY) {
-                Ok(submission) => appender.stage(submission),
+        self.appender
+    }
+
+    /// Commits what is staged, however often that takes, unless everybody has gone.
+    fn commit(&mut self, mut closed: bool) {
+        loop {
+            let hint = Some(self.oldest.load(Ordering::Relaxed)).filter(|&ns| ns != 0).map(Instant);
+            let failed = self.appender.commit(&self.clock.now(), hint).err();
+            let text = failed.as_ref().map(ToString::to_string);
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = text;
+            (self.wake)();
+            let Some(error) = failed else { return };
+            tracing::error!(%error, "a commit failed; it is tried again, and nothing is lost meanwhile");
+            // What else is submitted joins the next try while there is room for it.
+            if closed || self.appender.staged_bytes() >= COMMIT_BYTES_MAX {
+                thread::park_timeout(RETRY);
+                continue;
+            }
+            match self.queue.recv_timeout(RETRY) {
+                Ok(submission) => {
+                    closed = submission.is_barrier();
+                    self.appender.stage(submission);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-        } else {
-            thread::park_timeout(RETRY);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -118,6 +118,8 @@ pub(crate) struct Claims {
 struct Taken {
     names: HashSet<(NodeId, Vec<u8>)>,
     identities: HashSet<Identity>,
+    /// Nodes that may be getting another name with what is captured.
+    nodes: HashSet<NodeId>,
 }
 
 impl Taken {
@@ -153,6 +155,19 @@ impl Claims {
         self.take(taken, key, identity)
     }
 
+    /// Whether a capture of the node is under way.
+    pub(crate) fn holds_node(&self, node: NodeId) -> bool {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).nodes.contains(&node)
+    }
+
+    /// Waits until no capture of the node is under way. The caller has handed on every task of its own.
+    pub(crate) fn wait_for_node(&self, node: NodeId) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while taken.nodes.contains(&node) {
+            taken = self.given_back.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     fn take(
         self: &Arc<Self>,
         mut taken: MutexGuard<'_, Taken>,
@@ -163,7 +178,7 @@ impl Claims {
         if let Some(identity) = identity {
             taken.identities.insert(identity.clone());
         }
-        Claim { claims: self.clone(), name: key, identity: identity.cloned() }
+        Claim { claims: self.clone(), name: key, identity: identity.cloned(), node: None }
     }
 }
 
@@ -172,6 +187,16 @@ pub(crate) struct Claim {
     claims: Arc<Claims>,
     name: (NodeId, Vec<u8>),
     identity: Option<Identity>,
+    node: Option<NodeId>,
+}
+
+impl Claim {
+    /// Claims the node too, which the inode turned out to be.
+    pub(crate) fn with_node(mut self, node: NodeId) -> Claim {
+        self.claims.taken.lock().unwrap_or_else(PoisonError::into_inner).nodes.insert(node);
+        self.node = Some(node);
+        self
+    }
 }
 
 impl Drop for Claim {
@@ -180,6 +205,9 @@ impl Drop for Claim {
         taken.names.remove(&self.name);
         if let Some(identity) = &self.identity {
             taken.identities.remove(identity);
+        }
+        if let Some(node) = &self.node {
+            taken.nodes.remove(node);
         }
         self.claims.given_back.notify_all();
     }
@@ -198,6 +226,33 @@ pub(crate) struct Workshop {
     pub tally: Arc<Tally>,
     /// Tells the loop.
     pub tell: Arc<dyn Fn(Event) + Send + Sync>,
+    /// Set when the agent ends: long work is given up, and the next start does it.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// How much the rest of the machine may be held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Captures of what was just changed.
+    Ordinary,
+    /// First captures and reconciles: everything else on the machine goes first.
+    Background,
+}
+
+impl Priority {
+    fn as_str(self) -> &'static str {
+        match self {
+            Priority::Ordinary => "capture",
+            Priority::Background => "reconcile",
+        }
+    }
+
+    /// Gives the calling thread the priority; it cannot be taken back.
+    pub(crate) fn apply(self) {
+        if self == Priority::Background {
+            crate::sys::lower_thread_priority();
+        }
+    }
 }
 
 /// The running capture threads.
@@ -208,16 +263,17 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Starts that many threads.
-    pub(crate) fn spawn(workers: usize, workshop: &Workshop) -> io::Result<Pool> {
+    pub(crate) fn spawn(workers: usize, priority: Priority, workshop: &Workshop) -> io::Result<Pool> {
         let (tasks, queue) = bounded(QUEUE_MAX);
         let mut threads = Vec::with_capacity(workers);
         for n in 0..workers.max(1) {
             let (workshop, queue): (Workshop, Receiver<Batch>) = (workshop.clone(), queue.clone());
-            threads.push(
-                thread::Builder::new()
-                    .name(format!("asofd-capture-{n}"))
-                    .spawn(move || Worker::new(&workshop).serve(&queue))?,
-            );
+            threads.push(thread::Builder::new().name(format!("asofd-{}-{n}", priority.as_str())).spawn(
+                move || {
+                    priority.apply();
+                    Worker::new(&workshop).serve(&queue);
+                },
+            )?);
         }
         Ok(Pool { tasks, threads })
     }
@@ -286,12 +342,12 @@ impl<'w> Worker<'w> {
     }
 
     fn perform(&mut self, task: Task) {
-        let Workshop { fs, clock, tally, .. } = self.workshop;
+        let Workshop { fs, clock, tally, stop, .. } = self.workshop;
         let ingest = &mut self.ingest;
         let begun_ns = clock.monotonic_ns();
         let previous = task.previous.as_ref();
         let captured = capture(&**fs, &**clock, &task.dir, &task.name, task.options, &mut |source| {
-            ingest.store(&mut Pieces { source, tally }, previous)
+            ingest.store(&mut Pieces { source, tally, stop }, previous)
         });
         count(&tally.files_read, 1);
         match captured {
@@ -305,6 +361,7 @@ impl<'w> Worker<'w> {
             }
             // Something else has the name now; the hint of that is on its way, but it may be for another path.
             Err(CaptureError::NotRegular(_)) => self.look_again(task),
+            Err(_) if self.workshop.stop.load(Ordering::Relaxed) => drop(task),
             Err(CaptureError::Unreadable(error) | CaptureError::Sink(IngestError::Source(error))) => {
                 match error.kind() {
                     io::ErrorKind::NotFound => drop(task),
@@ -391,10 +448,14 @@ impl<'w> Worker<'w> {
 struct Pieces<'p> {
     source: &'p mut dyn Source,
     tally: &'p Tally,
+    stop: &'p AtomicBool,
 }
 
 impl Source for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<Piece> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::from(io::ErrorKind::Interrupted));
+        }
         let piece = self.source.read(buffer)?;
         if let Piece::Data(len) = piece {
             count(&self.tally.bytes_read, len as u64);

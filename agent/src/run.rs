@@ -3,15 +3,15 @@
 //! Owns the wiring and the order of start and stop. Reads no file and writes none but cookies; whatever takes time
 //! happens on other threads, which answer with an [`Event`].
 
+mod event;
 mod sync;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use asof_journal::append::{Limits, Mark as Place};
@@ -22,19 +22,20 @@ use asof_journal::storage::Layout;
 use asof_journal::types::{Gap, GapReason, Group, Instant, Mark, MarkCause, Op, Policy, Seq};
 use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 
-use crate::appender::{AppendThread, Appended, OldestHint};
+use crate::appender::{AppendThread, Failure, OldestHint};
 use crate::clock::{Clock, OsClock};
 use crate::config::Config;
 use crate::control::{Control, ControlEvent, ControlRequest};
 use crate::dirty::{Dirty, Intake};
 use crate::fs::OsFs;
-use crate::pool::{Pool, Tally, Workshop};
+use crate::pool::{Pool, Priority, Tally, Workshop};
 use crate::scan::Scanner;
 use crate::settle::{Scan, Settle, Work, WorkId};
 use crate::status;
 use crate::watch::notify::{NotifyOptions, NotifySource};
 use crate::watch::{Hint, WatchError, WatchHandle, WatchThread, What};
 use crate::worker::{self, Job};
+pub(crate) use event::{Again, Event, RunError, Trouble};
 use sync::{PendingSync, remove_cookies};
 
 /// Events that wait for the loop; whoever has one more waits. The loop never waits for any of them.
@@ -43,91 +44,12 @@ const EVENTS_MAX: usize = 4096;
 const WORKS_MAX: usize = 2048;
 /// A mark is written after so much idle time, so that it is no gap.
 const MARK_EVERY: Duration = Duration::from_secs(60);
+/// The kernel's clock for change times is behind the wall clock by up to a tick of its timer.
+const TICK_NS: i64 = 10_000_000;
 /// How long the end in good order may wait for what is dirty.
 const DRAIN_MAX_NS: u64 = 20_000_000_000;
 /// A capture of a hot file that took a second is followed by so many seconds without one.
 const STRETCH_FACTOR: u64 = 9;
-
-/// Everything that the loop reacts to, but for hints, which wait in the dirty map.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// From outside.
-    Control(ControlEvent),
-    /// From the appender.
-    Appended(Appended),
-    /// A piece of work led to everything it could, the last being this `Seq`.
-    Processed(WorkId, Seq),
-    /// The same for a reconcile of all roots.
-    Reconciled(Seq),
-    /// The directory worker is free again.
-    Idle,
-    /// Something is to be looked at again.
-    Again(Again),
-    /// A large file is being written while it is captured; the capture took so many nanoseconds.
-    Hot(Vec<u8>, u64),
-    /// The directory worker could not do something; who watches must know.
-    Trouble(Trouble),
-}
-
-impl From<ControlEvent> for Event {
-    fn from(event: ControlEvent) -> Event {
-        Event::Control(event)
-    }
-}
-
-/// Something that is to be looked at again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Again {
-    /// What a path names, content included.
-    Name(Vec<u8>),
-    /// A directory with everything below it.
-    Tree(Vec<u8>),
-}
-
-/// Something that is not as it should be, as long as it is so.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Trouble {
-    /// A root is not there.
-    RootMissing(Vec<u8>),
-    /// Something is not watched.
-    Unwatched(Vec<u8>, String),
-    /// The journal cannot be written.
-    Journal(String),
-    /// The event source did not answer in time.
-    Stalled,
-}
-
-/// Why the agent did not run.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RunError {
-    /// The journal refused.
-    #[error(transparent)]
-    Journal(#[from] asof_journal::Error),
-    /// The event source could not be made.
-    #[error(transparent)]
-    Watch(#[from] WatchError),
-    /// The control socket could not be served.
-    #[error(transparent)]
-    Control(#[from] crate::control::ControlError),
-    /// A thread could not be started, or a clock not be read.
-    #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl RunError {
-    /// The exit status that scripts get.
-    pub(crate) fn exit_status(&self) -> u8 {
-        match self {
-            RunError::Journal(asof_journal::Error::Locked { .. }) => 11,
-            _ => 1,
-        }
-    }
-}
 
 /// The agent.
 pub(crate) struct Agent {
@@ -145,6 +67,12 @@ pub(crate) struct Agent {
     worker_busy: bool,
     /// Reconciles asked for and not durable yet; the state is `starting` until the first is.
     reconcile: Reconcile,
+    /// Whether everything was compared once since the start.
+    started: bool,
+    /// Why the appender cannot write, if it cannot.
+    failure: Failure,
+    /// Tells long work to end.
+    stop: Arc<AtomicBool>,
     /// Work that is done and not durable yet, by the `Seq` that it waits for.
     undurable: BTreeMap<Seq, Vec<WorkId>>,
     syncs: Vec<PendingSync>,
@@ -164,8 +92,8 @@ pub(crate) struct Agent {
 enum Reconcile {
     /// It waits for the directory worker.
     Wanted(Why),
-    /// It is under way.
-    Running(Why),
+    /// It is under way since then; what changed before is in it, what changed later has hints of its own.
+    Running(Why, Instant),
     /// Everything is submitted; it waits for this to be durable.
     Submitted(Seq, Why),
     /// Everything is compared.
@@ -197,12 +125,10 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     let (dirty, woken) = Dirty::new(settle);
     let (watch_thread, watch) = watch(&config, &layout, &dirty, &clock)?;
     let oldest: OldestHint = Arc::new(AtomicI64::new(0));
-    let tell = events_in.clone();
-    let append =
-        AppendThread::spawn(appender, head.clone(), clock.clone(), oldest.clone(), move |appended| {
-            let _ = tell.send(Event::Appended(appended));
-        })
-        .map_err(system("the appender thread"))?;
+    let awake = dirty.clone();
+    let (append, failure) =
+        AppendThread::spawn(appender, head.clone(), clock.clone(), oldest.clone(), move || awake.wake())
+            .map_err(system("the appender thread"))?;
 
     let again = events_in.clone();
     let workshop = Workshop {
@@ -212,12 +138,20 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
         tally: Arc::new(Tally::default()),
         // The loop may be at its end already; then the next start compares everything anyway.
         tell: Arc::new(move |event| drop(again.send(event))),
+        stop: Arc::default(),
     };
-    let pool = Pool::spawn(config.workers, &workshop).map_err(system("the capture threads"))?;
+    let pool = |priority| Pool::spawn(config.workers, priority, &workshop);
+    let ordinary = pool(Priority::Ordinary).map_err(system("the capture threads"))?;
+    let background = pool(Priority::Background).map_err(system("the capture threads"))?;
     let journal_dir = std::fs::metadata(&config.journal).map_err(system("the journal directory"))?;
     let excludes = config.exclude_bytes();
-    let scanner =
-        Scanner::new(workshop.clone(), pool.tasks(), (journal_dir.dev(), journal_dir.ino()), excludes);
+    let scanner = Scanner::new(
+        workshop.clone(),
+        ordinary.tasks(),
+        background.tasks(),
+        (journal_dir.dev(), journal_dir.ino()),
+        excludes,
+    );
     let (jobs, worker) =
         worker::spawn(scanner, watch.clone(), config.root_bytes(), config.workers, events_in)
             .map_err(system("the directory worker"))?;
@@ -241,6 +175,9 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
         watch,
         oldest,
         worker_busy: false,
+        started: false,
+        failure,
+        stop: workshop.stop.clone(),
         reconcile: Reconcile::Wanted(why),
         undurable: BTreeMap::new(),
         syncs: Vec::new(),
@@ -255,11 +192,13 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     agent.serve();
 
     // Everything that submits ends before the appender does.
+    workshop.stop.store(true, Ordering::Relaxed);
     drop(control);
     watch_thread.stop();
     drop(agent);
     let _ = worker.join();
-    pool.stop();
+    ordinary.stop();
+    background.stop();
     drop(workshop);
     match append.stop() {
         Some(appender) => appender.close(&clock.now())?,
@@ -327,6 +266,8 @@ impl Agent {
                 recv(timeout) -> _ => self.tick(),
             }
             self.look_beside();
+            self.look_at_appender();
+            self.release();
             self.advance_syncs();
             self.dispatch();
         }
@@ -355,16 +296,14 @@ impl Agent {
         match event {
             Event::Control(ControlEvent::Stop) => self.stop(),
             Event::Control(ControlEvent::Request(request)) => self.request(request),
-            Event::Appended(Appended::Durable(place)) => self.durable(place),
-            Event::Appended(Appended::Failed(text)) => self.trouble(Trouble::Journal(text)),
             Event::Processed(id, seq) => self.undurable.entry(seq).or_default().push(id),
             Event::Reconciled(seq) => self.reconciled(seq),
             Event::Idle => self.worker_busy = false,
             Event::Again(again) => self.look_again(again),
             Event::Hot(path, cost_ns) => self.stretch(&path, cost_ns),
             Event::Trouble(trouble) => self.trouble(trouble),
+            Event::Recovered(trouble) => self.recovered(&trouble),
         }
-        self.release();
     }
 
     fn look_again(&mut self, again: Again) {
@@ -387,9 +326,21 @@ impl Agent {
         self.dirty.lock().settle.stretch(now_ns, path, until_ns);
     }
 
+    /// How far the appender has come, and whether it can write: it tells by waking the loop, and waits for nobody.
+    fn look_at_appender(&mut self) {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match failure {
+            Some(text) => self.trouble(Trouble::Journal(text)),
+            None => self.troubles.retain(|known| !matches!(known, Trouble::Journal(_))),
+        }
+        let place = self.head.watermarks().durable;
+        if place.seq > self.durable.seq {
+            self.durable(place);
+        }
+    }
+
     fn durable(&mut self, place: Place) {
         self.durable = place;
-        self.troubles.retain(|known| !matches!(known, Trouble::Journal(_)));
         if let Reconcile::Submitted(seq, why) = &self.reconcile
             && *seq <= place.seq
         {
@@ -398,6 +349,7 @@ impl Agent {
                 "everything under the roots is compared and durable"
             );
             self.reconcile = Reconcile::Done;
+            self.started = true;
         }
         while let Some((seq, _)) = self.marks.front()
             && *seq <= place.seq
@@ -436,15 +388,15 @@ impl Agent {
     }
 
     fn reconciled(&mut self, seq: Seq) {
-        let Reconcile::Running(why) = &self.reconcile else { return };
-        let (why, until) = (why.clone(), self.clock.now().wall);
+        let Reconcile::Running(why, begun) = &self.reconcile else { return };
+        let (why, begun, until) = (why.clone(), *begun, self.clock.now().wall);
         let mut ops: Vec<Op> = Vec::new();
         for scope in self.config.root_bytes() {
             let (from, reason, detail) = (why.since, why.reason, why.detail.clone());
             ops.push(Op::Gap(Gap { scope, from, until, reason, detail }));
         }
         self.gaps_before += ops.len() as u64;
-        ops.push(Op::Mark(Mark { covered_through: until, cause: MarkCause::Reconciled }));
+        ops.push(Op::Mark(Mark { covered_through: begun, cause: MarkCause::Reconciled }));
         let seq = self.submit(ops).unwrap_or(seq).max(seq);
         self.reconcile = Reconcile::Submitted(seq, why);
     }
@@ -482,9 +434,12 @@ impl Agent {
         if overflowed {
             tracing::info!("the event queue overflowed; everything is compared, and a gap is recorded");
             status::count_overflow(&self.tally);
-            let since = Instant(self.clock.now().wall.0 - 1_000_000_000);
-            let why = Why { reason: GapReason::QueueOverflow, since, detail: String::new() };
-            self.want_reconcile(why);
+            // Directories made meanwhile have no watch: everything is watched anew, then compared.
+            for root in self.config.roots.clone() {
+                let _ = self.watch.unwatch(&root);
+                self.watch_root(&root);
+            }
+            self.want_reconcile(self.unseen(GapReason::QueueOverflow));
             for sync in &mut self.syncs {
                 // Its cookie may be among what was lost.
                 sync.written_ns = 0;
@@ -492,9 +447,29 @@ impl Agent {
         }
     }
 
+    /// What went unseen, at the earliest since everything was last known to be covered.
+    fn unseen(&self, reason: GapReason) -> Why {
+        let since = self.head.covered_through().unwrap_or(self.durable.instant);
+        Why { reason, since, detail: String::new() }
+    }
+
+    fn recovered(&mut self, trouble: &Trouble) {
+        if *trouble == Trouble::Stalled && self.troubles.contains(trouble) {
+            // What was listed without a barrier is being listed again; until now it may have been incomplete.
+            let (why, until) = (self.unseen(GapReason::WatcherStalled), self.clock.now().wall);
+            let gap = |scope| {
+                Op::Gap(Gap { scope, from: why.since, until, reason: why.reason, detail: String::new() })
+            };
+            let ops: Vec<Op> = self.config.root_bytes().into_iter().map(gap).collect();
+            self.gaps_before += ops.len() as u64;
+            self.submit(ops);
+        }
+        self.troubles.retain(|known| known != trouble);
+    }
+
     fn want_reconcile(&mut self, why: Why) {
         let earlier = match &self.reconcile {
-            Reconcile::Wanted(known) | Reconcile::Running(known) => Some(known.clone()),
+            Reconcile::Wanted(known) | Reconcile::Running(known, _) => Some(known.clone()),
             Reconcile::Submitted(..) | Reconcile::Done => None,
         };
         let since = earlier.map_or(why.since, |known| known.since.min(why.since));
@@ -507,7 +482,8 @@ impl Agent {
             return;
         }
         if let Reconcile::Wanted(why) = &self.reconcile {
-            self.reconcile = Reconcile::Running(why.clone());
+            let begun = Instant(self.clock.now().wall.0.saturating_sub(TICK_NS));
+            self.reconcile = Reconcile::Running(why.clone(), begun);
             self.worker_busy = self.jobs.send(Job::Reconcile(self.head.covered_through())).is_ok();
             return;
         }
@@ -533,12 +509,7 @@ impl Agent {
                 // The source may hold on to the directory that had the path before.
                 let _ = self.watch.unwatch(&root);
                 self.watch_root(&root);
-                let why = Why {
-                    reason: GapReason::RootMissing,
-                    since: self.clock.now().wall,
-                    detail: String::new(),
-                };
-                self.want_reconcile(why);
+                self.want_reconcile(self.unseen(GapReason::RootMissing));
             }
         }
     }
@@ -575,7 +546,8 @@ impl Agent {
             pending,
             lag_ms: oldest.map_or(0, |(_, first_ns)| now_ns.saturating_sub(first_ns) / 1_000_000),
             gaps: self.gaps_before,
-            started: matches!(self.reconcile, Reconcile::Done),
+            started: self.started,
+            comparing: !matches!(self.reconcile, Reconcile::Done),
             troubles: &self.troubles,
             stretched,
         }
@@ -588,10 +560,12 @@ impl Agent {
             return;
         }
         tracing::info!("stopping: what is dirty is captured first");
+        let compared = matches!(self.reconcile, Reconcile::Done | Reconcile::Submitted(..));
+        // A reconcile is given up: the next start compares everything anyway.
+        self.stop.store(!compared, Ordering::Relaxed);
         self.stopping = Some(self.clock.monotonic_ns().saturating_add(DRAIN_MAX_NS));
-        if matches!(self.reconcile, Reconcile::Done | Reconcile::Submitted(..)) {
+        if compared {
             self.begin_sync(MarkCause::Stopped, Some(DRAIN_MAX_NS), None);
         }
-        // During a reconcile there is nothing to wait for: the next start compares everything anyway.
     }
 }

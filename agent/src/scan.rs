@@ -9,7 +9,11 @@ mod root;
 mod shared;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use asof_journal::head::Head;
@@ -20,7 +24,7 @@ use asof_journal::view::{Entry, is_below};
 use crossbeam_channel::Sender;
 
 use crate::fs::{DirHandle, SourceFs, Stat};
-use crate::pool::{Batch, Claim, Claims, Task, Ticket, Workshop, count};
+use crate::pool::{Batch, Claim, Claims, Priority, Task, Ticket, Workshop, count};
 use crate::run::{Again, Event};
 use crate::settle::{Marks, Scan, Work};
 use compare::Seen;
@@ -126,6 +130,8 @@ impl Trip<'_> {
 pub(crate) struct Scanner {
     workshop: Workshop,
     tasks: Sender<Batch>,
+    /// The same for what reconciles find: the capture threads behind it hold nobody up.
+    background: Sender<Batch>,
     claims: Arc<Claims>,
     /// Device and inode of the journal: left out wherever it is met.
     journal: (u64, u64),
@@ -137,10 +143,11 @@ impl Scanner {
     pub(crate) fn new(
         workshop: Workshop,
         tasks: Sender<Batch>,
+        background: Sender<Batch>,
         journal: (u64, u64),
         excludes: Vec<Vec<u8>>,
     ) -> Scanner {
-        Scanner { workshop, tasks, claims: Arc::default(), journal, excludes }
+        Scanner { workshop, tasks, background, claims: Arc::default(), journal, excludes }
     }
 
     fn fs(&self) -> &dyn SourceFs {
@@ -168,6 +175,7 @@ impl Scanner {
         std::thread::scope(|scope| {
             for _ in 0..threads.max(1) {
                 scope.spawn(|| {
+                    Priority::Background.apply();
                     let mut trip = self.trip(root, None, Some(covered), ticket);
                     while let Some(dir) = shared.take() {
                         let outcome = self.list(root, &dir, &mut trip).and(self.hand_on(&mut trip));
@@ -284,9 +292,15 @@ impl Scanner {
         if path != root.path {
             return self.look_at_path(root, path, Marks::ATTRIBUTES, trip);
         }
-        let dir = self.open(root, path)?;
+        // By its path, not by what is open: that would be there even when it is deleted.
         let at = |source| ScanError::Io { path: path.to_vec(), source };
+        let now = self.fs().open_root(Path::new(OsStr::from_bytes(path))).map_err(at)?;
+        let dir = self.fs().open_dir(&now, b"").map_err(at)?;
         let stat = self.fs().stat_dir(&dir).map_err(at)?;
+        let known = self.head().view().version(root.node)?;
+        if known.is_some_and(|known| known.version.meta.ino != stat.ino) {
+            return Err(at(io::Error::from(io::ErrorKind::NotFound))); // another directory took its place
+        }
         let version = self.dir_version(&dir, &stat);
         self.change_version(root.node, version, Vec::new(), trip.hinted, trip.ticket)
     }
@@ -366,7 +380,7 @@ impl Scanner {
 
     /// Lists a directory whose turn has come, unless it is not there any more or another one has its path.
     fn list(&self, root: &Root, dir: &Pending, trip: &mut Trip<'_>) -> Result<()> {
-        if dir.depth > DEPTH_MAX {
+        if dir.depth > DEPTH_MAX || self.is_stopping() {
             return Ok(());
         }
         let handle = match self.open(root, &dir.path) {
@@ -460,7 +474,7 @@ impl Scanner {
     /// Gives a file to the capture threads, with its neighbours if it is small.
     fn capture(&self, task: Task, trip: &mut Trip<'_>) -> Result<()> {
         if task.stat.size > BATCHED_BYTES_MAX {
-            return self.tasks.send(vec![task]).map_err(|_| ScanError::Stopped);
+            return self.queue(trip).send(vec![task]).map_err(|_| ScanError::Stopped);
         }
         trip.batch.push(task);
         if trip.batch.len() >= BATCH_MAX { self.hand_on(trip) } else { Ok(()) }
@@ -470,7 +484,17 @@ impl Scanner {
         if trip.batch.is_empty() {
             return Ok(());
         }
-        self.tasks.send(std::mem::take(&mut trip.batch)).map_err(|_| ScanError::Stopped)
+        let batch = std::mem::take(&mut trip.batch);
+        self.queue(trip).send(batch).map_err(|_| ScanError::Stopped)
+    }
+
+    fn queue(&self, trip: &Trip<'_>) -> &Sender<Batch> {
+        if trip.reconciling.is_some() { &self.background } else { &self.tasks }
+    }
+
+    /// Whether the agent ends: long work is given up.
+    fn is_stopping(&self) -> bool {
+        self.workshop.stop.load(Ordering::Relaxed)
     }
 
     fn dir_version(&self, dir: &DirHandle, stat: &Stat) -> Version {

@@ -27,6 +27,7 @@ pub(crate) struct Facts<'f> {
     pub lag_ms: u64,
     pub gaps: u64,
     pub started: bool,
+    pub comparing: bool,
     pub troubles: &'f [Trouble],
     pub stretched: Vec<String>,
 }
@@ -34,11 +35,15 @@ pub(crate) struct Facts<'f> {
 impl Facts<'_> {
     /// The status.
     pub(crate) fn status(self) -> Status {
-        let state = match (self.started, self.troubles.is_empty()) {
+        let state = match (self.started, self.comparing || !self.troubles.is_empty()) {
             (false, _) => State::Starting,
-            (true, true) => State::Protecting,
-            (true, false) => State::Degraded,
+            (true, false) => State::Protecting,
+            (true, true) => State::Degraded,
         };
+        let mut problems: Vec<String> = self.troubles.iter().map(words).collect();
+        if self.started && self.comparing {
+            problems.push("hints were lost; everything under the roots is being compared".to_string());
+        }
         let durable = (self.durable.seq > Seq::ZERO)
             .then(|| control::Place { instant: self.durable.instant.to_rfc3339(), seq: self.durable.seq.0 });
         let roots = self.roots();
@@ -54,7 +59,7 @@ impl Facts<'_> {
             journal_bytes: occupied(self.layout.dir()).unwrap_or(0),
             journal: self.layout.dir().display().to_string(),
             covered_through: self.head.covered_through().map(|instant| instant.to_rfc3339()),
-            problems: self.troubles.iter().map(words).collect(),
+            problems,
             stretched: self.stretched,
             counters: Counters {
                 hints: self.hints,

@@ -1,8 +1,8 @@
-//! What rustix does not offer: file handles, filesystem uuids and ids.
+//! What rustix does not offer: file handles, filesystem uuids and ids, the I/O priority of a thread.
 //!
 //! Owns every unsafe block of the crate. Knows nothing of what the results are used for; `fs` does.
 
-#![expect(unsafe_code, reason = "two system calls and one field have no safe wrapper")]
+#![expect(unsafe_code, reason = "a few system calls and one field have no safe wrapper")]
 
 use std::ffi::CStr;
 use std::io;
@@ -105,4 +105,17 @@ pub(crate) fn filesystem_id(status: &rustix::fs::StatFs) -> [u8; 8] {
     // SAFETY: `f_fsid` is a `repr(C)` struct of two c_int and nothing else: eight initialized bytes without padding.
     // That the sizes are equal is checked when this is compiled.
     unsafe { std::mem::transmute(status.f_fsid) }
+}
+
+/// Lets everything else on the machine go before the calling thread: nice 10, and the last of the eight best-effort I/O
+/// priorities. What the system refuses stays as it is; it is a courtesy.
+pub(crate) fn lower_thread_priority() {
+    const NICE: libc::c_int = 10;
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    const IOPRIO_BEST_EFFORT_LAST: libc::c_int = 2 << 13 | 7;
+    // SAFETY: both calls take integers only; 0 stands for the calling thread, on Linux for `setpriority` too.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_BEST_EFFORT_LAST);
+    }
 }

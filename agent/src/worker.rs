@@ -13,7 +13,7 @@ use asof_journal::view::is_below;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::pool::Ticket;
-use crate::run::{Event, Trouble};
+use crate::run::{Again, Event, Trouble};
 use crate::scan::{Root, ScanError, Scanner};
 use crate::settle::{Marks, Scan, Work};
 use crate::watch::WatchHandle;
@@ -93,9 +93,7 @@ impl Worker {
     }
 
     fn works(&mut self, works: Vec<Work>, hinted: &[Instant]) {
-        if works.iter().any(needs_barrier) {
-            self.barrier();
-        }
+        let barred = !works.iter().any(needs_barrier) || self.barrier();
         let mut touched: BTreeMap<Vec<u8>, (NodeId, Arc<Ticket>)> = BTreeMap::new();
         for (work, hinted) in works.iter().zip(hinted) {
             let (events, id) = (self.events.clone(), work.id);
@@ -103,6 +101,10 @@ impl Worker {
             let Some(root) = self.roots.iter().find(|root| is_below(&work.path, &root.path)) else {
                 continue;
             };
+            if !barred && needs_barrier(work) {
+                // What came into being before its watch has no event: it is looked for once more, with a barrier.
+                self.tell(Event::Again(Again::Tree(work.path.to_vec())));
+            }
             match self.scanner.perform(root, work, *hinted, &ticket) {
                 // Once for all that happened in a directory, not once for each.
                 Ok(dirs) => touched.extend(dirs.into_iter().map(|(dir, node)| (dir, (node, ticket.clone())))),
@@ -125,10 +127,17 @@ impl Worker {
     }
 
     /// Everything that was queued in the source is delivered, and the directories that it named are watched.
-    fn barrier(&self) {
-        if let Err(error) = self.watch.barrier(BARRIER_MAX) {
-            tracing::info!(%error, "directories are listed without a barrier");
-            self.tell(Event::Trouble(Trouble::Stalled));
+    fn barrier(&self) -> bool {
+        match self.watch.barrier(BARRIER_MAX) {
+            Ok(()) => {
+                self.tell(Event::Recovered(Trouble::Stalled));
+                true
+            }
+            Err(error) => {
+                tracing::info!(%error, "directories are listed without a barrier, and once more later");
+                self.tell(Event::Trouble(Trouble::Stalled));
+                false
+            }
         }
     }
 }

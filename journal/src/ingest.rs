@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::batch::DEPTH_MAX;
 use crate::format::frame::Encoding;
 use crate::head::Head;
-use crate::types::{BlockId, Content, Extent, FullId, Group, Seq, Version};
+use crate::types::{BlockId, Content, Extent, FullId, Group, Op, Seq, Version};
 
 /// A pack is sent off when it holds this much.
 const PACK_BYTES: usize = 256 << 10;
@@ -25,8 +25,9 @@ const PACKED_MAX: usize = 96 << 10;
 const WINDOW: usize = 2 * BLOCK_MAX;
 /// A predecessor with more extents than this gives no bases for deltas: 64 GiB, and 60 MB of memory.
 const PREDECESSOR_EXTENTS_MAX: usize = 1 << 20;
-/// What waits for a pack to fill is bounded as well.
+/// What waits for a pack to fill is bounded as well, by number and by size.
 const GROUPS_MAX: usize = 4096;
+const GROUPS_BYTES_MAX: usize = 1 << 20;
 
 /// What went wrong while content was taken in.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,7 @@ pub struct Ingest<'h> {
     frames: Vec<ContentFrame>,
     frame_bytes: usize,
     groups: Vec<Group>,
+    group_bytes: usize,
 }
 
 impl<'h> Ingest<'h> {
@@ -75,6 +77,7 @@ impl<'h> Ingest<'h> {
             frames: Vec::new(),
             frame_bytes: 0,
             groups: Vec::new(),
+            group_bytes: 0,
         }
     }
 
@@ -209,9 +212,11 @@ impl<'h> Ingest<'h> {
     /// # Errors
     /// Those of [`Head::submit`].
     pub fn submit(&mut self, group: Group) -> Result<Option<Seq>> {
+        self.group_bytes += group.ops.iter().map(weight).sum::<usize>();
         self.groups.push(group);
         // Frames wait for the pack that groups beside them may need; both are bounded.
-        if self.frame_bytes >= PACK_BYTES / 2 || self.groups.len() >= GROUPS_MAX {
+        let full = self.groups.len() >= GROUPS_MAX || self.group_bytes >= GROUPS_BYTES_MAX;
+        if full || self.frame_bytes >= PACK_BYTES / 2 {
             return self.flush();
         }
         Ok(None)
@@ -229,11 +234,19 @@ impl<'h> Ingest<'h> {
         let frames = std::mem::take(&mut self.frames);
         let groups = std::mem::take(&mut self.groups);
         self.frame_bytes = 0;
+        self.group_bytes = 0;
         let last = self.head.submit_with(frames, groups)?;
         // Cleared only now: a block is either waiting here or pending there.
         self.waiting.clear();
         Ok(Some(last))
     }
+}
+
+/// Roughly what an operation takes in a batch: attributes and inline content are what can be large.
+fn weight(op: &Op) -> usize {
+    let Op::Version { version, .. } = op else { return 64 };
+    let xattrs: usize = version.meta.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+    128 + INLINE_MAX + xattrs
 }
 
 /// Fills the window; gives what stopped it: a hole, the end, or `Data` where the window is full.

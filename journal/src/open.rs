@@ -63,7 +63,7 @@ impl Journal {
             crate::storage::create_private_dir(&dir).context(dir)?;
         }
 
-        let set = SegmentSet::open(&*storage, &layout)?;
+        let set = SegmentSet::open(&*storage, &layout, manifest.uuid)?;
         let mut report = RecoveryReport { tail: recovery::find_tail(&set)?, ..RecoveryReport::default() };
         let (db, from) = open_index(&layout, &set, &mut report)?;
         let applied = catch_up(&db, &set, &mut report, from)?;

@@ -93,7 +93,7 @@ impl Reader {
 
         // The index before the segments: it then never knows of a segment that the list does not have.
         let index = open_index(&layout, scratch.path());
-        let set = SegmentSet::open(&*storage, &layout)?;
+        let set = SegmentSet::open(&*storage, &layout, manifest.uuid)?;
         let mut report = RecoveryReport { tail: recovery::find_tail(&set)?, ..RecoveryReport::default() };
         let usable = index.and_then(|(db, applied)| match recovery::stale(&applied, &set, &report.tail) {
             Ok(None) => Ok((db, applied)),

@@ -10,7 +10,7 @@ use crate::content::codec::Codec;
 use crate::error::{Error, IoContext, Result};
 use crate::format::FORMAT;
 use crate::format::batch::Batch;
-use crate::format::frame::{ALIGN, Chain, Encoding, FrameType, HEADER_LEN, Header};
+use crate::format::frame::{ALIGN, Chain, Encoding, FrameType, HEADER_LEN, Header, UNKNOWN_FRAME};
 use crate::format::segment::{HEADER_MAX, SegmentHeader};
 use crate::format::wire::Malformed;
 use crate::index::apply::BatchPlace;
@@ -243,6 +243,14 @@ impl<'s> FrameWalk<'s> {
                     self.offset += header.frame_len();
                     return Ok(Some(frame));
                 }
+                // Written by a program that knows more: not damage, and nothing that may be passed over.
+                Err(UNKNOWN_FRAME) => {
+                    return Err(Error::Unsupported {
+                        path: self.segment.path.clone(),
+                        what: UNKNOWN_FRAME.0.into(),
+                        known: FORMAT,
+                    });
+                }
                 Err(Malformed(what)) => {
                     bad.get_or_insert((self.offset, what));
                     self.chain = None;
@@ -328,11 +336,11 @@ pub struct SegmentSet {
 }
 
 impl SegmentSet {
-    /// Opens every segment of a journal.
+    /// Opens every segment of the journal with that uuid; one that belongs to another is reported and left out.
     ///
     /// # Errors
     /// `Io`; `Unsupported` where one has a newer format.
-    pub fn open(storage: &dyn Storage, layout: &Layout) -> Result<SegmentSet> {
+    pub fn open(storage: &dyn Storage, layout: &Layout, journal: uuid::Uuid) -> Result<SegmentSet> {
         let dir = layout.segments();
         let mut set = SegmentSet { segments: BTreeMap::new(), damage: Vec::new() };
         for name in storage.list(&dir).context(&dir)? {
@@ -341,6 +349,10 @@ impl SegmentSet {
             };
             let path = dir.join(&name);
             match SegmentFile::open(storage, path.clone(), id) {
+                Ok(segment) if segment.header.journal != *journal.as_bytes() => {
+                    let what = "the segment belongs to another journal".to_string();
+                    set.damage.push(Damage { path, at: Position { segment: id, offset: 0 }, what });
+                }
                 Ok(segment) => {
                     set.segments.insert(id, Arc::new(segment));
                 }

@@ -116,7 +116,7 @@ impl Agent {
     fn time_out(&mut self, sync: PendingSync) {
         let pending = self.dirty.lock().settle.pending();
         let error = match (sync.came_back, &self.reconcile) {
-            (_, Reconcile::Wanted(_) | Reconcile::Running(_)) => {
+            (_, Reconcile::Wanted(_) | Reconcile::Running(..)) => {
                 "not done in time: everything under the roots is being compared; try again with a longer --timeout"
                     .to_string()
             }

@@ -79,7 +79,7 @@ impl Scanner {
             _ => self.take_name(dir, name, stat.kind, bound.as_ref(), known, &identity)?,
         };
         let moved = !ops.is_empty();
-        let claimed = Claimed { node, same_node: known == Some(node), claim };
+        let claimed = Claimed { node, same_node: known == Some(node), claim: claim.with_node(node) };
         self.change(seen, claimed, ops, trip)?;
         descend(seen, node, moved, trip);
         Ok(())

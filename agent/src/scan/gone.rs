@@ -13,6 +13,9 @@ impl Scanner {
     /// Looks at what was gone once more, now that everything else was looked at, and unbinds what still is.
     pub(super) fn bury(&self, root: &Root, trip: &mut Trip<'_>) -> Result<()> {
         while let Some(gone) = trip.gone.pop() {
+            if self.is_stopping() {
+                return Ok(());
+            }
             let view = self.head().view();
             let bound = view.lookup(gone.entry.dir, &gone.entry.name)?;
             if bound.is_none_or(|bound| bound.node != gone.entry.node) {
@@ -79,8 +82,18 @@ impl Scanner {
         Ok(())
     }
 
+    /// Records that a name stands for nothing any more, unless what it stood for is just being found elsewhere.
     pub(super) fn unbind(&self, entry: &Entry, why: Unbound, trip: &mut Trip<'_>) -> Result<()> {
+        if self.claims.holds_node(entry.node) {
+            // It may be captured under its new name right now: that group says that it moved.
+            self.hand_on(trip)?;
+            self.claims.wait_for_node(entry.node);
+        }
         let _claim = self.claim(entry.dir, &entry.name, None, trip)?;
+        let bound = self.head().view().lookup(entry.dir, &entry.name)?;
+        if bound.is_none_or(|bound| bound.node != entry.node) {
+            return Ok(());
+        }
         let op =
             Op::Unbind { dir: entry.dir, name: entry.name.clone(), node: entry.node, kind: entry.kind, why };
         self.submit(vec![op], trip.hinted, trip.ticket).map(|_| ())

@@ -65,6 +65,9 @@ impl Encoding {
     }
 }
 
+/// What decoding a frame of a type says that a newer program wrote and that must not be passed over.
+pub const UNKNOWN_FRAME: Malformed = Malformed("frame of an unknown type that must not be passed over");
+
 /// Readers that do not know the type may pass over the frame; without the flag they must refuse the segment.
 const FLAG_SKIPPABLE: u8 = 0x80;
 const ENCODING_MASK: u8 = 0x03;
@@ -130,7 +133,7 @@ impl Header {
         }
         let frame_type = FrameType::from_byte(bytes[4]);
         if frame_type.is_none() && bytes[5] & FLAG_SKIPPABLE == 0 {
-            return Err(Malformed("frame of an unknown type that must not be passed over"));
+            return Err(UNKNOWN_FRAME);
         }
         if bytes[6] != 0 {
             return Err(Malformed("frame is encrypted with an unknown suite"));

@@ -23,6 +23,9 @@ use asof_tests::site::{occupied_bytes, remove};
 use asof_tests::wait::{eventually, quiet};
 use asof_tests::{copy, oracle};
 
+/// Restores of everything of which the fastest counts, for every program alike.
+const RESTORES: usize = 3;
+
 /// Saves of one small file for the latency.
 const SAVES: usize = 500;
 
@@ -164,9 +167,14 @@ impl Bench {
         }
         column.memory_save = Some(memory as f64);
         let into = self.fresh("restored");
-        fs::create_dir(&into).must(into.display());
-        level(&place.store);
-        let all = run(&mut peer.restore_all(place, generation, &into), &self.log)?;
+        let all = best_of(RESTORES, || {
+            if into.exists() {
+                remove(&into);
+            }
+            fs::create_dir(&into).must(into.display());
+            level(&place.store);
+            run(&mut peer.restore_all(place, generation, &into), &self.log)
+        })?;
         column.restore_all = told("restore of everything", all.seconds);
         let (expected, found) = (oracle::census(&self.tree), oracle::census(&into));
         remove(&into);
@@ -253,8 +261,13 @@ impl Bench {
             asof(&["restore".as_ref(), path.as_os_str(), "--to".as_ref(), into.as_os_str()])
         };
         let into = self.fresh("restored");
-        level(journal);
-        let all = run(&mut restore(&self.tree, &into), &self.log)?;
+        let all = best_of(RESTORES, || {
+            if into.exists() {
+                remove(&into);
+            }
+            level(journal);
+            run(&mut restore(&self.tree, &into), &self.log)
+        })?;
         column.restore_all = told("restore of everything", all.seconds);
         let differences = oracle::compare(&self.tree, &into);
         for difference in differences.iter().take(10) {
@@ -313,6 +326,18 @@ impl Bench {
 fn told(what: &str, seconds: f64) -> Option<f64> {
     println!("  {what}: {}", show_seconds(seconds));
     Some(seconds)
+}
+
+/// The cheapest of several runs: what else a machine does only ever adds. A virtual machine whose memory was taken back
+/// while it was idle is a case of that: the first to write a gigabyte pays for it.
+fn best_of(runs: usize, mut once: impl FnMut() -> Result<Cost, String>) -> Result<Cost, String> {
+    let mut best = once()?;
+    for _ in 1..runs {
+        let cost = once()?;
+        best.seconds = best.seconds.min(cost.seconds);
+        best.rss_bytes_max = best.rss_bytes_max.max(cost.rss_bytes_max);
+    }
+    Ok(best)
 }
 
 /// The same start for everybody: nothing left to write, everything that will be read is in the page cache.

@@ -68,7 +68,7 @@ pub(crate) struct WorkId(pub(super) u64);
 /// Something that is due to be looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct Work {
-    /// What [`Settle::release`] takes.
+    /// What [`super::Settle::release`] takes.
     pub id: WorkId,
     /// Absolute path.
     pub path: Arc<[u8]>,

@@ -4,12 +4,13 @@
 //! happens on other threads, which answer with an [`Event`].
 
 mod event;
+mod roots;
 mod sync;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -33,9 +34,10 @@ use crate::scan::Scanner;
 use crate::settle::{Scan, Settle, Work, WorkId};
 use crate::status;
 use crate::watch::notify::{NotifyOptions, NotifySource};
-use crate::watch::{Hint, WatchError, WatchHandle, WatchThread, What};
+use crate::watch::{Hint, WatchHandle, WatchThread, What};
 use crate::worker::{self, Job};
 pub(crate) use event::{Again, Event, RunError, Trouble};
+use roots::inode_of;
 use sync::{PendingSync, remove_cookies};
 
 /// Events that wait for the loop; whoever has one more waits. The loop never waits for any of them.
@@ -46,6 +48,10 @@ const WORKS_MAX: usize = 2048;
 const MARK_EVERY: Duration = Duration::from_secs(60);
 /// The kernel's clock for change times is behind the wall clock by up to a tick of its timer.
 const TICK_NS: i64 = 10_000_000;
+/// How often roots are looked at, and whether an idle mark is due.
+const TICK_EVERY_NS: u64 = 900_000_000;
+/// How often an event source that did not answer is asked whether it has.
+const POLL_NS: u64 = 200_000_000;
 /// How long the end in good order may wait for what is dirty.
 const DRAIN_MAX_NS: u64 = 20_000_000_000;
 /// A capture of a hot file that took a second is followed by so many seconds without one.
@@ -67,8 +73,13 @@ pub(crate) struct Agent {
     worker_busy: bool,
     /// Reconciles asked for and not durable yet; the state is `starting` until the first is.
     reconcile: Reconcile,
+    /// Device and inode of each root when it was last compared; `None` where it was not there.
+    root_inodes: Vec<Option<(u64, u64)>>,
     /// Whether everything was compared once since the start.
     started: bool,
+    /// When the worker last looked whether the source has answered.
+    polled_ns: u64,
+    ticked_ns: u64,
     /// Why the appender cannot write, if it cannot.
     failure: Failure,
     /// Tells long work to end.
@@ -150,6 +161,7 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
         ordinary.tasks(),
         background.tasks(),
         (journal_dir.dev(), journal_dir.ino()),
+        watch.clone(),
         excludes,
     );
     let (jobs, worker) =
@@ -175,7 +187,10 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
         watch,
         oldest,
         worker_busy: false,
+        root_inodes: Vec::new(),
         started: false,
+        polled_ns: 0,
+        ticked_ns: 0,
         failure,
         stop: workshop.stop.clone(),
         reconcile: Reconcile::Wanted(why),
@@ -243,15 +258,6 @@ impl Agent {
         Ok(())
     }
 
-    fn watch_root(&mut self, root: &Path) {
-        let path = root.as_os_str().as_bytes().to_vec();
-        match self.watch.watch(root) {
-            Ok(()) => self.troubles.retain(|known| *known != Trouble::RootMissing(path.clone())),
-            Err(WatchError::Missing { .. }) => self.trouble(Trouble::RootMissing(path)),
-            Err(error) => self.trouble(Trouble::Unwatched(path, error.to_string())),
-        }
-    }
-
     /// The loop.
     fn serve(&mut self) {
         while !self.is_finished() {
@@ -263,8 +269,9 @@ impl Agent {
                     Err(_) => return,
                 },
                 recv(woken) -> _ => {}
-                recv(timeout) -> _ => self.tick(),
+                recv(timeout) -> _ => {}
             }
+            self.tick();
             self.look_beside();
             self.look_at_appender();
             self.release();
@@ -434,11 +441,8 @@ impl Agent {
         if overflowed {
             tracing::info!("the event queue overflowed; everything is compared, and a gap is recorded");
             status::count_overflow(&self.tally);
-            // Directories made meanwhile have no watch: everything is watched anew, then compared.
-            for root in self.config.roots.clone() {
-                let _ = self.watch.unwatch(&root);
-                self.watch_root(&root);
-            }
+            // Directories made meanwhile have no watch: the comparison finds and watches them. The watches there are
+            // stay: to remove them all would overflow the queue again, with one event each.
             self.want_reconcile(self.unseen(GapReason::QueueOverflow));
             for sync in &mut self.syncs {
                 // Its cookie may be among what was lost.
@@ -465,6 +469,13 @@ impl Agent {
             self.submit(ops);
         }
         self.troubles.retain(|known| known != trouble);
+        // What is listed again now belongs to what was asked for before.
+        let mut state = self.dirty.lock();
+        let no = state.last_no;
+        state.settle.hasten(no);
+        for sync in self.syncs.iter_mut().filter(|sync| sync.came_back.is_some()) {
+            sync.came_back = Some(no);
+        }
     }
 
     fn want_reconcile(&mut self, why: Why) {
@@ -483,25 +494,36 @@ impl Agent {
         }
         if let Reconcile::Wanted(why) = &self.reconcile {
             let begun = Instant(self.clock.now().wall.0.saturating_sub(TICK_NS));
+            let rewatch = why.reason == GapReason::QueueOverflow;
             self.reconcile = Reconcile::Running(why.clone(), begun);
-            self.worker_busy = self.jobs.send(Job::Reconcile(self.head.covered_through())).is_ok();
+            self.root_inodes = self.config.roots.iter().map(|root| inode_of(root)).collect();
+            let job = Job::Reconcile { covered: self.head.covered_through(), rewatch };
+            self.worker_busy = self.jobs.send(job).is_ok();
             return;
         }
         let now_ns = self.clock.monotonic_ns();
         let works: Vec<Work> = self.dirty.lock().settle.take_due(now_ns, WORKS_MAX);
-        if works.is_empty() {
+        let stalled = self.troubles.contains(&Trouble::Stalled);
+        if works.is_empty() && !(stalled && now_ns.saturating_sub(self.polled_ns) >= POLL_NS) {
             return;
         }
+        self.polled_ns = now_ns;
         let hinted = works.iter().map(|work| self.wall_of(work.first_ns, now_ns)).collect();
         self.worker_busy = self.jobs.send(Job::Works(works, hinted)).is_ok();
     }
 
+    /// What is done about once a second, however much else there is to do.
     fn tick(&mut self) {
         let now_ns = self.clock.monotonic_ns();
+        if now_ns.saturating_sub(self.ticked_ns) < TICK_EVERY_NS {
+            return;
+        }
+        self.ticked_ns = now_ns;
         let idle = now_ns.saturating_sub(self.last_mark_ns) >= MARK_EVERY.as_nanos() as u64;
         if idle && self.syncs.is_empty() && self.marks.is_empty() {
             self.begin_sync(MarkCause::Idle, None, None);
         }
+        self.look_at_roots();
         let missing: Vec<Vec<u8>> = self.troubles.iter().filter_map(status::missing_root).collect();
         for path in missing {
             let root = PathBuf::from(std::ffi::OsString::from_vec(path));

@@ -27,6 +27,7 @@ use crate::fs::{DirHandle, SourceFs, Stat};
 use crate::pool::{Batch, Claim, Claims, Priority, Task, Ticket, Workshop, count};
 use crate::run::{Again, Event};
 use crate::settle::{Marks, Scan, Work};
+use crate::watch::WatchHandle;
 use compare::Seen;
 pub(crate) use root::Root;
 use shared::Shared;
@@ -111,6 +112,8 @@ struct Trip<'t> {
     touched: Touched,
     /// In a reconcile: through when everything was covered before it.
     reconciling: Option<Option<Instant>>,
+    /// Whether directories that the journal does not know where they are may lack their watch: hints were lost.
+    rewatch: bool,
 }
 
 impl Trip<'_> {
@@ -135,6 +138,7 @@ pub(crate) struct Scanner {
     claims: Arc<Claims>,
     /// Device and inode of the journal: left out wherever it is met.
     journal: (u64, u64),
+    watch: WatchHandle,
     excludes: Vec<Vec<u8>>,
 }
 
@@ -145,9 +149,10 @@ impl Scanner {
         tasks: Sender<Batch>,
         background: Sender<Batch>,
         journal: (u64, u64),
+        watch: WatchHandle,
         excludes: Vec<Vec<u8>>,
     ) -> Scanner {
-        Scanner { workshop, tasks, background, claims: Arc::default(), journal, excludes }
+        Scanner { workshop, tasks, background, claims: Arc::default(), journal, watch, excludes }
     }
 
     fn fs(&self) -> &dyn SourceFs {
@@ -164,6 +169,7 @@ impl Scanner {
         root: &Root,
         threads: usize,
         covered: Option<Instant>,
+        rewatch: bool,
         ticket: &Arc<Ticket>,
     ) -> Result<()> {
         let dir = self.open(root, &root.path)?;
@@ -177,6 +183,7 @@ impl Scanner {
                 scope.spawn(|| {
                     Priority::Background.apply();
                     let mut trip = self.trip(root, None, Some(covered), ticket);
+                    trip.rewatch = rewatch;
                     while let Some(dir) = shared.take() {
                         let outcome = self.list(root, &dir, &mut trip).and(self.hand_on(&mut trip));
                         shared.give(trip.pending.drain(..));
@@ -277,6 +284,7 @@ impl Scanner {
             batch: Batch::new(),
             touched: Touched::new(),
             reconciling,
+            rewatch: false,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the roots as they are open now, and the barrier before new directories are listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -16,17 +16,24 @@ use crate::pool::Ticket;
 use crate::run::{Again, Event, Trouble};
 use crate::scan::{Root, ScanError, Scanner};
 use crate::settle::{Marks, Scan, Work};
-use crate::watch::WatchHandle;
+use crate::watch::{BarrierExpired, PendingBarrier, WatchHandle};
 
 /// How long the event source may take to answer before directories are listed all the same.
-const BARRIER_MAX: Duration = Duration::from_secs(5);
+const BARRIER_MAX: Duration = Duration::from_secs(2);
+/// Directories remembered to be listed again; with one more it is their whole root.
+const UNBARRED_MAX: usize = 1024;
 
 /// What the loop asks for.
 pub(crate) enum Job {
-    /// Look at these; each came to notice at the time beside it.
+    /// Look at these; each came to notice at the time beside it. None: look whether the source has answered.
     Works(Vec<Work>, Vec<Instant>),
-    /// Compare everything below all roots; everything was covered through then.
-    Reconcile(Option<Instant>),
+    /// Compare everything below all roots.
+    Reconcile {
+        /// Through when everything was covered before.
+        covered: Option<Instant>,
+        /// Whether directories may lack their watch.
+        rewatch: bool,
+    },
 }
 
 /// Starts the thread; jobs go to the sender, one at a time.
@@ -38,7 +45,16 @@ pub(crate) fn spawn(
     events: Sender<Event>,
 ) -> io::Result<(Sender<Job>, thread::JoinHandle<()>)> {
     let (sender, jobs) = bounded(1);
-    let worker = Worker { scanner, watch, paths: roots, roots: Vec::new(), threads, events };
+    let worker = Worker {
+        scanner,
+        watch,
+        paths: roots,
+        roots: Vec::new(),
+        threads,
+        events,
+        pending: None,
+        unbarred: BTreeSet::new(),
+    };
     let thread = thread::Builder::new().name("asofd-scan".to_string()).spawn(move || worker.serve(&jobs))?;
     Ok((sender, thread))
 }
@@ -50,6 +66,10 @@ struct Worker {
     roots: Vec<Root>,
     threads: usize,
     events: Sender<Event>,
+    /// A barrier that did not come back in time.
+    pending: Option<PendingBarrier>,
+    /// Directories that were listed without one meanwhile.
+    unbarred: BTreeSet<Vec<u8>>,
 }
 
 impl Worker {
@@ -57,7 +77,7 @@ impl Worker {
         while let Ok(job) = jobs.recv() {
             match job {
                 Job::Works(works, hinted) => self.works(works, &hinted),
-                Job::Reconcile(covered) => self.reconcile(covered),
+                Job::Reconcile { covered, rewatch } => self.reconcile(covered, rewatch),
             }
             self.tell(Event::Idle);
         }
@@ -68,14 +88,14 @@ impl Worker {
         let _ = self.events.send(event);
     }
 
-    fn reconcile(&mut self, covered: Option<Instant>) {
+    fn reconcile(&mut self, covered: Option<Instant>, rewatch: bool) {
         let events = self.events.clone();
         let ticket = Ticket::new(move |seq| drop(events.send(Event::Reconciled(seq))));
         self.barrier();
         self.roots.clear();
         for path in self.paths.clone() {
             let compared = self.scanner.open_root(&path, &ticket).and_then(|root| {
-                let compared = self.scanner.reconcile(&root, self.threads, covered, &ticket);
+                let compared = self.scanner.reconcile(&root, self.threads, covered, rewatch, &ticket);
                 self.roots.push(root);
                 compared
             });
@@ -93,6 +113,10 @@ impl Worker {
     }
 
     fn works(&mut self, works: Vec<Work>, hinted: &[Instant]) {
+        if works.is_empty() {
+            self.poll();
+            return;
+        }
         let barred = !works.iter().any(needs_barrier) || self.barrier();
         let mut touched: BTreeMap<Vec<u8>, (NodeId, Arc<Ticket>)> = BTreeMap::new();
         for (work, hinted) in works.iter().zip(hinted) {
@@ -102,8 +126,7 @@ impl Worker {
                 continue;
             };
             if !barred && needs_barrier(work) {
-                // What came into being before its watch has no event: it is looked for once more, with a barrier.
-                self.tell(Event::Again(Again::Tree(work.path.to_vec())));
+                remember(&mut self.unbarred, &work.path, &root.path);
             }
             match self.scanner.perform(root, work, *hinted, &ticket) {
                 // Once for all that happened in a directory, not once for each.
@@ -127,16 +150,43 @@ impl Worker {
     }
 
     /// Everything that was queued in the source is delivered, and the directories that it named are watched.
-    fn barrier(&self) -> bool {
-        match self.watch.barrier(BARRIER_MAX) {
-            Ok(()) => {
+    ///
+    /// While the source does not get to the end of its queue, nothing waits for it: directories are listed all the
+    /// same, and once more when it has answered.
+    fn barrier(&mut self) -> bool {
+        if self.pending.is_some() {
+            return self.poll();
+        }
+        let error = match self.watch.begin_barrier() {
+            Ok(barrier) => match barrier.wait(BARRIER_MAX) {
+                Ok(()) => return true,
+                Err(error) => {
+                    self.pending = Some(barrier);
+                    error
+                }
+            },
+            Err(error) => error,
+        };
+        tracing::info!(%error, "directories are listed without a barrier, and once more later");
+        self.tell(Event::Trouble(Trouble::Stalled));
+        false
+    }
+
+    /// Whether the source has answered meanwhile. If so, what was listed without its answer is listed again.
+    fn poll(&mut self) -> bool {
+        match self.pending.as_ref().map(|barrier| barrier.wait(Duration::ZERO)) {
+            None => true,
+            Some(Err(BarrierExpired::Deadline)) => false,
+            Some(answer) => {
+                if let Err(error) = answer {
+                    tracing::error!(%error, "the event source is gone");
+                }
+                self.pending = None;
+                for path in std::mem::take(&mut self.unbarred) {
+                    self.tell(Event::Again(Again::Tree(path)));
+                }
                 self.tell(Event::Recovered(Trouble::Stalled));
                 true
-            }
-            Err(error) => {
-                tracing::info!(%error, "directories are listed without a barrier, and once more later");
-                self.tell(Event::Trouble(Trouble::Stalled));
-                false
             }
         }
     }
@@ -146,4 +196,14 @@ impl Worker {
 fn needs_barrier(work: &Work) -> bool {
     let arrived = Marks::APPEARED_DIR.with(Marks::MOVED_TO);
     work.marks.any(arrived) || work.scan != Scan::No || !work.arrivals.is_empty()
+}
+
+/// What came into being before its watch has no event: it is to be looked for once more.
+fn remember(unbarred: &mut BTreeSet<Vec<u8>>, path: &[u8], root: &[u8]) {
+    if unbarred.len() >= UNBARRED_MAX {
+        unbarred.retain(|path| !is_below(path, root));
+        unbarred.insert(root.to_vec());
+    } else if !unbarred.contains(root) {
+        unbarred.insert(path.to_vec());
+    }
 }

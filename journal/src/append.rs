@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::blocks::pack_table;
 use crate::content::codec::Codec;
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::format::batch::{Batch, BlockFrame};
 use crate::format::frame::{self, Chain, Encoding, FrameType, HEADER_LEN};
 use crate::format::segment::{Footer, Predecessor, SegmentHeader, SegmentKind, encode_trailer};
@@ -16,12 +16,14 @@ use crate::index::Entry;
 use crate::index::apply::{self, BatchPlace};
 use crate::index::keys::Applied;
 use crate::storage::{AppendFile, Layout, Storage};
-use crate::types::{BlockId, ClockReading, FullId, Instant, Position, SegmentId, Seq};
+use crate::types::{BlockId, ClockReading, FullId, Instant, MarkCause, Op, Position, SegmentId, Seq};
 
 /// A batch shorter than this is not worth compressing.
 const COMPRESS_MIN: usize = 128;
 /// The index is put on disk after this many bytes of operations, and when a segment is sealed.
 const INDEX_FLUSH_BYTES: u64 = 8 << 20;
+/// When things have come to rest, fewer will do: what is not on disk, every reader has to replay.
+const INDEX_FLUSH_AT_REST_BYTES: u64 = 256 << 10;
 
 /// When a segment is sealed and a new one begun.
 #[derive(Clone, Copy, Debug)]
@@ -193,7 +195,10 @@ impl Appender {
         }
         let begun = self.segment.is_some();
         match self.try_commit(clock, complete_through) {
-            Err(_) if begun => self.try_commit(clock, complete_through).map(Some),
+            // On a full medium a new segment would fail too.
+            Err(error) if begun && !matches!(error, Error::Full { .. }) => {
+                self.try_commit(clock, complete_through).map(Some)
+            }
             other => other.map(Some),
         }
     }
@@ -262,8 +267,7 @@ impl Appender {
         }
         if let Err(error) = written.and_then(|()| segment.file.sync().context(&segment.path)) {
             self.staged.groups = batch.groups;
-            // The segment is dropped here: nothing is ever written to it again.
-            self.left_open.push(segment.id);
+            self.give_up(segment);
             return Err(error);
         }
         segment.hasher.update(&bytes);
@@ -281,6 +285,7 @@ impl Appender {
         let staged = std::mem::take(&mut self.staged);
         self.index(&batch, &place, staged);
         self.head.publish_durable(mark);
+        self.flush_index_if_worth_it(&batch);
 
         let full = segment.end >= self.limits.segment_bytes_max;
         let old = clock.boottime_ns.saturating_sub(segment.opened_ns) >= self.limits.segment_age_ns_max;
@@ -290,6 +295,17 @@ impl Appender {
             self.segment = Some(segment);
         }
         Ok(mark)
+    }
+
+    /// Ends a segment after a failure: nothing is ever written to it again. What lies behind its last durable batch is
+    /// void, and on a full medium the space is needed.
+    fn give_up(&mut self, segment: OpenSegment) {
+        if segment.seqs.is_none() && segment.frames.is_empty() {
+            let _ = self.storage.remove(&segment.path);
+        } else {
+            let _ = self.storage.truncate(&segment.path, segment.end);
+            self.left_open.push(segment.id);
+        }
     }
 
     fn append_batch(&mut self, bytes: &mut Vec<u8>, batch: &Batch, salt: u32) -> Result<[u8; HEADER_LEN]> {
@@ -314,7 +330,13 @@ impl Appender {
         self.head.index(&staged.entries, placed);
         self.unflushed +=
             staged.bytes as u64 - staged.frames.iter().map(|f| f.payload.len() as u64).sum::<u64>();
-        if self.unflushed >= INDEX_FLUSH_BYTES {
+    }
+
+    fn flush_index_if_worth_it(&mut self, batch: &Batch) {
+        let rests = |op: &Op| matches!(op, Op::Mark(mark) if mark.cause != MarkCause::Sync);
+        let at_rest = batch.groups.iter().flat_map(|group| &group.ops).any(rests);
+        let enough = if at_rest { INDEX_FLUSH_AT_REST_BYTES } else { INDEX_FLUSH_BYTES };
+        if self.unflushed >= enough {
             self.flush_index();
         }
     }

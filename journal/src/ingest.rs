@@ -25,6 +25,8 @@ const PACKED_MAX: usize = 96 << 10;
 const WINDOW: usize = 2 * BLOCK_MAX;
 /// A predecessor with more extents than this gives no bases for deltas: 64 GiB, and 60 MB of memory.
 const PREDECESSOR_EXTENTS_MAX: usize = 1 << 20;
+/// Frames of a file that is still being read are sent off when they hold this much: memory does not grow with files.
+const FRAMES_BYTES_MAX: usize = 1 << 20;
 /// What waits for a pack to fill is bounded as well, by number and by size.
 const GROUPS_MAX: usize = 4096;
 const GROUPS_BYTES_MAX: usize = 1 << 20;
@@ -172,6 +174,11 @@ impl<'h> Ingest<'h> {
             self.pack_members.push((full, plain.len() as u32));
         }
         self.waiting.insert(id, ());
+        if self.frame_bytes >= FRAMES_BYTES_MAX {
+            // Before anything that refers to them; the groups follow with the file they belong to.
+            self.frame_bytes = 0;
+            self.head.submit_with(std::mem::take(&mut self.frames), Vec::new())?;
+        }
         Ok(id)
     }
 

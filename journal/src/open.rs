@@ -121,20 +121,27 @@ fn open_index(layout: &Layout, set: &SegmentSet, report: &mut RecoveryReport) ->
     } else {
         "there was none".to_string()
     };
-    let new = layout.new_index();
-    for stale in [&path, &new] {
-        match std::fs::remove_dir_all(stale) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).context(stale);
-            }
-            _ => {}
-        }
-    }
+    // The old one goes only when the new one is whole: what looks like damage may have been a full disk.
+    let (new, old) = (layout.new_index(), layout.old_index());
+    remove_dir(&new)?;
     let (db, applied) = build_index(set, &report.tail, &new, &mut report.damage)?;
     drop(db);
+    remove_dir(&old)?;
+    match std::fs::rename(&path, &old) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context(&path),
+        _ => {}
+    }
     std::fs::rename(&new, &path).context(&path)?;
+    remove_dir(&old)?;
     report.rebuilt = Some(why);
     Ok((Db::open(&path)?, applied))
+}
+
+fn remove_dir(dir: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context(dir),
+        _ => Ok(()),
+    }
 }
 
 /// Brings the index up to the end of the log.

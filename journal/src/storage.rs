@@ -49,6 +49,11 @@ impl Layout {
         self.dir.join("index")
     }
 
+    /// The index that a rebuilt one replaces, until it is removed.
+    pub fn old_index(&self) -> PathBuf {
+        self.dir.join("index.old")
+    }
+
     /// An index that is being rebuilt; it takes the index's place when it is whole.
     pub fn new_index(&self) -> PathBuf {
         self.dir.join("index.new")
@@ -160,6 +165,12 @@ pub trait Storage: Send + Sync {
     /// What the system said.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Cuts a file that is not written any more to a length.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()>;
+
     /// Makes the names in a directory survive a power cut.
     ///
     /// # Errors
@@ -197,6 +208,10 @@ impl Storage for OsStorage {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
+    }
+
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        OpenOptions::new().write(true).open(path)?.set_len(len)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -180,7 +180,7 @@ impl RestorePlan {
 ///
 /// What the journal cannot say about a node becomes a problem of that node, and the rest is planned.
 pub(crate) fn plan(source: &dyn Source, shape: &Shape, workers: usize) -> RestorePlan {
-    let mut walk = Walk { source, plan: RestorePlan::default(), seen: HashSet::new() };
+    let mut walk = Walk { source, plan: RestorePlan::default(), seen: HashSet::new(), tops: Vec::new() };
     walk.start(shape);
     walk.all();
     let mut plan = walk.plan;
@@ -209,7 +209,10 @@ fn order(nodes: &mut [PlanNode]) {
 struct Walk<'s> {
     source: &'s dyn Source,
     plan: RestorePlan,
-    seen: HashSet<NodeId>,
+    /// Directories met so far, each under the path that was asked for: two of those may overlap.
+    seen: HashSet<(u32, NodeId)>,
+    /// Which of the paths that were asked for each planned directory belongs to.
+    tops: Vec<u32>,
 }
 
 impl Walk<'_> {
@@ -217,12 +220,13 @@ impl Walk<'_> {
         let (node, inside) = match shape {
             Shape::IsBase(item) => {
                 self.plan.origins.insert(Box::default(), item.path.clone());
-                self.seen.insert(item.entry.node);
+                self.seen.insert((0, item.entry.node));
                 (Some(item.entry.node), &[][..])
             }
             Shape::InBase(items) => (None, items.as_slice()),
         };
         self.plan.dirs.push(PlanDir { parent: 0, name: Box::default(), node });
+        self.tops.push(0);
         for item in inside {
             self.plan.origins.insert(item.name.clone().into(), item.path.clone());
             self.add(0, item.name.clone(), &item.entry);
@@ -260,9 +264,14 @@ impl Walk<'_> {
     }
 
     fn add(&mut self, dir: u32, name: Vec<u8>, entry: &Entry) {
+        let is_asked_for = dir == 0 && self.plan.dirs.first().is_some_and(|base| base.node.is_none());
+        let top = match is_asked_for {
+            true => u32::try_from(self.plan.dirs.len()).unwrap_or(u32::MAX),
+            false => self.tops.get(dir as usize).copied().unwrap_or(0),
+        };
         let refused = if !path::is_name(&name) {
             Some("this is no file name; the journal may be damaged")
-        } else if entry.kind == Kind::Dir && !self.seen.insert(entry.node) {
+        } else if entry.kind == Kind::Dir && !self.seen.insert((top, entry.node)) {
             Some("the directory lies within itself or in two places; the journal may be damaged")
         } else if self.plan.dirs.len().max(self.plan.nodes.len()) >= u32::MAX as usize {
             Some("there is more than one plan can hold; restore its parts one by one")
@@ -275,6 +284,7 @@ impl Walk<'_> {
             self.plan.problems.push(Problem { path, error: error.to_owned() });
         } else if entry.kind == Kind::Dir {
             self.plan.dirs.push(PlanDir { parent: dir, name, node: Some(entry.node) });
+            self.tops.push(top);
         } else {
             self.plan.nodes.push(PlanNode::unfilled(dir, name, entry));
         }

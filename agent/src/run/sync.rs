@@ -86,6 +86,11 @@ impl Agent {
             let compared = matches!(self.reconcile, Reconcile::Done | Reconcile::Submitted(..));
             let given_up = sync.reply.as_ref().is_some_and(|request| request.reply.is_closed());
             if drained && compared {
+                // Nothing is covered in a root that is not the one that is watched.
+                self.look_at_roots();
+            }
+            let seen = !self.troubles.contains(&Trouble::Stalled);
+            if drained && compared && seen && !self.is_a_root_missing() {
                 self.mark(sync);
             } else if given_up {
                 // Nobody waits for the answer any more.

@@ -3,6 +3,9 @@
 //! Owns that decision and the operations that it leads to. Reads no content: files whose content may differ go to the
 //! capture threads.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use asof_journal::types::{Content, Identity, Kind, NodeId, Op, Quality, Unbound, Version};
@@ -12,8 +15,9 @@ use super::{Pending, Reason, Result, Scanner, Trip, is_gone};
 use crate::capture::{CaptureOptions, PageCache, Writer};
 use crate::fs::{DirHandle, Stat};
 use crate::pool::{Claim, Task};
-use crate::run::{Again, Event};
+use crate::run::{Again, Event, Trouble};
 use crate::settle::Marks;
+use crate::watch::WatchError;
 
 /// A name as it was found on disk.
 pub(super) struct Seen<'s> {
@@ -79,10 +83,25 @@ impl Scanner {
             _ => self.take_name(dir, name, stat.kind, bound.as_ref(), known, &identity)?,
         };
         let moved = !ops.is_empty();
+        if moved && stat.kind == Kind::Dir && trip.rewatch {
+            self.watch_anew(path);
+        }
         let claimed = Claimed { node, same_node: known == Some(node), claim: claim.with_node(node) };
         self.change(seen, claimed, ops, trip)?;
         descend(seen, node, moved, trip);
         Ok(())
+    }
+
+    /// Hints were lost, and with them perhaps the one that had this directory watched. Watched first, listed later.
+    fn watch_anew(&self, path: &[u8]) {
+        let path = Path::new(OsStr::from_bytes(path));
+        match self.watch.watch(path) {
+            Ok(()) | Err(WatchError::Missing { .. }) => {}
+            Err(error) => {
+                let path = path.as_os_str().as_bytes().to_vec();
+                (self.workshop.tell)(Event::Trouble(Trouble::Unwatched(path, error.to_string())));
+            }
+        }
     }
 
     /// Records what a node is now: at once where there is no content to read, through a capture thread otherwise.

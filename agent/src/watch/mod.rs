@@ -211,6 +211,7 @@ impl WatchHandle {
     }
 
     /// Waits until everything queued in the source before the call is delivered and its watches are added.
+    #[cfg(test)]
     pub(crate) fn barrier(&self, deadline: Duration) -> Result<(), BarrierExpired> {
         self.begin_barrier()?.wait(deadline)
     }

@@ -12,6 +12,7 @@ mod control;
 mod dirty;
 mod fs;
 mod pool;
+mod rules;
 mod run;
 mod scan;
 mod settle;

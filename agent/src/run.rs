@@ -30,11 +30,12 @@ use crate::control::{Control, ControlEvent, ControlRequest};
 use crate::dirty::{Dirty, Intake};
 use crate::fs::OsFs;
 use crate::pool::{Pool, Priority, Tally, Workshop};
+use crate::rules::{Rules, SharedRules};
 use crate::scan::Scanner;
 use crate::settle::{Scan, Settle, Work, WorkId};
 use crate::status;
-use crate::watch::notify::{NotifyOptions, NotifySource};
-use crate::watch::{Hint, WatchHandle, WatchThread, What};
+use crate::watch::notify::NotifySource;
+use crate::watch::{Hint, SourceOptions, WatchHandle, WatchThread, What};
 use crate::worker::{self, Job};
 pub(crate) use event::{Again, Event, RunError, Trouble};
 use roots::inode_of;
@@ -134,7 +135,8 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     let control = Control::start(&layout, events_in.clone())?;
     let settle = Settle::new(config.settle.clone(), config.root_bytes());
     let (dirty, woken) = Dirty::new(settle);
-    let (watch_thread, watch) = watch(&config, &layout, &dirty, &clock)?;
+    let rules = SharedRules::new(rules(&config, &layout)?);
+    let (watch_thread, watch) = watch(&rules, &layout, &dirty, &clock)?;
     let oldest: OldestHint = Arc::new(AtomicI64::new(0));
     let awake = dirty.clone();
     let (append, failure) =
@@ -155,14 +157,13 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     let ordinary = pool(Priority::Ordinary).map_err(system("the capture threads"))?;
     let background = pool(Priority::Background).map_err(system("the capture threads"))?;
     let journal_dir = std::fs::metadata(&config.journal).map_err(system("the journal directory"))?;
-    let excludes = config.exclude_bytes();
     let scanner = Scanner::new(
         workshop.clone(),
         ordinary.tasks(),
         background.tasks(),
         (journal_dir.dev(), journal_dir.ino()),
         watch.clone(),
-        excludes,
+        rules,
     );
     let (jobs, worker) =
         worker::spawn(scanner, watch.clone(), config.root_bytes(), config.workers, events_in)
@@ -223,20 +224,29 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     Ok(())
 }
 
+/// What is left out: what the configuration says, and the journal wherever it lies.
+fn rules(config: &Config, layout: &Layout) -> Result<Rules, RunError> {
+    let mut excludes = config.exclude_bytes();
+    excludes.push(resolved(layout)?.into_os_string().into_vec());
+    Ok(Rules::new(excludes))
+}
+
+fn resolved(layout: &Layout) -> Result<PathBuf, RunError> {
+    std::fs::canonicalize(layout.dir())
+        .map_err(|source| RunError::System { what: "the journal directory", source })
+}
+
 fn watch(
-    config: &Config,
+    rules: &Arc<SharedRules>,
     layout: &Layout,
     dirty: &Arc<Dirty>,
     clock: &Arc<dyn Clock>,
 ) -> Result<(WatchThread, WatchHandle), RunError> {
-    let journal = std::fs::canonicalize(layout.dir())
-        .map_err(|source| RunError::System { what: "the journal directory", source })?;
-    let cookies = Layout::new(&journal).cookies();
-    let mut exclude = config.exclude_bytes();
-    exclude.push(journal.into_os_string().into_vec());
-    let include = vec![cookies.as_os_str().as_bytes().to_vec()];
-    let intake = Intake::new(dirty.clone(), clock.clone(), cookies.as_os_str().as_bytes().to_vec());
-    let source = NotifySource::create(NotifyOptions { exclude, include }, intake)?;
+    let cookies = Layout::new(&resolved(layout)?).cookies();
+    let below = cookies.as_os_str().as_bytes().to_vec();
+    let intake = Intake::new(dirty.clone(), clock.clone(), below.clone());
+    let options = SourceOptions { rules: rules.clone(), cookies: Some(below) };
+    let source = NotifySource::create(options, intake)?;
     let (thread, handle) = WatchThread::spawn(Box::new(source))
         .map_err(|source| RunError::System { what: "the watch thread", source })?;
     handle.watch_cookies(&cookies)?;

@@ -25,6 +25,7 @@ use crossbeam_channel::Sender;
 
 use crate::fs::{DirHandle, SourceFs, Stat};
 use crate::pool::{Batch, Claim, Claims, Priority, Task, Ticket, Workshop, count};
+use crate::rules::SharedRules;
 use crate::run::{Again, Event};
 use crate::settle::{Marks, Scan, Work};
 use crate::watch::WatchHandle;
@@ -139,7 +140,7 @@ pub(crate) struct Scanner {
     /// Device and inode of the journal: left out wherever it is met.
     journal: (u64, u64),
     watch: WatchHandle,
-    excludes: Vec<Vec<u8>>,
+    rules: Arc<SharedRules>,
 }
 
 impl Scanner {
@@ -150,9 +151,9 @@ impl Scanner {
         background: Sender<Batch>,
         journal: (u64, u64),
         watch: WatchHandle,
-        excludes: Vec<Vec<u8>>,
+        rules: Arc<SharedRules>,
     ) -> Scanner {
-        Scanner { workshop, tasks, background, claims: Arc::default(), journal, watch, excludes }
+        Scanner { workshop, tasks, background, claims: Arc::default(), journal, watch, rules }
     }
 
     fn fs(&self) -> &dyn SourceFs {
@@ -315,7 +316,7 @@ impl Scanner {
 
     /// Looks at one name by its path. Directories above it that the journal does not know are looked at first.
     fn look_at_path(&self, root: &Root, path: &[u8], marks: Marks, trip: &mut Trip<'_>) -> Result<()> {
-        if !is_below(path, &root.path) || path == root.path || self.is_excluded(path) {
+        if !is_below(path, &root.path) || path == root.path || self.is_excluded(path, None) {
             return Ok(());
         }
         let (parent, name) = split(path);
@@ -373,7 +374,7 @@ impl Scanner {
     }
 
     fn list_path(&self, root: &Root, path: &[u8], scan: Scan, trip: &mut Trip<'_>) -> Result<()> {
-        if self.is_excluded(path) {
+        if self.is_excluded(path, Some(true)) {
             return Ok(());
         }
         let Some((node, handle)) = self.open_known(root, path, trip)? else { return Ok(()) };
@@ -436,7 +437,7 @@ impl Scanner {
             bound.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
         for entry in entries {
             let path = join(dir_path, &entry.name);
-            if self.is_excluded(&path) {
+            if self.is_excluded(&path, None) {
                 continue;
             }
             let known = bound.remove(&entry.name);
@@ -555,8 +556,8 @@ impl Scanner {
         self.submit(vec![Op::Gap(gap)], trip.hinted, trip.ticket).map(|_| ())
     }
 
-    fn is_excluded(&self, path: &[u8]) -> bool {
-        self.excludes.iter().any(|exclude| is_below(path, exclude))
+    fn is_excluded(&self, path: &[u8], dir: Option<bool>) -> bool {
+        self.rules.leave_out(path, dir)
     }
 }
 

@@ -10,10 +10,13 @@ pub(crate) mod notify;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::rules::SharedRules;
 
 /// Commands that wait for the watch thread; whoever sends one more waits for room.
 const COMMANDS_MAX: usize = 1024;
@@ -114,6 +117,15 @@ pub(crate) enum WatchError {
 /// The limit of watches per user now in force.
 fn watch_limit() -> Option<u64> {
     std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?.trim().parse().ok()
+}
+
+/// What a source is made with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SourceOptions {
+    /// What is left out: events of it are dropped first thing.
+    pub rules: Arc<SharedRules>,
+    /// Absolute path whose events are let through all the same: the cookies of the journal.
+    pub cookies: Option<Vec<u8>>,
 }
 
 /// Where hints come from.

@@ -15,16 +15,9 @@ use ::notify::{
     Watcher,
 };
 
-use super::{EventSource, Hint, HintSink, WatchError, What};
+use asof_journal::view::is_below;
 
-/// What a source is made with.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct NotifyOptions {
-    /// Absolute paths whose events are dropped first thing, with everything below them: the journal, what is excluded.
-    pub exclude: Vec<Vec<u8>>,
-    /// Absolute paths below those that are let through all the same: the cookies of the journal.
-    pub include: Vec<Vec<u8>>,
-}
+use super::{EventSource, Hint, HintSink, SourceOptions, WatchError, What};
 
 /// The event source over notify.
 #[derive(Debug)]
@@ -34,7 +27,7 @@ pub(crate) struct NotifySource {
 
 impl NotifySource {
     /// Starts notify's thread; hints go to `sink` from there.
-    pub(crate) fn create(options: NotifyOptions, sink: impl HintSink) -> Result<NotifySource, WatchError> {
+    pub(crate) fn create(options: SourceOptions, sink: impl HintSink) -> Result<NotifySource, WatchError> {
         let handler = Handler { options, sink, renamed_from: None };
         RecommendedWatcher::new(handler, watcher_config()).map(|watcher| NotifySource { watcher }).map_err(
             |error| match error.kind {
@@ -115,7 +108,7 @@ fn watch_error(path: &Path, kind: ErrorKind) -> WatchError {
 
 /// Translates notify's events; runs on notify's thread and must never call the watcher: that deadlocks.
 struct Handler<S> {
-    options: NotifyOptions,
+    options: SourceOptions,
     sink: S,
     /// The first half of a rename, until its second half comes: kernel's cookie and path.
     renamed_from: Option<(usize, Vec<u8>)>,
@@ -182,26 +175,22 @@ impl<S: HintSink> Handler<S> {
     /// Gives the first half of a rename; one that came from an excluded path counts as coming from nowhere.
     fn source_of(&mut self, tracker: Option<usize>) -> Option<Vec<u8>> {
         let (cookie, from) = self.renamed_from.take()?;
-        (tracker == Some(cookie) && !self.is_excluded(&from)).then_some(from)
+        (tracker == Some(cookie) && !self.is_excluded(&from, None)).then_some(from)
     }
 
     fn send(&mut self, path: PathBuf, what: What) {
         let path = path.into_os_string().into_vec();
-        if !self.is_excluded(&path) {
+        let dir = match what {
+            What::Appeared { dir } => Some(dir),
+            _ => None,
+        };
+        if !self.is_excluded(&path, dir) {
             self.sink.hint(Hint { path, what });
         }
     }
 
-    fn is_excluded(&self, path: &[u8]) -> bool {
-        let below = |prefix: &Vec<u8>| is_at_or_below(path, prefix);
-        self.options.exclude.iter().any(below) && !self.options.include.iter().any(below)
-    }
-}
-
-/// Whether a path is another one or below it.
-fn is_at_or_below(path: &[u8], prefix: &[u8]) -> bool {
-    match path.strip_prefix(prefix) {
-        Some(rest) => rest.is_empty() || rest.starts_with(b"/") || prefix.ends_with(b"/"),
-        None => false,
+    fn is_excluded(&self, path: &[u8], dir: Option<bool>) -> bool {
+        let is_cookie = self.options.cookies.as_ref().is_some_and(|cookies| is_below(path, cookies));
+        !is_cookie && self.options.rules.leave_out(path, dir)
     }
 }

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::notify::{NotifyOptions, NotifySource};
+use super::notify::NotifySource;
 use super::*;
+use crate::rules::Rules;
 use crate::testdir::TestDir;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -22,7 +22,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn start(options: impl FnOnce(&Path) -> NotifyOptions) -> Watched {
+    fn start(options: impl FnOnce(&Path) -> SourceOptions) -> Watched {
         let dir = TestDir::create();
         let (sender, hints) = crossbeam_channel::unbounded();
         let sink = move |hint| drop(sender.send(hint));
@@ -65,7 +65,7 @@ fn has(hints: &[(String, What)], path: &str, what: What) -> bool {
 
 #[test]
 fn every_kind_of_change_is_hinted() {
-    let watched = Watched::start(|_| NotifyOptions::default());
+    let watched = Watched::start(|_| SourceOptions::default());
     let file = watched.dir.join("root/f");
     let mut open = fs::File::create(&file).expect("create");
     assert!(has(&watched.drain(), "/root/f", What::Appeared { dir: false }));
@@ -116,14 +116,14 @@ fn every_kind_of_change_is_hinted() {
 
 #[test]
 fn a_root_that_moves_away_says_so() {
-    let watched = Watched::start(|_| NotifyOptions::default());
+    let watched = Watched::start(|_| SourceOptions::default());
     fs::rename(watched.dir.join("root"), watched.dir.join("elsewhere")).expect("mv");
     assert!(has(&watched.drain(), "/root", What::MovedFrom));
 }
 
 #[test]
 fn symlinks_are_not_followed() {
-    let watched = Watched::start(|_| NotifyOptions::default());
+    let watched = Watched::start(|_| SourceOptions::default());
     fs::create_dir(watched.dir.join("outside")).expect("mkdir");
     std::os::unix::fs::symlink(watched.dir.join("outside"), watched.dir.join("root/link")).expect("symlink");
     watched.drain();
@@ -135,7 +135,8 @@ fn symlinks_are_not_followed() {
 fn excluded_paths_are_dropped_and_cookies_are_not() {
     let watched = Watched::start(|base| {
         let bytes = |name: &str| base.join(name).as_os_str().as_bytes().to_vec();
-        NotifyOptions { exclude: vec![bytes("root/journal")], include: vec![bytes("root/journal/cookies")] }
+        let rules = SharedRules::new(Rules::new(vec![bytes("root/journal")]));
+        SourceOptions { rules, cookies: Some(bytes("root/journal/cookies")) }
     });
     fs::create_dir_all(watched.dir.join("root/journal/cookies")).expect("mkdir");
     watched.handle.watch_cookies(&watched.dir.join("root/journal/cookies")).expect("watched");
@@ -153,7 +154,7 @@ fn excluded_paths_are_dropped_and_cookies_are_not() {
 
 #[test]
 fn cookies_outside_every_root_arrive() {
-    let watched = Watched::start(|_| NotifyOptions::default());
+    let watched = Watched::start(|_| SourceOptions::default());
     fs::create_dir(watched.dir.join("cookies")).expect("mkdir");
     watched.handle.watch_cookies(&watched.dir.join("cookies")).expect("watched");
     fs::write(watched.dir.join("cookies/1"), "").expect("write");
@@ -162,7 +163,7 @@ fn cookies_outside_every_root_arrive() {
 
 #[test]
 fn watching_again_and_unwatching_twice_are_no_errors_and_what_is_missing_is() {
-    let watched = Watched::start(|_| NotifyOptions::default());
+    let watched = Watched::start(|_| SourceOptions::default());
     let root = watched.dir.join("root");
     watched.handle.watch(&root).expect("again");
     let missing = watched.handle.watch(&watched.dir.join("missing"));
@@ -175,7 +176,7 @@ fn watching_again_and_unwatching_twice_are_no_errors_and_what_is_missing_is() {
 
 #[test]
 fn barriers_deliver_what_was_queued_before_them() {
-    let watched = Watched::start(|_| NotifyOptions::default());
+    let watched = Watched::start(|_| SourceOptions::default());
     for number in 0..2000 {
         let name = format!("root/{number}");
         fs::write(watched.dir.join(&name), "").expect("write");
@@ -198,7 +199,7 @@ fn list_below(dir: &Path, found: &mut HashSet<PathBuf>) {
 
 #[test]
 fn files_in_new_directories_are_hinted_or_listed() {
-    let watched = Watched::start(|_| NotifyOptions::default());
+    let watched = Watched::start(|_| SourceOptions::default());
     let root = watched.dir.join("root");
     let done = Arc::new(AtomicBool::new(false));
     let writer = {

@@ -38,8 +38,9 @@ impl Manifest {
     /// Makes a journal: its directories first, its manifest last, so that there is a journal or there is none.
     ///
     /// # Errors
-    /// `Io`, `Full`.
+    /// `Corrupt` where there are segments already: they belong to a journal whose manifest is gone. `Io`, `Full`.
     pub fn create(layout: &Layout, clock: &ClockReading) -> Result<Manifest> {
+        refuse_orphans(layout)?;
         for dir in [layout.dir().to_path_buf(), layout.segments(), layout.cookies()] {
             create_private_dir(&dir).context(&dir)?;
         }
@@ -109,6 +110,23 @@ impl Manifest {
             id_key: IdKey(key),
         })
     }
+}
+
+fn refuse_orphans(layout: &Layout) -> Result<()> {
+    let names = match std::fs::read_dir(layout.segments()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.context(&layout.segments())?,
+    };
+    for entry in names {
+        let entry = entry.context(&layout.segments())?;
+        if Layout::parse_segment(&entry.file_name()).is_some() {
+            let what = "missing, but there are segments of a journal: put the file back from a copy of the journal, \
+                        or use another directory"
+                .to_string();
+            return Err(Error::Corrupt { path: layout.manifest(), offset: 0, what });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

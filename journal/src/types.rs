@@ -341,6 +341,8 @@ pub enum GapReason {
     VanishedUnread = 7,
     /// The first reconcile had not reached everything yet.
     Starting = 8,
+    /// The filesystem was not mounted, or another one was mounted over it.
+    Unmounted = 9,
 }
 
 impl GapReason {
@@ -355,6 +357,7 @@ impl GapReason {
             6 => GapReason::WatcherStalled,
             7 => GapReason::VanishedUnread,
             8 => GapReason::Starting,
+            9 => GapReason::Unmounted,
             _ => return None,
         })
     }
@@ -370,23 +373,42 @@ impl GapReason {
             GapReason::WatcherStalled => "watcher did not answer in time",
             GapReason::VanishedUnread => "vanished before it could be read",
             GapReason::Starting => "first capture was under way",
+            GapReason::Unmounted => "its filesystem was not mounted there",
         }
     }
 }
 
 /// An interval that the agent did not see, or could not read, and what it concerns.
+///
+/// A gap that lasts is recorded when it begins, as open; one of the same scope, beginning and reason takes its place
+/// when it is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// Absolute path that it concerns, with everything below.
     pub scope: Vec<u8>,
     /// From when on changes may have gone unseen.
     pub from: Instant,
-    /// Until when.
+    /// Until when; [`Gap::OPEN`] while it lasts.
     pub until: Instant,
     /// Why.
     pub reason: GapReason,
     /// What the system said, for people; may be empty.
     pub detail: String,
+}
+
+impl Gap {
+    /// The end of a gap that is not over.
+    pub const OPEN: Instant = Instant(i64::MAX);
+
+    /// Whether it was not over when it was recorded.
+    pub fn is_open(&self) -> bool {
+        self.until == Gap::OPEN
+    }
+
+    /// Whether it takes the place of another one: it is the same gap, and more is known of its end.
+    pub fn supersedes(&self, other: &Gap) -> bool {
+        (&self.scope, self.from, self.reason) == (&other.scope, other.from, other.reason)
+    }
 }
 
 /// What is protected from one `Seq` on.

@@ -264,16 +264,31 @@ impl<'r> View<'r> {
         Ok(gaps)
     }
 
-    /// Every gap recorded so far, whenever it was recorded: a gap is known only after it.
+    /// Every gap recorded so far, whenever it was recorded: a gap is known only after it. One that was recorded as
+    /// open and is over now has its end.
     ///
     /// # Errors
     /// `Index`.
     pub fn all_gaps(&self) -> Result<Vec<Gap>> {
         let damage = self.records.index_damage(Cf::Gap);
-        let mut gaps = Vec::new();
+        let mut gaps: Vec<Gap> = Vec::new();
+        // Few at a time: conditions that last, not moments.
+        let mut open: Vec<usize> = Vec::new();
         let mut scan = self.records.store.scan(Cf::Gap, &[])?;
         while let Some((_, value)) = scan.item() {
-            gaps.push(take_gap(&mut Take::new(value)).map_err(&damage)?);
+            let gap = take_gap(&mut Take::new(value)).map_err(&damage)?;
+            match open.iter().position(|&at| gap.supersedes(&gaps[at])) {
+                Some(known) => {
+                    let at = if gap.is_open() { open[known] } else { open.swap_remove(known) };
+                    gaps[at] = gap;
+                }
+                None => {
+                    if gap.is_open() {
+                        open.push(gaps.len());
+                    }
+                    gaps.push(gap);
+                }
+            }
             scan.advance()?;
         }
         Ok(gaps)

@@ -502,6 +502,40 @@ fn gaps_are_found_by_instant_and_path() -> Result<()> {
 }
 
 #[test]
+fn a_gap_that_lasts_is_open_until_it_is_over() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut desk = Desk::open(dir.path(), 0)?;
+    let open = Gap {
+        scope: b"/home/x".to_vec(),
+        from: clock(10).wall,
+        until: Gap::OPEN,
+        reason: GapReason::Unwatched,
+        detail: "the limit".into(),
+    };
+    let other = Gap { scope: b"/home/y".to_vec(), ..open.clone() };
+    for gap in [&open, &other] {
+        desk.journal.head.submit(vec![Group { ops: vec![Op::Gap(gap.clone())], ..Group::default() }])?;
+    }
+    desk.commit()?;
+    let reader = Reader::open(dir.path())?;
+    let view = reader.view(reader.head()).asked_for(clock(5000).wall);
+    assert_eq!((view.gaps(b"/home/x")?, reader.info()?.gaps), (vec![open.clone()], 0));
+    let closed = Gap { until: clock(60).wall, ..open.clone() };
+    let again = Gap { from: clock(70).wall, ..open.clone() };
+    for gap in [&closed, &again] {
+        desk.journal.head.submit(vec![Group { ops: vec![Op::Gap(gap.clone())], ..Group::default() }])?;
+    }
+    desk.commit()?;
+    let reader = Reader::open(dir.path())?;
+    let view = reader.view(reader.head());
+    assert_eq!(view.all_gaps()?, vec![closed.clone(), other, again]);
+    assert_eq!(view.asked_for(clock(20).wall).gaps(b"/home/x/f")?, vec![closed]);
+    assert_eq!(view.asked_for(clock(65).wall).gaps(b"/home/x/f")?, vec![]);
+    assert_eq!(reader.info()?.gaps, 1, "those that are over");
+    Ok(())
+}
+
+#[test]
 fn an_unknown_format_and_a_missing_journal_are_told_apart() -> Result<()> {
     let tmp = tempfile::tempdir().expect("a temporary directory");
     assert!(matches!(Reader::open(&tmp.path().join("none")), Err(Error::NoJournal { .. })));
@@ -512,5 +546,19 @@ fn an_unknown_format_and_a_missing_journal_are_told_apart() -> Result<()> {
         Journal::open(tmp.path(), &clock(0), Limits::default()),
         Err(Error::Unsupported { .. })
     ));
+    Ok(())
+}
+
+#[test]
+fn segments_without_their_manifest_are_not_begun_anew() -> Result<()> {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let mut desk = Desk::open(tmp.path(), 0)?;
+    desk.create("a", b"1")?;
+    desk.commit()?;
+    drop(desk);
+    fs::remove_file(Layout::new(tmp.path()).manifest()).expect("rm");
+    let opened = Journal::open(tmp.path(), &clock(10), Limits::default());
+    assert!(matches!(opened, Err(Error::Corrupt { .. })), "a new journal would hide the old one");
+    assert!(!Layout::new(tmp.path()).manifest().exists());
     Ok(())
 }

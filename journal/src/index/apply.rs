@@ -113,7 +113,8 @@ pub fn advance(before: &Applied, batch: &Batch, place: &BatchPlace) -> Applied {
     };
     for op in batch.groups.iter().flat_map(|group| &group.ops) {
         match op {
-            Op::Gap(_) => after.gaps += 1,
+            // One that lasts counts when it is over.
+            Op::Gap(gap) if !gap.is_open() => after.gaps += 1,
             Op::Mark(mark) => after.covered_through = after.covered_through.max(Some(mark.covered_through)),
             _ => {}
         }

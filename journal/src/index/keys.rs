@@ -232,7 +232,7 @@ pub struct Applied {
     pub next_node: NodeId,
     /// Through when everything is covered.
     pub covered_through: Option<Instant>,
-    /// Gaps so far.
+    /// Gaps so far that are over.
     pub gaps: u64,
 }
 

@@ -138,11 +138,14 @@ fn check_gaps(source: &dyn Source, paths: &[Vec<u8>], strict: bool, out: &mut Ou
 pub(crate) fn gap_text(gap: &Gap) -> String {
     let detail =
         if gap.detail.is_empty() { String::new() } else { format!(" ({})", escape(gap.detail.as_bytes())) };
+    let until = match gap.is_open() {
+        true => "and not known to be over".to_string(),
+        false => format!("to {}", local(gap.until)),
+    };
     format!(
-        "gap at {} from {} to {}: {}{detail}; what is known may be older",
+        "gap at {} from {} {until}: {}{detail}; what is known may be older",
         escape(&gap.scope),
         local(gap.from),
-        local(gap.until),
         gap.reason.as_str(),
     )
 }

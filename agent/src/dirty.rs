@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::settle::Settle;
 use crate::watch::{Hint, HintSink, What};
 
-/// Errors of the source that are remembered until the main loop takes them; one more replaces the last.
+/// Errors of the source that are remembered one by one until the main loop takes them.
 const ERRORS_MAX: usize = 64;
 
 /// Something that the source could not do.
@@ -23,8 +23,6 @@ pub(crate) struct SourceTrouble {
     pub path: Vec<u8>,
     /// What it said.
     pub text: String,
-    /// Whether a limit of the system was reached.
-    pub limit: bool,
 }
 
 /// The dirty map and what came beside it.
@@ -39,6 +37,8 @@ pub(crate) struct State {
     pub overflowed: bool,
     /// What the source could not do since the main loop looked last.
     pub troubles: Vec<SourceTrouble>,
+    /// Where a filesystem was unmounted since the main loop looked last.
+    pub unmounted: Vec<Vec<u8>>,
 }
 
 /// The dirty map, shared by the source's thread and the main loop.
@@ -52,8 +52,14 @@ impl Dirty {
     /// An empty map, and what tells the main loop that something came.
     pub(crate) fn new(settle: Settle) -> (Arc<Dirty>, Receiver<()>) {
         let (wake, woken) = bounded(1);
-        let state =
-            State { settle, last_no: 0, cookies: BTreeMap::new(), overflowed: false, troubles: Vec::new() };
+        let state = State {
+            settle,
+            last_no: 0,
+            cookies: BTreeMap::new(),
+            overflowed: false,
+            troubles: Vec::new(),
+            unmounted: Vec::new(),
+        };
         (Arc::new(Dirty { state: Mutex::new(state), wake, hints: AtomicU64::new(0) }), woken)
     }
 
@@ -106,12 +112,18 @@ impl HintSink for Intake {
             self.dirty.hints.fetch_add(1, Ordering::Relaxed);
             match hint.what {
                 What::Overflow => state.overflowed = true,
-                What::SourceError { text, limit } => {
-                    if state.troubles.len() >= ERRORS_MAX {
-                        state.troubles.pop();
+                What::SourceError { text, .. } => {
+                    // Too many to name: then it is everything that may not be seen.
+                    let crowded = state.troubles.len() >= ERRORS_MAX;
+                    if crowded {
+                        state.troubles.clear();
                     }
-                    state.troubles.push(SourceTrouble { path: hint.path, text, limit });
+                    let path = if crowded { Vec::new() } else { hint.path };
+                    state.troubles.push(SourceTrouble { path, text });
                 }
+                What::Unmounted if state.unmounted.len() < ERRORS_MAX => state.unmounted.push(hint.path),
+                // The table of mounts is looked at every second all the same.
+                What::Unmounted => {}
                 _ => {
                     state.settle.hint(now_ns, hint, no);
                 }

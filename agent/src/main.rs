@@ -6,11 +6,14 @@
 
 mod appender;
 mod capture;
+mod check;
 mod clock;
 mod config;
 mod control;
 mod dirty;
 mod fs;
+mod health;
+mod mounts;
 mod pool;
 mod rules;
 mod run;

@@ -72,6 +72,10 @@ pub(crate) struct Tally {
     pub directories_listed: AtomicU64,
     /// Directories listed by reconciles of whole roots.
     pub directories_reconciled: AtomicU64,
+    /// Directories that checks looked at.
+    pub directories_checked: AtomicU64,
+    /// Changes that a check found and no event had announced.
+    pub missed_by_events: AtomicU64,
     /// Gaps recorded.
     pub gaps: AtomicU64,
     /// Overflows of the event queue.

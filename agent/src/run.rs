@@ -4,6 +4,7 @@
 //! happens on other threads, which answer with an [`Event`].
 
 mod event;
+mod health;
 mod roots;
 mod sync;
 
@@ -11,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use asof_journal::append::{Limits, Mark as Place};
@@ -20,15 +21,18 @@ use asof_journal::control::{Answer, Request, Synced};
 use asof_journal::head::Head;
 use asof_journal::open::Journal;
 use asof_journal::storage::Layout;
-use asof_journal::types::{Gap, GapReason, Group, Instant, Mark, MarkCause, Op, Policy, Seq};
+use asof_journal::types::{GapReason, Group, Instant, Mark, MarkCause, Op, Policy, Seq};
 use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 
 use crate::appender::{AppendThread, Failure, OldestHint};
+use crate::check;
 use crate::clock::{Clock, OsClock};
 use crate::config::Config;
 use crate::control::{Control, ControlEvent, ControlRequest};
 use crate::dirty::{Dirty, Intake};
 use crate::fs::OsFs;
+use crate::health::{Health, Trouble};
+use crate::mounts::Mounts;
 use crate::pool::{Pool, Priority, Tally, Workshop};
 use crate::rules::{Rules, SharedRules};
 use crate::scan::Scanner;
@@ -37,8 +41,8 @@ use crate::status;
 use crate::watch::notify::NotifySource;
 use crate::watch::{Hint, SourceOptions, WatchHandle, WatchThread, What};
 use crate::worker::{self, Job};
-pub(crate) use event::{Again, Event, RunError, Trouble};
-use roots::inode_of;
+pub(crate) use event::{Again, Event, RunError};
+use roots::{RootSeen, open_mounts};
 use sync::{PendingSync, remove_cookies};
 
 /// Events that wait for the loop; whoever has one more waits. The loop never waits for any of them.
@@ -70,12 +74,13 @@ pub(crate) struct Agent {
     events: Receiver<Event>,
     jobs: Sender<Job>,
     watch: WatchHandle,
+    rules: Arc<SharedRules>,
     oldest: OldestHint,
     worker_busy: bool,
     /// Reconciles asked for and not durable yet; the state is `starting` until the first is.
     reconcile: Reconcile,
-    /// Device and inode of each root when it was last compared; `None` where it was not there.
-    root_inodes: Vec<Option<(u64, u64)>>,
+    /// What each root was when it was last compared; `None` where it was not there.
+    roots_seen: Vec<Option<RootSeen>>,
     /// Whether everything was compared once since the start.
     started: bool,
     /// When the worker last looked whether the source has answered.
@@ -90,11 +95,16 @@ pub(crate) struct Agent {
     syncs: Vec<PendingSync>,
     /// Marks that are submitted and not durable yet.
     marks: VecDeque<(Seq, PendingSync)>,
-    troubles: Vec<Trouble>,
+    health: Health,
+    /// What is mounted where; `None` where the system does not tell.
+    mounts: Option<Mounts>,
     durable: Place,
     gaps_before: u64,
     cookies: u64,
     last_mark_ns: u64,
+    checks: Sender<check::Roots>,
+    /// When the last check ended; `None` while one is under way.
+    checked_ns: Option<u64>,
     /// Until when the end in good order waits.
     stopping: Option<u64>,
 }
@@ -115,8 +125,11 @@ enum Reconcile {
 /// What a reconcile answers, and since when something may have gone unseen.
 #[derive(Clone, Debug)]
 struct Why {
-    reason: GapReason,
+    /// Why changes may have gone unseen; `None` where a gap that lasts says so already.
+    reason: Option<GapReason>,
     since: Instant,
+    /// What the gaps concern.
+    scopes: Vec<Vec<u8>>,
     detail: String,
 }
 
@@ -163,19 +176,23 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
         background.tasks(),
         (journal_dir.dev(), journal_dir.ino()),
         watch.clone(),
-        rules,
+        rules.clone(),
     );
-    let (jobs, worker) =
-        worker::spawn(scanner, watch.clone(), config.root_bytes(), config.workers, events_in)
-            .map_err(system("the directory worker"))?;
+    let scanner = Arc::new(scanner);
+    let (checks, checker) = check::spawn(scanner.clone(), watch.clone(), dirty.clone(), events_in.clone())
+        .map_err(system("the checking thread"))?;
+    let (jobs, worker) = worker::spawn(scanner, watch.clone(), config.workers, events_in)
+        .map_err(system("the directory worker"))?;
 
-    let since = applied.covered_through.unwrap_or(applied.wall);
-    let why = match applied.last_seq {
-        Seq::ZERO => Why { reason: GapReason::Starting, since: clock.now().wall, detail: String::new() },
-        _ => Why { reason: GapReason::AgentDown, since, detail: String::new() },
+    let (reason, since) = match applied.last_seq {
+        Seq::ZERO => (GapReason::Starting, clock.now().wall),
+        _ => (GapReason::AgentDown, applied.covered_through.unwrap_or(applied.wall)),
     };
+    let why = Why { reason: Some(reason), since, scopes: config.root_bytes(), detail: String::new() };
     let mut agent = Agent {
         last_mark_ns: clock.monotonic_ns(),
+        checks,
+        checked_ns: Some(clock.monotonic_ns()),
         config,
         layout,
         clock: clock.clone(),
@@ -186,9 +203,10 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
         events,
         jobs,
         watch,
+        rules,
         oldest,
         worker_busy: false,
-        root_inodes: Vec::new(),
+        roots_seen: Vec::new(),
         started: false,
         polled_ns: 0,
         ticked_ns: 0,
@@ -198,7 +216,8 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
         undurable: BTreeMap::new(),
         syncs: Vec::new(),
         marks: VecDeque::new(),
-        troubles: Vec::new(),
+        health: Health::default(),
+        mounts: open_mounts(),
         durable,
         gaps_before: applied.gaps,
         cookies: 0,
@@ -213,6 +232,7 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     watch_thread.stop();
     drop(agent);
     let _ = worker.join();
+    let _ = checker.join();
     ordinary.stop();
     background.stop();
     drop(workshop);
@@ -264,6 +284,7 @@ impl Agent {
         for root in self.config.roots.clone() {
             self.watch_root(&root);
         }
+        self.mounts_changed();
         self.dispatch();
         Ok(())
     }
@@ -271,15 +292,19 @@ impl Agent {
     /// The loop.
     fn serve(&mut self) {
         while !self.is_finished() {
-            let timeout = after(self.next_timer());
+            let (timeout, before_ns) = (after(self.next_timer()), self.clock.monotonic_ns());
             let (woken, events) = (self.woken.clone(), self.events.clone());
-            select! {
+            let event = select! {
                 recv(events) -> event => match event {
-                    Ok(event) => self.event(event),
+                    Ok(event) => Some(event),
                     Err(_) => return,
                 },
-                recv(woken) -> _ => {}
-                recv(timeout) -> _ => {}
+                recv(woken) -> _ => None,
+                recv(timeout) -> _ => None,
+            };
+            self.note_pause(self.clock.monotonic_ns().saturating_sub(before_ns));
+            if let Some(event) = event {
+                self.event(event);
             }
             self.tick();
             self.look_beside();
@@ -316,6 +341,7 @@ impl Agent {
             Event::Processed(id, seq) => self.undurable.entry(seq).or_default().push(id),
             Event::Reconciled(seq) => self.reconciled(seq),
             Event::Idle => self.worker_busy = false,
+            Event::Checked => self.checked_ns = Some(self.clock.monotonic_ns()),
             Event::Again(again) => self.look_again(again),
             Event::Hot(path, cost_ns) => self.stretch(&path, cost_ns),
             Event::Trouble(trouble) => self.trouble(trouble),
@@ -343,28 +369,13 @@ impl Agent {
         self.dirty.lock().settle.stretch(now_ns, path, until_ns);
     }
 
-    /// How far the appender has come, and whether it can write: it tells by waking the loop, and waits for nobody.
-    fn look_at_appender(&mut self) {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match failure {
-            Some(text) => self.trouble(Trouble::Journal(text)),
-            None => self.troubles.retain(|known| !matches!(known, Trouble::Journal(_))),
-        }
-        let place = self.head.watermarks().durable;
-        if place.seq > self.durable.seq {
-            self.durable(place);
-        }
-    }
-
     fn durable(&mut self, place: Place) {
         self.durable = place;
         if let Reconcile::Submitted(seq, why) = &self.reconcile
             && *seq <= place.seq
         {
-            tracing::info!(
-                reason = why.reason.as_str(),
-                "everything under the roots is compared and durable"
-            );
+            let reason = why.reason.map_or("a root is back", GapReason::as_str);
+            tracing::info!(reason, "everything under the roots is compared and durable");
             self.reconcile = Reconcile::Done;
             self.started = true;
         }
@@ -407,12 +418,11 @@ impl Agent {
     fn reconciled(&mut self, seq: Seq) {
         let Reconcile::Running(why, begun) = &self.reconcile else { return };
         let (why, begun, until) = (why.clone(), *begun, self.clock.now().wall);
-        let mut ops: Vec<Op> = Vec::new();
-        for scope in self.config.root_bytes() {
-            let (from, reason, detail) = (why.since, why.reason, why.detail.clone());
-            ops.push(Op::Gap(Gap { scope, from, until, reason, detail }));
+        self.welcome_roots();
+        let mut ops = self.gaps_of(&why, until);
+        if !self.started {
+            ops.extend(self.end_open_gaps());
         }
-        self.gaps_before += ops.len() as u64;
         ops.push(Op::Mark(Mark { covered_through: begun, cause: MarkCause::Reconciled }));
         let seq = self.submit(ops).unwrap_or(seq).max(seq);
         self.reconcile = Reconcile::Submitted(seq, why);
@@ -428,75 +438,6 @@ impl Agent {
         }
     }
 
-    fn trouble(&mut self, trouble: Trouble) {
-        if self.troubles.contains(&trouble) {
-            return;
-        }
-        tracing::warn!("{}", status::words(&trouble));
-        if matches!(trouble, Trouble::Journal(_)) {
-            self.troubles.retain(|known| !matches!(known, Trouble::Journal(_)));
-        }
-        self.troubles.push(trouble);
-    }
-
-    /// What came beside the hints: an overflow, errors of the source.
-    fn look_beside(&mut self) {
-        let mut state = self.dirty.lock();
-        let overflowed = std::mem::take(&mut state.overflowed);
-        let troubles = std::mem::take(&mut state.troubles);
-        drop(state);
-        for trouble in troubles {
-            self.trouble(Trouble::Unwatched(trouble.path, trouble.text));
-        }
-        if overflowed {
-            tracing::info!("the event queue overflowed; everything is compared, and a gap is recorded");
-            status::count_overflow(&self.tally);
-            // Directories made meanwhile have no watch: the comparison finds and watches them. The watches there are
-            // stay: to remove them all would overflow the queue again, with one event each.
-            self.want_reconcile(self.unseen(GapReason::QueueOverflow));
-            for sync in &mut self.syncs {
-                // Its cookie may be among what was lost.
-                sync.written_ns = 0;
-            }
-        }
-    }
-
-    /// What went unseen, at the earliest since everything was last known to be covered.
-    fn unseen(&self, reason: GapReason) -> Why {
-        let since = self.head.covered_through().unwrap_or(self.durable.instant);
-        Why { reason, since, detail: String::new() }
-    }
-
-    fn recovered(&mut self, trouble: &Trouble) {
-        if *trouble == Trouble::Stalled && self.troubles.contains(trouble) {
-            // What was listed without a barrier is being listed again; until now it may have been incomplete.
-            let (why, until) = (self.unseen(GapReason::WatcherStalled), self.clock.now().wall);
-            let gap = |scope| {
-                Op::Gap(Gap { scope, from: why.since, until, reason: why.reason, detail: String::new() })
-            };
-            let ops: Vec<Op> = self.config.root_bytes().into_iter().map(gap).collect();
-            self.gaps_before += ops.len() as u64;
-            self.submit(ops);
-        }
-        self.troubles.retain(|known| known != trouble);
-        // What is listed again now belongs to what was asked for before.
-        let mut state = self.dirty.lock();
-        let no = state.last_no;
-        state.settle.hasten(no);
-        for sync in self.syncs.iter_mut().filter(|sync| sync.came_back.is_some()) {
-            sync.came_back = Some(no);
-        }
-    }
-
-    fn want_reconcile(&mut self, why: Why) {
-        let earlier = match &self.reconcile {
-            Reconcile::Wanted(known) | Reconcile::Running(known, _) => Some(known.clone()),
-            Reconcile::Submitted(..) | Reconcile::Done => None,
-        };
-        let since = earlier.map_or(why.since, |known| known.since.min(why.since));
-        self.reconcile = Reconcile::Wanted(Why { since, ..why });
-    }
-
     /// Gives the directory worker something to do, if it is free and something is due.
     fn dispatch(&mut self) {
         if self.worker_busy {
@@ -504,22 +445,24 @@ impl Agent {
         }
         if let Reconcile::Wanted(why) = &self.reconcile {
             let begun = Instant(self.clock.now().wall.0.saturating_sub(TICK_NS));
-            let rewatch = why.reason == GapReason::QueueOverflow;
+            let rewatch = why.reason == Some(GapReason::QueueOverflow);
             self.reconcile = Reconcile::Running(why.clone(), begun);
-            self.root_inodes = self.config.roots.iter().map(|root| inode_of(root)).collect();
-            let job = Job::Reconcile { covered: self.head.covered_through(), rewatch };
+            let roots = self.roots_to_compare();
+            let job = Job::Reconcile { roots, covered: self.head.covered_through(), rewatch };
             self.worker_busy = self.jobs.send(job).is_ok();
             return;
         }
         let now_ns = self.clock.monotonic_ns();
         let works: Vec<Work> = self.dirty.lock().settle.take_due(now_ns, WORKS_MAX);
-        let stalled = self.troubles.contains(&Trouble::Stalled);
+        let stalled = self.health.has(|known| *known == Trouble::Stalled);
         if works.is_empty() && !(stalled && now_ns.saturating_sub(self.polled_ns) >= POLL_NS) {
             return;
         }
         self.polled_ns = now_ns;
         let hinted = works.iter().map(|work| self.wall_of(work.first_ns, now_ns)).collect();
-        self.worker_busy = self.jobs.send(Job::Works(works, hinted)).is_ok();
+        let is_unwatched = |work: &&Work| self.health.unwatched().any(|path| path == &work.path[..]);
+        let unwatched = works.iter().filter(is_unwatched).map(|work| work.path.to_vec()).collect();
+        self.worker_busy = self.jobs.send(Job::Works { works, hinted, unwatched }).is_ok();
     }
 
     /// What is done about once a second, however much else there is to do.
@@ -533,17 +476,11 @@ impl Agent {
         if idle && self.syncs.is_empty() && self.marks.is_empty() {
             self.begin_sync(MarkCause::Idle, None, None);
         }
+        self.look_at_mounts();
         self.look_at_roots();
-        let missing: Vec<Vec<u8>> = self.troubles.iter().filter_map(status::missing_root).collect();
-        for path in missing {
-            let root = PathBuf::from(std::ffi::OsString::from_vec(path));
-            if root.is_dir() {
-                // The source may hold on to the directory that had the path before.
-                let _ = self.watch.unwatch(&root);
-                self.watch_root(&root);
-                self.want_reconcile(self.unseen(GapReason::RootMissing));
-            }
-        }
+        self.bring_roots_back();
+        self.poll_unseen();
+        self.check_ourselves();
     }
 
     fn request(&mut self, request: ControlRequest) {
@@ -580,7 +517,7 @@ impl Agent {
             gaps: self.gaps_before,
             started: self.started,
             comparing: !matches!(self.reconcile, Reconcile::Done),
-            troubles: &self.troubles,
+            health: &self.health,
             stretched,
         }
         .status()

@@ -3,10 +3,13 @@
 //! Owns the decision what a name is now: unchanged, changed, moved, linked, replaced, new or gone. What differs in
 //! content goes to the capture threads; everything else is submitted here. Reads no content.
 
+mod check;
 mod compare;
 mod gone;
+mod phantom;
 mod root;
 mod shared;
+mod unreadable;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -18,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use asof_journal::head::Head;
 use asof_journal::types::{
-    Content, Gap, GapReason, Group, Identity, Instant, Kind, NodeId, Op, Quality, Seq, Unbound, Version,
+    Content, Group, Identity, Instant, Kind, NodeId, Op, Quality, Seq, Unbound, Version,
 };
 use asof_journal::view::{Entry, is_below};
 use crossbeam_channel::Sender;
@@ -29,9 +32,12 @@ use crate::rules::SharedRules;
 use crate::run::{Again, Event};
 use crate::settle::{Marks, Scan, Work};
 use crate::watch::WatchHandle;
+pub(crate) use check::{Checked, Suspect};
 use compare::Seen;
+use phantom::Phantoms;
 pub(crate) use root::Root;
 use shared::Shared;
+use unreadable::Closed;
 
 /// Names that are gone are looked at last, in case they turn up elsewhere; so many are remembered for that.
 const GONE_MAX: usize = 65_536;
@@ -89,6 +95,14 @@ struct Pending {
     depth: usize,
 }
 
+/// A directory that is being listed.
+struct Open<'o> {
+    node: NodeId,
+    path: &'o [u8],
+    handle: &'o Arc<DirHandle>,
+    depth: usize,
+}
+
 /// A name that was bound and is not there any more.
 struct Gone {
     entry: Entry,
@@ -102,6 +116,7 @@ struct Trip<'t> {
     ticket: &'t Arc<Ticket>,
     hinted: Option<Instant>,
     mnt_id: u64,
+    dev: u64,
     /// Directories still to be listed with everything below.
     pending: Vec<Pending>,
     gone: Vec<Gone>,
@@ -141,6 +156,8 @@ pub(crate) struct Scanner {
     journal: (u64, u64),
     watch: WatchHandle,
     rules: Arc<SharedRules>,
+    phantoms: Phantoms,
+    closed: Closed,
 }
 
 impl Scanner {
@@ -153,7 +170,9 @@ impl Scanner {
         watch: WatchHandle,
         rules: Arc<SharedRules>,
     ) -> Scanner {
-        Scanner { workshop, tasks, background, claims: Arc::default(), journal, watch, rules }
+        let claims = Arc::default();
+        let (phantoms, closed) = (Phantoms::default(), Closed::default());
+        Scanner { workshop, tasks, background, claims, journal, watch, rules, phantoms, closed }
     }
 
     fn fs(&self) -> &dyn SourceFs {
@@ -279,6 +298,7 @@ impl Scanner {
             ticket,
             hinted,
             mnt_id: root.mnt_id,
+            dev: root.dev,
             pending: Vec::new(),
             gone: Vec::new(),
             lost: HashSet::new(),
@@ -332,15 +352,16 @@ impl Scanner {
                 let bound = self.head().view().lookup(node, name)?;
                 let reason = Reason::Hinted(marks);
                 let seen = Seen { dir: node, handle: &handle, name, path, stat: &stat, reason, depth: 0 };
-                self.compare(&seen, bound, trip)
+                self.compare(root, &seen, bound, trip)
             }
             Err(error) if is_gone(&error) => {
-                if let Some(entry) = self.head().view().lookup(node, name)? {
-                    trip.gone.push(Gone { entry, path: path.to_vec(), marks });
+                match self.head().view().lookup(node, name)? {
+                    Some(entry) => trip.gone.push(Gone { entry, path: path.to_vec(), marks }),
+                    None => self.look_at_phantom(root, (node, parent), name, marks, trip)?,
                 }
                 Ok(())
             }
-            Err(source) => Err(ScanError::Io { path: path.to_vec(), source }),
+            Err(error) => self.unreadable(root, parent, &error, trip),
         }
     }
 
@@ -355,9 +376,12 @@ impl Scanner {
         let relative = root.handle.relative(path).unwrap_or_default();
         let handle = match self.fs().open_dir(&root.handle, relative) {
             Ok(handle) => Arc::new(handle),
-            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) if is_gone(&error) => {
+                self.forget_closed(path);
+                return Ok(None);
+            }
             Err(error) => {
-                self.unreadable(path, &error, trip)?;
+                self.unreadable(root, path, &error, trip)?;
                 return Ok(None);
             }
         };
@@ -384,7 +408,7 @@ impl Scanner {
             trip.pending.push(Pending { node, path: path.to_vec(), ino, depth: 0 });
             return Ok(());
         }
-        self.list_entries(node, path, &handle, Reason::Crowd, 0, trip)
+        self.list_entries(root, &Open { node, path, handle: &handle, depth: 0 }, Reason::Crowd, trip)
     }
 
     /// Lists a directory whose turn has come, unless it is not there any more or another one has its path.
@@ -394,31 +418,25 @@ impl Scanner {
         }
         let handle = match self.open(root, &dir.path) {
             Ok(handle) => Arc::new(handle),
-            Err(ScanError::Io { source, .. }) => return self.unreadable(&dir.path, &source, trip),
+            Err(ScanError::Io { source, .. }) => return self.unreadable(root, &dir.path, &source, trip),
             Err(error) => return Err(error),
         };
         match self.fs().stat_dir(&handle) {
             Ok(stat) if stat.ino == dir.ino => {
-                self.list_entries(dir.node, &dir.path, &handle, Reason::Below, dir.depth, trip)
+                let open = Open { node: dir.node, path: &dir.path, handle: &handle, depth: dir.depth };
+                self.list_entries(root, &open, Reason::Below, trip)
             }
             Ok(_) => {
                 (self.workshop.tell)(Event::Again(Again::Tree(dir.path.clone())));
                 Ok(())
             }
-            Err(error) => self.unreadable(&dir.path, &error, trip),
+            Err(error) => self.unreadable(root, &dir.path, &error, trip),
         }
     }
 
     /// Compares the entries of a directory with its bindings. With [`Reason::Below`] its subdirectories follow.
-    fn list_entries(
-        &self,
-        dir: NodeId,
-        dir_path: &[u8],
-        handle: &Arc<DirHandle>,
-        reason: Reason,
-        depth: usize,
-        trip: &mut Trip<'_>,
-    ) -> Result<()> {
+    fn list_entries(&self, root: &Root, open: &Open<'_>, reason: Reason, trip: &mut Trip<'_>) -> Result<()> {
+        let Open { node: dir, path: dir_path, handle, depth } = *open;
         let tally = &self.workshop.tally;
         count(
             if trip.reconciling.is_some() {
@@ -428,9 +446,12 @@ impl Scanner {
             },
             1,
         );
+        if self.closed.has(dir_path) {
+            self.watch_anew(dir_path);
+        }
         let entries = match self.fs().list(handle) {
             Ok(entries) => entries,
-            Err(error) => return self.unreadable(dir_path, &error, trip),
+            Err(error) => return self.unreadable(root, dir_path, &error, trip),
         };
         let bound = self.head().view().list(dir)?;
         let mut bound: HashMap<Vec<u8>, Entry> =
@@ -445,12 +466,13 @@ impl Scanner {
                 Ok(stat) => {
                     let seen =
                         Seen { dir, handle, name: &entry.name, path: &path, stat: &stat, reason, depth };
-                    self.compare(&seen, known, trip)?;
+                    self.compare(root, &seen, known, trip)?;
                 }
                 Err(error) if is_gone(&error) => {
                     trip.gone.extend(known.map(|entry| Gone { entry, path, marks: Marks::GONE }));
                 }
-                Err(error) => self.unreadable(&path, &error, trip)?,
+                // Without the right to look into the directory, its names are all that can be had.
+                Err(error) => self.unreadable(root, dir_path, &error, trip)?,
             }
         }
         for (name, entry) in bound {
@@ -462,6 +484,7 @@ impl Scanner {
             }
             trip.gone.push(Gone { entry, path, marks: Marks::GONE });
         }
+        self.readable(dir_path);
         Ok(())
     }
 
@@ -536,24 +559,6 @@ impl Scanner {
         let seq = self.head().submit(vec![Group { ops, hinted, read }])?;
         ticket.reached(seq);
         Ok(seq)
-    }
-
-    /// Records that something is there that the agent may not look at. The rest goes on.
-    fn unreadable(&self, path: &[u8], error: &io::Error, trip: &Trip<'_>) -> Result<()> {
-        if is_gone(error) {
-            return Ok(());
-        }
-        tracing::info!(path = %path.escape_ascii(), %error, "cannot be looked at; a gap is recorded");
-        let now = self.workshop.clock.now().wall;
-        let gap = Gap {
-            scope: path.to_vec(),
-            from: trip.hinted.unwrap_or(now),
-            until: now,
-            reason: GapReason::Unreadable,
-            detail: error.to_string(),
-        };
-        count(&self.workshop.tally.gaps, 1);
-        self.submit(vec![Op::Gap(gap)], trip.hinted, trip.ticket).map(|_| ())
     }
 
     fn is_excluded(&self, path: &[u8], dir: Option<bool>) -> bool {

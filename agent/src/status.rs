@@ -12,8 +12,11 @@ use asof_journal::storage::Layout;
 use asof_journal::types::Seq;
 
 use crate::config::Config;
+use crate::health::{Health, Trouble};
 use crate::pool::{Tally, count};
-use crate::run::Trouble;
+
+/// Problems that a status names one by one.
+const PROBLEMS_MAX: usize = 64;
 
 /// Everything that a status is made of.
 pub(crate) struct Facts<'f> {
@@ -28,19 +31,19 @@ pub(crate) struct Facts<'f> {
     pub gaps: u64,
     pub started: bool,
     pub comparing: bool,
-    pub troubles: &'f [Trouble],
+    pub health: &'f Health,
     pub stretched: Vec<String>,
 }
 
 impl Facts<'_> {
     /// The status.
     pub(crate) fn status(self) -> Status {
-        let state = match (self.started, self.comparing || !self.troubles.is_empty()) {
+        let state = match (self.started, self.comparing || self.health.has(Trouble::degrades)) {
             (false, _) => State::Starting,
             (true, false) => State::Protecting,
             (true, true) => State::Degraded,
         };
-        let mut problems: Vec<String> = self.troubles.iter().map(words).collect();
+        let mut problems: Vec<String> = self.problems();
         if self.started && self.comparing {
             problems.push("hints were lost; everything under the roots is being compared".to_string());
         }
@@ -55,16 +58,18 @@ impl Facts<'_> {
             durable,
             lag_ms: self.lag_ms,
             pending: self.pending,
-            gaps: self.gaps + get(&self.tally.gaps),
+            gaps: self.gaps + self.health.open_gaps() + get(&self.tally.gaps),
             journal_bytes: occupied(self.layout.dir()).unwrap_or(0),
             journal: self.layout.dir().display().to_string(),
             covered_through: self.head.covered_through().map(|instant| instant.to_rfc3339()),
+            missed_by_events: get(&self.tally.missed_by_events),
             problems,
             stretched: self.stretched,
             counters: Counters {
                 hints: self.hints,
                 directories_listed: get(&self.tally.directories_listed),
                 directories_reconciled: get(&self.tally.directories_reconciled),
+                directories_checked: get(&self.tally.directories_checked),
                 files_read: get(&self.tally.files_read),
                 bytes_read: get(&self.tally.bytes_read),
                 versions: get(&self.tally.versions),
@@ -74,8 +79,25 @@ impl Facts<'_> {
         }
     }
 
+    /// What is wrong, for people; of much of it the beginning.
+    fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> =
+            self.health.troubles().take(PROBLEMS_MAX).map(Trouble::words).collect();
+        let more = self.health.troubles().count() - problems.len();
+        if more > 0 {
+            problems.push(format!("and {more} more; see the log"));
+        }
+        problems
+    }
+
+    fn is_unseen(&self, root: &[u8]) -> bool {
+        self.health.has(|trouble| match trouble {
+            Trouble::RootMissing(path, _) | Trouble::Unwatched(path, _) => path == root,
+            _ => false,
+        })
+    }
+
     fn roots(&self) -> Vec<control::Root> {
-        let missing: Vec<Vec<u8>> = self.troubles.iter().filter_map(missing_root).collect();
         let view = self.head.view();
         let since =
             |path: &[u8]| view.resolve(path).ok()?.and_then(|entry| self.head.instant_of(entry.since));
@@ -83,33 +105,11 @@ impl Facts<'_> {
             let bytes = path.as_os_str().as_bytes();
             control::Root {
                 path: path.display().to_string(),
-                watched: !missing.iter().any(|gone| gone == bytes),
+                watched: !self.is_unseen(bytes),
                 since: since(bytes).map(|instant| instant.to_rfc3339()),
             }
         };
         self.config.roots.iter().map(of).collect()
-    }
-}
-
-/// The root that is not there, if that is what is wrong.
-pub(crate) fn missing_root(trouble: &Trouble) -> Option<Vec<u8>> {
-    match trouble {
-        Trouble::RootMissing(path) => Some(path.clone()),
-        _ => None,
-    }
-}
-
-/// What is wrong, and what helps.
-pub(crate) fn words(trouble: &Trouble) -> String {
-    let lossy = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
-    match trouble {
-        Trouble::RootMissing(path) => {
-            format!("{}: the root is not there; it is protected again when it is back", lossy(path))
-        }
-        Trouble::Unwatched(path, text) if path.is_empty() => text.clone(),
-        Trouble::Unwatched(path, text) => format!("{}: not seen: {text}", lossy(path)),
-        Trouble::Journal(text) => format!("the journal cannot be written: {text}"),
-        Trouble::Stalled => "the event source does not answer in time".to_string(),
     }
 }
 

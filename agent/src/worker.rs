@@ -3,7 +3,10 @@
 //! Owns the roots as they are open now, and the barrier before new directories are listed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,11 +15,12 @@ use asof_journal::types::{Instant, NodeId};
 use asof_journal::view::is_below;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::health::{Missing, Trouble};
 use crate::pool::Ticket;
-use crate::run::{Again, Event, Trouble};
+use crate::run::{Again, Event};
 use crate::scan::{Root, ScanError, Scanner};
 use crate::settle::{Marks, Scan, Work};
-use crate::watch::{BarrierExpired, PendingBarrier, WatchHandle};
+use crate::watch::{BarrierExpired, PendingBarrier, WatchError, WatchHandle};
 
 /// How long the event source may take to answer before directories are listed all the same.
 const BARRIER_MAX: Duration = Duration::from_secs(2);
@@ -26,9 +30,18 @@ const UNBARRED_MAX: usize = 1024;
 /// What the loop asks for.
 pub(crate) enum Job {
     /// Look at these; each came to notice at the time beside it. None: look whether the source has answered.
-    Works(Vec<Work>, Vec<Instant>),
-    /// Compare everything below all roots.
+    Works {
+        /// What is due.
+        works: Vec<Work>,
+        /// When each came to notice.
+        hinted: Vec<Instant>,
+        /// Those that are not watched: that is tried again before they are looked at.
+        unwatched: Vec<Vec<u8>>,
+    },
+    /// Compare everything below these roots; the others are not there.
     Reconcile {
+        /// Their paths.
+        roots: Vec<Vec<u8>>,
         /// Through when everything was covered before.
         covered: Option<Instant>,
         /// Whether directories may lack their watch.
@@ -38,9 +51,8 @@ pub(crate) enum Job {
 
 /// Starts the thread; jobs go to the sender, one at a time.
 pub(crate) fn spawn(
-    scanner: Scanner,
+    scanner: Arc<Scanner>,
     watch: WatchHandle,
-    roots: Vec<Vec<u8>>,
     threads: usize,
     events: Sender<Event>,
 ) -> io::Result<(Sender<Job>, thread::JoinHandle<()>)> {
@@ -48,7 +60,6 @@ pub(crate) fn spawn(
     let worker = Worker {
         scanner,
         watch,
-        paths: roots,
         roots: Vec::new(),
         threads,
         events,
@@ -60,9 +71,8 @@ pub(crate) fn spawn(
 }
 
 struct Worker {
-    scanner: Scanner,
+    scanner: Arc<Scanner>,
     watch: WatchHandle,
-    paths: Vec<Vec<u8>>,
     roots: Vec<Root>,
     threads: usize,
     events: Sender<Event>,
@@ -76,8 +86,14 @@ impl Worker {
     fn serve(mut self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             match job {
-                Job::Works(works, hinted) => self.works(works, &hinted),
-                Job::Reconcile { covered, rewatch } => self.reconcile(covered, rewatch),
+                Job::Works { works, hinted, unwatched } => {
+                    let watched = self.watch_again(unwatched);
+                    self.works(works, &hinted);
+                    for path in watched {
+                        self.tell(Event::Recovered(Trouble::Unwatched(path, String::new())));
+                    }
+                }
+                Job::Reconcile { roots, covered, rewatch } => self.reconcile(roots, covered, rewatch),
             }
             self.tell(Event::Idle);
         }
@@ -88,12 +104,21 @@ impl Worker {
         let _ = self.events.send(event);
     }
 
-    fn reconcile(&mut self, covered: Option<Instant>, rewatch: bool) {
+    /// Tries to watch what could not be watched; gives what is watched now, or gone.
+    fn watch_again(&self, unwatched: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let is_watched = |path: &Vec<u8>| {
+            let answer = self.watch.watch(Path::new(OsStr::from_bytes(path)));
+            matches!(answer, Ok(()) | Err(WatchError::Missing { .. }))
+        };
+        unwatched.into_iter().filter(is_watched).collect()
+    }
+
+    fn reconcile(&mut self, roots: Vec<Vec<u8>>, covered: Option<Instant>, rewatch: bool) {
         let events = self.events.clone();
         let ticket = Ticket::new(move |seq| drop(events.send(Event::Reconciled(seq))));
         self.barrier();
         self.roots.clear();
-        for path in self.paths.clone() {
+        for path in roots {
             let compared = self.scanner.open_root(&path, &ticket).and_then(|root| {
                 let compared = self.scanner.reconcile(&root, self.threads, covered, rewatch, &ticket);
                 self.roots.push(root);
@@ -102,11 +127,11 @@ impl Worker {
             match compared {
                 Ok(()) => {}
                 Err(ScanError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    self.tell(Event::Trouble(Trouble::RootMissing(path)));
+                    self.tell(Event::Trouble(Trouble::RootMissing(path, Missing::Gone)));
                 }
                 Err(error) => {
                     tracing::error!(root = %path.escape_ascii(), %error, "the comparison of a root ended early");
-                    self.tell(Event::Trouble(Trouble::Unwatched(path, error.to_string())));
+                    self.tell(Event::Trouble(Trouble::RootMissing(path, Missing::Refused)));
                 }
             }
         }
@@ -133,7 +158,7 @@ impl Worker {
                 Ok(dirs) => touched.extend(dirs.into_iter().map(|(dir, node)| (dir, (node, ticket.clone())))),
                 Err(ScanError::Io { source, path }) if source.kind() == io::ErrorKind::NotFound => {
                     if path == root.path {
-                        self.tell(Event::Trouble(Trouble::RootMissing(path)));
+                        self.tell(Event::Trouble(Trouble::RootMissing(path, Missing::Gone)));
                     }
                 }
                 Err(error) => {

@@ -82,6 +82,8 @@ pub struct Counters {
     pub directories_listed: u64,
     /// Directories listed by reconciles of whole roots.
     pub directories_reconciled: u64,
+    /// Directories that checks looked at.
+    pub directories_checked: u64,
     /// Files whose content was read.
     pub files_read: u64,
     /// Bytes of content read.
@@ -119,6 +121,10 @@ pub struct Status {
     /// Through when everything is covered, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered_through: Option<String>,
+    /// Changes since the agent started that no event announced, and a check found: 0 unless Linux shows nothing there
+    /// (`chattr`, say) or the agent has a fault. The log names them.
+    #[serde(default)]
+    pub missed_by_events: u64,
     /// What is wrong now, for people.
     #[serde(default)]
     pub problems: Vec<String>,

@@ -115,10 +115,10 @@ impl Manifest {
 fn refuse_orphans(layout: &Layout) -> Result<()> {
     let names = match std::fs::read_dir(layout.segments()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        other => other.context(&layout.segments())?,
+        other => other.context(layout.segments())?,
     };
     for entry in names {
-        let entry = entry.context(&layout.segments())?;
+        let entry = entry.context(layout.segments())?;
         if Layout::parse_segment(&entry.file_name()).is_some() {
             let what = "missing, but there are segments of a journal: put the file back from a copy of the journal, \
                         or use another directory"

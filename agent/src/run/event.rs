@@ -1,10 +1,11 @@
-//! What the loop reacts to, what may be wrong, and why the agent did not run.
+//! What the loop reacts to, and why the agent did not run.
 
 use std::io;
 
 use asof_journal::types::Seq;
 
 use crate::control::ControlEvent;
+use crate::health::Trouble;
 use crate::settle::WorkId;
 use crate::watch::WatchError;
 
@@ -19,6 +20,8 @@ pub(crate) enum Event {
     Reconciled(Seq),
     /// The directory worker is free again.
     Idle,
+    /// Everything was checked; what differed is on its way as [`Event::Again`].
+    Checked,
     /// Something is to be looked at again.
     Again(Again),
     /// A large file is being written while it is captured; the capture took so many nanoseconds.
@@ -42,19 +45,6 @@ pub(crate) enum Again {
     Name(Vec<u8>),
     /// A directory with everything below it.
     Tree(Vec<u8>),
-}
-
-/// Something that is not as it should be, as long as it is so.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Trouble {
-    /// A root is not there.
-    RootMissing(Vec<u8>),
-    /// Something is not watched.
-    Unwatched(Vec<u8>, String),
-    /// The journal cannot be written.
-    Journal(String),
-    /// The event source did not answer in time.
-    Stalled,
 }
 
 /// Why the agent did not run.

@@ -9,8 +9,10 @@ use std::path::Path;
 use asof_journal::control::Answer;
 use asof_journal::types::{Instant, Mark, MarkCause, Op};
 
-use super::{Agent, Reconcile, Trouble};
+use super::{Agent, Reconcile};
 use crate::control::ControlRequest;
+use crate::health::Trouble;
+use crate::settle::Scan;
 
 /// How long a cookie may take to come back before it is written again.
 const COOKIE_RETRY_NS: u64 = 10_000_000_000;
@@ -79,6 +81,10 @@ impl Agent {
                 && let Some(no) = state.cookies.remove(&sync.cookie)
             {
                 sync.came_back = Some(no);
+                // Nothing tells of changes there: it is looked at for whoever asks.
+                for path in self.health.unwatched().filter(|_| sync.reply.is_some()) {
+                    state.settle.scan(now_ns, path, Scan::Recursive, no);
+                }
                 state.settle.hasten(no);
             }
             let drained = sync.came_back.is_some_and(|no| state.settle.drained_through(no));
@@ -89,7 +95,7 @@ impl Agent {
                 // Nothing is covered in a root that is not the one that is watched.
                 self.look_at_roots();
             }
-            let seen = !self.troubles.contains(&Trouble::Stalled);
+            let seen = !self.health.has(|known| *known == Trouble::Stalled);
             if drained && compared && seen && !self.is_a_root_missing() {
                 self.mark(sync);
             } else if given_up {

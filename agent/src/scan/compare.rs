@@ -11,11 +11,12 @@ use std::sync::Arc;
 use asof_journal::types::{Content, Identity, Kind, NodeId, Op, Quality, Unbound, Version};
 use asof_journal::view::Entry;
 
-use super::{Pending, Reason, Result, Scanner, Trip, is_gone};
+use super::{Pending, Reason, Result, Root, Scanner, Trip, is_gone};
 use crate::capture::{CaptureOptions, PageCache, Writer};
 use crate::fs::{DirHandle, Stat};
+use crate::health::Trouble;
 use crate::pool::{Claim, Task};
-use crate::run::{Again, Event, Trouble};
+use crate::run::{Again, Event};
 use crate::settle::Marks;
 use crate::watch::WatchError;
 
@@ -47,11 +48,18 @@ struct Claimed {
 
 impl Scanner {
     /// Compares a name with what it stands for in the journal, which is `bound`.
-    pub(super) fn compare(&self, seen: &Seen<'_>, bound: Option<Entry>, trip: &mut Trip<'_>) -> Result<()> {
+    pub(super) fn compare(
+        &self,
+        root: &Root,
+        seen: &Seen<'_>,
+        bound: Option<Entry>,
+        trip: &mut Trip<'_>,
+    ) -> Result<()> {
         let Seen { dir, handle, name, path, stat, reason, .. } = *seen;
-        if stat.kind == Kind::Dir && ((stat.dev, stat.ino) == self.journal || stat.mnt_id != trip.mnt_id) {
+        if self.is_elsewhere(seen, trip) {
             return Ok(());
         }
+        self.phantoms.found(stat.ino, path);
         let view = self.head().view();
         let before = match &bound {
             Some(entry) => view.version(entry.node)?.map(|at| at.version),
@@ -72,7 +80,7 @@ impl Scanner {
                 (self.workshop.tell)(Event::Again(Again::Name(path.to_vec())));
                 return Ok(());
             }
-            Err(error) => return self.unreadable(path, &error, trip),
+            Err(error) => return self.unreadable(root, path, &error, trip),
         };
         let claim = self.claim(dir, name, Some(&identity), trip)?;
         // Whoever held the claim may have changed what the name stands for.
@@ -86,14 +94,34 @@ impl Scanner {
         if moved && stat.kind == Kind::Dir && trip.rewatch {
             self.watch_anew(path);
         }
+        // It could not be listed, and has other attributes now.
+        let opened = stat.kind == Kind::Dir && self.closed.has(path);
         let claimed = Claimed { node, same_node: known == Some(node), claim: claim.with_node(node) };
         self.change(seen, claimed, ops, trip)?;
-        descend(seen, node, moved, trip);
+        descend(seen, node, moved || opened, trip);
         Ok(())
     }
 
+    /// Whether a name leads out of what is protected: to the journal, or to another filesystem.
+    fn is_elsewhere(&self, seen: &Seen<'_>, trip: &Trip<'_>) -> bool {
+        let stat = seen.stat;
+        if stat.mnt_id != trip.mnt_id {
+            return true;
+        }
+        if stat.kind != Kind::Dir || (stat.dev, stat.ino) == self.journal {
+            return stat.kind == Kind::Dir;
+        }
+        // On one mount and another device: a subvolume, which may be a copy of everything.
+        let nested = stat.dev != trip.dev;
+        if nested {
+            let text = "a subvolume of its own, which one_file_system leaves out".to_string();
+            (self.workshop.tell)(Event::Trouble(Trouble::Uncovered(seen.path.to_vec(), text)));
+        }
+        nested
+    }
+
     /// Hints were lost, and with them perhaps the one that had this directory watched. Watched first, listed later.
-    fn watch_anew(&self, path: &[u8]) {
+    pub(super) fn watch_anew(&self, path: &[u8]) {
         let path = Path::new(OsStr::from_bytes(path));
         match self.watch.watch(path) {
             Ok(()) | Err(WatchError::Missing { .. }) => {}
@@ -268,7 +296,7 @@ fn descend(seen: &Seen<'_>, node: NodeId, moved: bool, trip: &mut Trip<'_>) {
 }
 
 /// Whether the version was made of this very state: the kernel moves the change time with every change.
-fn same(before: &Version, stat: &Stat) -> bool {
+pub(super) fn same(before: &Version, stat: &Stat) -> bool {
     let meta = &before.meta;
     (meta.ino, meta.ctime, meta.kind) == (stat.ino, stat.ctime, stat.kind)
         && (stat.kind != Kind::File || meta.size == stat.size)

@@ -31,6 +31,7 @@ impl Scanner {
                 (self.workshop.tell)(Event::Again(Again::Name(gone.path)));
             } else {
                 self.unbind(&gone.entry, Unbound::Deleted, trip)?;
+                self.forget_closed(&gone.path);
                 if gone.entry.kind == Kind::File {
                     self.look_at_other_names(root, gone.entry.node, gone.marks, trip)?;
                 }

@@ -19,6 +19,8 @@ pub(crate) struct Root {
     pub node: NodeId,
     /// Its mount: what is on another one is not protected.
     pub mnt_id: u64,
+    /// Its device: what is on another one is another filesystem, or a subvolume.
+    pub dev: u64,
 }
 
 impl Scanner {
@@ -49,7 +51,13 @@ impl Scanner {
         if last.is_empty() {
             // The root is `/` itself, which every journal has.
             self.change_version(NodeId::ROOT, version, Vec::new(), None, ticket)?;
-            return Ok(Root { path: path.to_vec(), handle, node: NodeId::ROOT, mnt_id: stat.mnt_id });
+            return Ok(Root {
+                path: path.to_vec(),
+                handle,
+                node: NodeId::ROOT,
+                mnt_id: stat.mnt_id,
+                dev: stat.dev,
+            });
         }
         let bound = self.head().view().lookup(above, last)?;
         let known = self.head().find(&identity)?;
@@ -65,6 +73,6 @@ impl Scanner {
             }
         };
         self.change_version(node, version, ops, None, ticket)?;
-        Ok(Root { path: path.to_vec(), handle, node, mnt_id: stat.mnt_id })
+        Ok(Root { path: path.to_vec(), handle, node, mnt_id: stat.mnt_id, dev: stat.dev })
     }
 }

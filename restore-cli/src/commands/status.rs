@@ -52,6 +52,7 @@ fn from_journal(session: &Session, reader: &Reader) -> Result<Status> {
         journal_bytes: info.bytes,
         journal: String::from_utf8_lossy(session.journal().as_os_str().as_bytes()).into_owned(),
         covered_through: info.covered_through.map(|instant| instant.to_rfc3339()),
+        missed_by_events: 0,
         problems: vec!["asofd is not running: nothing is captured now".to_owned()],
         stretched: Vec::new(),
         counters: Counters::default(),
@@ -96,6 +97,12 @@ fn for_people(status: &Status, out: &mut Output) -> Result<()> {
     }
     out.line(&format!("lag        {} ms, {} changes pending", status.lag_ms, status.pending))?;
     out.line(&format!("gaps       {}", status.gaps))?;
+    if status.missed_by_events > 0 {
+        out.line(&format!(
+            "missed     {} by events, found by a check; its log names them",
+            status.missed_by_events
+        ))?;
+    }
     for problem in &status.problems {
         out.line(&format!("problem    {}", escape(problem.as_bytes())))?;
     }

@@ -12,6 +12,7 @@ mod control;
 mod dirty;
 mod fs;
 mod pool;
+mod reread;
 mod rules;
 mod run;
 mod scan;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &RunArgs) -> ExitCode {
+    sys::ignore_lease_breaks();
     let loaded = match config::load(args) {
         Ok(loaded) => loaded,
         Err(error) => {

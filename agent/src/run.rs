@@ -3,6 +3,7 @@
 //! Owns the wiring and the order of start and stop. Reads no file and writes none but cookies; whatever takes time
 //! happens on other threads, which answer with an [`Event`].
 
+mod doubtful;
 mod event;
 mod roots;
 mod sync;
@@ -30,6 +31,7 @@ use crate::control::{Control, ControlEvent, ControlRequest};
 use crate::dirty::{Dirty, Intake};
 use crate::fs::OsFs;
 use crate::pool::{Pool, Priority, Tally, Workshop};
+use crate::reread::Rereads;
 use crate::rules::{Rules, SharedRules};
 use crate::scan::Scanner;
 use crate::settle::{Scan, Settle, Work, WorkId};
@@ -88,6 +90,8 @@ pub(crate) struct Agent {
     /// Work that is done and not durable yet, by the `Seq` that it waits for.
     undurable: BTreeMap<Seq, Vec<WorkId>>,
     syncs: Vec<PendingSync>,
+    /// Files whose newest version is not clean.
+    rereads: Rereads,
     /// Marks that are submitted and not durable yet.
     marks: VecDeque<(Seq, PendingSync)>,
     troubles: Vec<Trouble>,
@@ -145,7 +149,7 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
 
     let again = events_in.clone();
     let workshop = Workshop {
-        fs: Arc::new(OsFs::new()),
+        fs: Arc::new(OsFs::new().with_clones_in(&config.journal).map_err(system("the journal directory"))?),
         clock: clock.clone(),
         head: head.clone(),
         tally: Arc::new(Tally::default()),
@@ -197,6 +201,7 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
         reconcile: Reconcile::Wanted(why),
         undurable: BTreeMap::new(),
         syncs: Vec::new(),
+        rereads: Rereads::default(),
         marks: VecDeque::new(),
         troubles: Vec::new(),
         durable,
@@ -317,6 +322,8 @@ impl Agent {
             Event::Reconciled(seq) => self.reconciled(seq),
             Event::Idle => self.worker_busy = false,
             Event::Again(again) => self.look_again(again),
+            Event::Doubtful(node) => self.doubtful(node),
+            Event::Clean(node) => self.rereads.clean(node),
             Event::Hot(path, cost_ns) => self.stretch(&path, cost_ns),
             Event::Trouble(trouble) => self.trouble(trouble),
             Event::Recovered(trouble) => self.recovered(&trouble),
@@ -533,6 +540,7 @@ impl Agent {
         if idle && self.syncs.is_empty() && self.marks.is_empty() {
             self.begin_sync(MarkCause::Idle, None, None);
         }
+        self.look_at_doubtful();
         self.look_at_roots();
         let missing: Vec<Vec<u8>> = self.troubles.iter().filter_map(status::missing_root).collect();
         for path in missing {

@@ -4,6 +4,7 @@
 //! anything but directories and regular files for reading, and moves no access time where the system allows that.
 //! Knows nothing of the journal's content or of events.
 
+mod clone;
 mod file;
 mod identity;
 
@@ -20,8 +21,9 @@ use asof_journal::types::{Identity, Instant, Kind, Metadata};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, Statx, StatxFlags};
 use rustix::io::Errno;
 
-pub(crate) use file::RegularFile;
-use identity::Filesystem;
+use clone::Clones;
+pub(crate) use file::{RegularFile, Writers};
+use identity::{Filesystem, Habits};
 
 /// Bytes of directory entries taken from the kernel at a time; a name of 255 bytes fits 200 times.
 const LIST_BUFFER_BYTES: usize = 64 * 1024;
@@ -69,6 +71,14 @@ pub(crate) trait SourceFs: Send + Sync {
 
     /// Opens a regular file for reading; for anything else gives the [`NotRegular`] error without opening it.
     fn open_file(&self, dir: &DirHandle, name: &[u8]) -> io::Result<RegularFile>;
+
+    /// Clones a file whose `stat` was just taken, as it is at one point in time; `None` where that is not possible.
+    ///
+    /// Forces the file's dirty pages to be written out.
+    fn clone_file(&self, file: &RegularFile, stat: &Stat) -> io::Result<Option<RegularFile>>;
+
+    /// Whether a store through a mapping moves the change time of a file with that `stat`.
+    fn stores_stamp(&self, stat: &Stat) -> bool;
 
     /// Reads the target of a symlink.
     fn readlink(&self, dir: &DirHandle, name: &[u8]) -> io::Result<Vec<u8>>;
@@ -242,12 +252,18 @@ impl NotRegular {
 pub(crate) struct OsFs {
     /// One entry per mount and device seen; a machine has dozens.
     filesystems: Mutex<HashMap<Place, Filesystem>>,
+    clones: Option<Clones>,
 }
 
 impl OsFs {
     /// Starts with nothing remembered.
     pub(crate) fn new() -> OsFs {
         OsFs::default()
+    }
+
+    /// Lets files that do not hold still be cloned in a directory, where its filesystem can do that.
+    pub(crate) fn with_clones_in(self, dir: &Path) -> io::Result<OsFs> {
+        Ok(OsFs { clones: Some(Clones::open(dir)?), ..self })
     }
 }
 
@@ -348,7 +364,18 @@ impl SourceFs for OsFs {
         let fd = without_noatime_if_refused(flags, |flags| {
             Ok(rustix::fs::open(path.as_slice(), flags, Mode::empty())?)
         })?;
-        Ok(RegularFile::new(fd, &stat))
+        Ok(RegularFile::new(fd, &stat, self.habits(stat.place()).leases_tell))
+    }
+
+    fn clone_file(&self, file: &RegularFile, stat: &Stat) -> io::Result<Option<RegularFile>> {
+        let Some(clones) = &self.clones else { return Ok(None) };
+        let Some(clone) = clones.of(file.as_fd(), stat.dev)? else { return Ok(None) };
+        let stat = stat_fd(clone.as_fd())?;
+        Ok(Some(RegularFile::new(clone, &stat, false)))
+    }
+
+    fn stores_stamp(&self, stat: &Stat) -> bool {
+        self.habits(stat.place()).stores_stamp
     }
 
     fn readlink(&self, dir: &DirHandle, name: &[u8]) -> io::Result<Vec<u8>> {
@@ -369,6 +396,12 @@ impl OsFs {
         let found = find()?;
         let mut known = self.filesystems.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(known.entry(place).or_insert(found).clone())
+    }
+
+    /// What is known of the filesystem; it was asked for an identity before anything is read.
+    fn habits(&self, place: Place) -> Habits {
+        let known = self.filesystems.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&place).map_or_else(Habits::default, |filesystem| filesystem.habits)
     }
 
     fn remember_way(&self, place: Place, way: identity::Way) {

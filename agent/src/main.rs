@@ -15,6 +15,7 @@ mod fs;
 mod health;
 mod mounts;
 mod pool;
+mod reread;
 mod rules;
 mod run;
 mod scan;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &RunArgs) -> ExitCode {
+    sys::ignore_lease_breaks();
     let loaded = match config::load(args) {
         Ok(loaded) => loaded,
         Err(error) => {

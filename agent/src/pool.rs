@@ -361,14 +361,22 @@ impl<'w> Worker<'w> {
                     let cost_ns = clock.monotonic_ns().saturating_sub(begun_ns);
                     (self.workshop.tell)(Event::Hot(task.path.clone(), cost_ns));
                 }
+                if captured.quality != Quality::Clean {
+                    (self.workshop.tell)(Event::Doubtful(task.node));
+                } else if task.options.doubted.is_some() {
+                    (self.workshop.tell)(Event::Clean(task.node));
+                }
                 self.record(task, captured);
             }
             // Something else has the name now; the hint of that is on its way, but it may be for another path.
             Err(CaptureError::NotRegular(_)) => self.look_again(task),
+            Err(CaptureError::StillOpen) => (self.workshop.tell)(Event::Doubtful(task.node)),
             Err(_) if self.workshop.stop.load(Ordering::Relaxed) => drop(task),
             Err(CaptureError::Unreadable(error) | CaptureError::Sink(IngestError::Source(error))) => {
                 match error.kind() {
                     io::ErrorKind::NotFound => drop(task),
+                    // Somebody's lease: the kernel has asked for it back, and gives the file in 45 s at the latest.
+                    io::ErrorKind::WouldBlock => self.look_again(task),
                     _ => self.unreadable(task, &error),
                 }
             }

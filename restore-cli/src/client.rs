@@ -57,6 +57,18 @@ impl Client {
         }
     }
 
+    /// The process at the other end, where the system tells.
+    pub(crate) fn agent_pid(&self) -> Option<u32> {
+        let peer = rustix::net::sockopt::socket_peercred(&self.stream).ok()?;
+        u32::try_from(peer.pid.as_raw_nonzero().get()).ok()
+    }
+
+    /// Whether the agent is known to be stopped (SIGSTOP, a debugger), so that it will not answer soon.
+    pub(crate) fn is_agent_stopped(&self) -> bool {
+        let stat = self.agent_pid().and_then(|pid| std::fs::read(format!("/proc/{pid}/stat")).ok());
+        stat.is_some_and(|stat| is_stopped(&stat))
+    }
+
     fn exchange(&mut self, request: &Request, patience: Option<Duration>) -> io::Result<Answer> {
         self.stream.set_read_timeout(patience)?;
         self.stream.set_write_timeout(patience)?;
@@ -70,6 +82,13 @@ impl Client {
         }
         Ok(serde_json::from_slice(&answer)?)
     }
+}
+
+/// Whether the text of `/proc/PID/stat` is that of a stopped process: its state follows the name, which may hold
+/// anything, also brackets.
+fn is_stopped(stat: &[u8]) -> bool {
+    let state = stat.iter().rposition(|&b| b == b')').and_then(|end| stat.get(end + 2));
+    matches!(state, Some(b'T' | b't'))
 }
 
 /// A path that is too long for a socket address is reached through a descriptor of its directory.
@@ -132,6 +151,20 @@ mod tests {
             let mut client = Client::connect(&journal).unwrap().unwrap();
             let answer = client.ask(&SYNC, None).unwrap();
             assert_eq!(answer, Some(Answer::Failed { error: "e".into(), timed_out: false }));
+        }
+    }
+
+    #[test]
+    fn a_stopped_process_is_told_by_its_state() {
+        for (stat, stopped) in [
+            (&b"12 (asofd) S 1 12"[..], false),
+            (b"12 (asofd) T 1 12", true),
+            (b"12 (x) T (y)) S 1 12", false),
+            (b"12 (x) S (y)) t 1 12", true),
+            (b"", false),
+            (b"12 (asofd)", false),
+        ] {
+            assert_eq!(is_stopped(stat), stopped, "{}", stat.escape_ascii());
         }
     }
 

@@ -37,7 +37,7 @@ pub(crate) enum Error {
         next: String,
     },
     /// The rest was done; each problem has been named already.
-    #[error("partly done: {problems} could not be restored completely; each is named above")]
+    #[error("partly done: {problems} could not be restored as asked; each is named above")]
     Partly {
         /// How many.
         problems: u64,

@@ -6,12 +6,12 @@
 use std::collections::{HashMap, HashSet};
 use std::thread;
 
-use asof_journal::types::{BlockId, Content, Extent, Instant, Kind, NodeId, Quality, Version};
+use asof_journal::types::{BlockId, Content, Extent, Instant, Kind, NodeId, Quality, Seq, Version};
 use asof_journal::view::Entry;
 
 use crate::output::escape;
 use crate::path;
-use crate::source::Source;
+use crate::source::{Choice, Source};
 
 /// Something that cannot be restored as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,17 @@ pub(crate) struct Problem {
     pub(crate) path: Vec<u8>,
     /// What is wrong.
     pub(crate) error: String,
+}
+
+/// A file that is restored as it was before the time that was asked for, because it was clean then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Older {
+    /// Its path in the journal.
+    pub(crate) path: Vec<u8>,
+    /// What it was at the time that was asked for.
+    pub(crate) quality: &'static str,
+    /// The version that is taken.
+    pub(crate) seq: Seq,
 }
 
 /// One thing to restore.
@@ -123,8 +134,14 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
     /// Sockets, which are not restored.
     pub(crate) sockets: u64,
-    /// Files that kept changing while they were captured.
+    /// Files that kept changing while they were captured, and are taken all the same.
     pub(crate) torn: u64,
+    /// Files that may have been written to while they were captured, and are taken all the same.
+    pub(crate) provisional: u64,
+    /// Files of which an older version is taken, because that is clean.
+    pub(crate) older: u64,
+    /// Files of which a clean version was asked for, and there is none.
+    pub(crate) none_clean: u64,
 }
 
 /// What a restore will do.
@@ -138,6 +155,8 @@ pub(crate) struct RestorePlan {
     pub(crate) links: Vec<PlanLink>,
     /// What is known beforehand to be missing.
     pub(crate) problems: Vec<Problem>,
+    /// Of what an older version is taken.
+    pub(crate) older: Vec<Older>,
     /// How much it is.
     pub(crate) totals: Totals,
     /// The journal paths of what lies in the base, by name; of the base itself under the empty name.
@@ -309,12 +328,12 @@ impl PlanNode {
         }
     }
 
-    fn fill(&mut self, source: &dyn Source) -> Result<bool, String> {
-        let found = source.version(self.node).map_err(|error| error.to_string())?;
-        let Some(found) = found else {
+    fn fill(&mut self, source: &dyn Source) -> Result<Filled, String> {
+        let picked = source.picked(self.node).map_err(|error| error.to_string())?;
+        let Some(picked) = picked else {
             return Err("it was seen but never captured".to_owned());
         };
-        let Version { meta, content, quality, .. } = found.version;
+        let Version { meta, content, quality, .. } = picked.at.version;
         self.kind = meta.kind;
         self.uid = meta.uid;
         self.gid = meta.gid;
@@ -327,8 +346,15 @@ impl PlanNode {
             self.place = source.locality(block).map_err(|error| error.to_string())?.unwrap_or((0, 0));
         }
         self.body = body;
-        Ok(quality == Quality::Torn)
+        Ok(Filled { quality, choice: picked.choice, seq: picked.at.seq })
     }
+}
+
+/// How far what a node was filled with can be trusted, and how it was chosen.
+struct Filled {
+    quality: Quality,
+    choice: Choice,
+    seq: Seq,
 }
 
 /// Where the bytes come from, and the block to begin with.
@@ -390,6 +416,9 @@ fn fill(source: &dyn Source, plan: &mut RestorePlan, workers: usize) {
     });
     for (number, verdict) in verdicts.into_iter().enumerate() {
         plan.totals.torn += verdict.torn;
+        plan.totals.provisional += verdict.provisional;
+        plan.totals.older += verdict.older.len() as u64;
+        plan.totals.none_clean += verdict.none_clean;
         for (index, error) in verdict.problems {
             let Some(node) = plan.nodes.get(number * run + index) else {
                 continue;
@@ -397,8 +426,16 @@ fn fill(source: &dyn Source, plan: &mut RestorePlan, workers: usize) {
             let path = plan.path_in(node.dir, &node.name);
             plan.problems.push(Problem { path, error });
         }
+        for (index, quality, seq) in verdict.older {
+            let Some(node) = plan.nodes.get(number * run + index) else {
+                continue;
+            };
+            let path = plan.path_in(node.dir, &node.name);
+            plan.older.push(Older { path, quality, seq });
+        }
     }
     plan.problems.sort_by(|one, other| one.path.cmp(&other.path));
+    plan.older.sort_by(|one, other| one.path.cmp(&other.path));
     plan.totals.sockets = plan.nodes.iter().filter(|node| node.kind == Kind::Socket).count() as u64;
     plan.nodes.retain(|node| node.body != Body::LeftOut && node.kind != Kind::Socket);
 }
@@ -406,7 +443,31 @@ fn fill(source: &dyn Source, plan: &mut RestorePlan, workers: usize) {
 #[derive(Default)]
 struct Verdicts {
     torn: u64,
+    provisional: u64,
+    none_clean: u64,
     problems: Vec<(usize, String)>,
+    older: Vec<(usize, &'static str, Seq)>,
+}
+
+impl Verdicts {
+    fn note(&mut self, index: usize, filled: &Filled) {
+        match filled.choice {
+            Choice::AsItWas => {}
+            Choice::Older(quality) => self.older.push((index, quality, filled.seq)),
+            Choice::NoneClean => {
+                self.none_clean += 1;
+                let quality = filled.quality.as_str();
+                let error =
+                    format!("no version up to that time is clean; the one of that time is taken ({quality})");
+                self.problems.push((index, error));
+            }
+        }
+        match filled.quality {
+            Quality::Clean => {}
+            Quality::Provisional => self.provisional += 1,
+            Quality::Torn => self.torn += 1,
+        }
+    }
 }
 
 fn fill_run(source: &dyn Source, nodes: &mut [PlanNode]) -> Verdicts {
@@ -416,7 +477,7 @@ fn fill_run(source: &dyn Source, nodes: &mut [PlanNode]) -> Verdicts {
             break;
         }
         match node.fill(source) {
-            Ok(torn) => verdicts.torn += u64::from(torn),
+            Ok(filled) => verdicts.note(index, &filled),
             Err(error) => verdicts.problems.push((index, error)),
         }
     }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use asof_journal::reader::{Moment, Reader};
-use asof_journal::types::{Instant, Seq};
+use asof_journal::types::{Instant, Kind, Seq};
 use asof_journal::view::Entry;
 use chrono::{DateTime, Local};
 
@@ -77,6 +77,21 @@ impl Session {
             source,
         })?;
         Ok((path::absolute(bytes, current.as_os_str().as_bytes()), time))
+    }
+
+    /// Refuses what is no directory where the argument says that it is one: `file/` names nothing, as for the kernel.
+    /// `timed` says whether a time is given elsewhere, so that an `@` is part of the path.
+    pub(crate) fn check_kind(&self, argument: &OsStr, timed: bool, kind: Kind) -> Result<()> {
+        let bytes = argument.as_bytes();
+        let path = match timespec::split_path(bytes, &self.now) {
+            Ok(Some((path, _))) if !timed => path,
+            _ => bytes,
+        };
+        if kind == Kind::Dir || !(path.ends_with(b"/") || path.ends_with(b"/.")) {
+            return Ok(());
+        }
+        let what = format!("{} is no directory but a {}", escape(path), kind.as_str());
+        Err(Error::not_reachable(what, "leave out the slash at its end"))
     }
 
     /// The place in the journal that a time means; `None` is the newest.

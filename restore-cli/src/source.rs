@@ -2,14 +2,38 @@
 //!
 //! [`AtSeq`] is the journal; tests put a tree in memory in its place. Adds nothing to the answers.
 
+mod clean;
 #[cfg(test)]
 pub(crate) mod memory;
 
 use asof_journal::Result;
 use asof_journal::blocks::Block;
+use asof_journal::quality;
 use asof_journal::reader::{Moment, Reader};
-use asof_journal::types::{BlockId, Extent, Gap, NodeId, Version};
+use asof_journal::types::{BlockId, Extent, Gap, Instant, NodeId, Quality, Seq, Version};
 use asof_journal::view::{Entry, VersionAt, View};
+
+pub(crate) use clean::CleanFirst;
+
+/// The version of a node that is taken, and how it was chosen.
+#[derive(Clone, Debug)]
+pub(crate) struct Picked {
+    /// The version.
+    pub(crate) at: VersionAt,
+    /// Why this one.
+    pub(crate) choice: Choice,
+}
+
+/// How a version was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// It is what the node was.
+    AsItWas,
+    /// It is older and clean; what the node was is this.
+    Older(&'static str),
+    /// A clean one was asked for, and there is none.
+    NoneClean,
+}
 
 /// A tree as of one instant, and the blocks behind it. Several threads ask at once.
 pub(crate) trait Source: Sync {
@@ -21,8 +45,16 @@ pub(crate) trait Source: Sync {
     fn list(&self, dir: NodeId) -> Result<Vec<Entry>>;
     /// The names that the directory once had and has no longer.
     fn list_deleted(&self, dir: NodeId) -> Result<Vec<Entry>>;
-    /// What the node is.
+    /// What the node is, with the quality that is known of it by now.
     fn version(&self, node: NodeId) -> Result<Option<VersionAt>>;
+    /// The version that is to be taken of the node, and why.
+    fn picked(&self, node: NodeId) -> Result<Option<Picked>> {
+        Ok(self.version(node)?.map(|at| Picked { at, choice: Choice::AsItWas }))
+    }
+    /// The newest clean version of the node up to the instant, or of what it continues.
+    fn last_clean(&self, node: NodeId) -> Result<Option<VersionAt>>;
+    /// When a `Seq` was committed.
+    fn instant_of(&self, seq: Seq) -> Result<Option<Instant>>;
     /// An absolute path that the node has.
     fn path_of(&self, node: NodeId) -> Result<Option<Vec<u8>>>;
     /// The gaps that concern the path and contain the instant.
@@ -67,7 +99,19 @@ impl Source for AtSeq<'_> {
     }
 
     fn version(&self, node: NodeId) -> Result<Option<VersionAt>> {
-        self.view.version(node)
+        let Some(mut at) = self.view.version(node)? else { return Ok(None) };
+        if at.version.quality != Quality::Clean {
+            at.version.quality = quality::by_now(self.reader, node, &at)?;
+        }
+        Ok(Some(at))
+    }
+
+    fn last_clean(&self, node: NodeId) -> Result<Option<VersionAt>> {
+        quality::last_clean(self.reader, node, self.view.seq())
+    }
+
+    fn instant_of(&self, seq: Seq) -> Result<Option<Instant>> {
+        Ok(self.reader.at_seq(seq)?.map(|moment| moment.instant))
     }
 
     fn path_of(&self, node: NodeId) -> Result<Option<Vec<u8>>> {

@@ -25,7 +25,7 @@ fn setup() -> Setup {
 }
 
 fn options(writer: Writer) -> CaptureOptions {
-    CaptureOptions { writer, page_cache: PageCache::Keep }
+    CaptureOptions { writer, doubted: None, reread: false, page_cache: PageCache::Keep }
 }
 
 fn read_all(source: &mut dyn Source) -> io::Result<Vec<u8>> {
@@ -71,8 +71,72 @@ fn a_quiet_file_is_clean_at_the_first_try() {
         (&b"0123456789"[..], Quality::Clean, 1)
     );
     assert_eq!(captured.stat.size, 10);
-    let provisional = setup.run(Writer::MaybeActive, &mut read_all).expect("captured");
-    assert_eq!(provisional.quality, Quality::Provisional);
+    let closed = setup.run(Writer::MaybeActive, &mut read_all).expect("captured");
+    assert_eq!(closed.quality, Quality::Clean, "the kernel knows better than hints that nobody writes");
+}
+
+#[test]
+fn while_somebody_has_it_open_for_writing_it_is_provisional() {
+    let setup = setup();
+    let label = |writer| setup.run(writer, &mut read_all).expect("captured").quality;
+    let reader = fs::File::open(setup.dir.join("f")).expect("open");
+    assert_eq!(label(Writer::Unknown), Quality::Clean, "readers do no harm");
+    let file = fs::File::options().append(true).open(setup.dir.join("f")).expect("open");
+    for writer in [Writer::Unlikely, Writer::Unknown, Writer::MaybeActive] {
+        assert_eq!(label(writer), Quality::Provisional, "{writer:?}");
+    }
+    drop(file);
+    assert_eq!(label(Writer::MaybeActive), Quality::Clean);
+    drop(reader);
+}
+
+#[test]
+fn a_file_that_has_been_quiet_is_not_asked_about() {
+    let setup = setup();
+    let ctime = |seconds: i64| Instant(1_700_000_000_000_000_000 - seconds * 1_000_000_000);
+    let stat = |seconds| Stat { ctime: ctime(seconds), ..setup.fs.stat(&setup.handle, b"f").expect("stat") };
+    let now = ctime(0);
+    assert!(asks(&options(Writer::Unknown), &stat(0), now));
+    assert!(asks(&options(Writer::Unlikely), &stat(59), now));
+    assert!(asks(&options(Writer::Unknown), &stat(-3600), now), "the clock was set back");
+    assert!(!asks(&options(Writer::Unknown), &stat(61), now));
+    assert!(asks(&options(Writer::MaybeActive), &stat(61), now));
+    let doubted = CaptureOptions { doubted: Some(ctime(61)), ..options(Writer::Unknown) };
+    assert!(asks(&doubted, &stat(61), now));
+}
+
+#[test]
+fn where_the_kernel_does_not_tell_hints_count() {
+    let untold = |writer, recent| quality(writer, Some(Writers::Unknown), recent);
+    assert_eq!(untold(Writer::Unlikely, true), Quality::Clean);
+    assert_eq!(untold(Writer::Unknown, true), Quality::Provisional);
+    assert_eq!(untold(Writer::Unknown, false), Quality::Clean);
+    assert_eq!(untold(Writer::MaybeActive, false), Quality::Provisional);
+    assert_eq!(quality(Writer::Unknown, None, false), Quality::Clean);
+}
+
+#[test]
+fn a_long_file_that_is_still_open_is_not_read_again_for_doubt_alone() {
+    let setup = setup();
+    let file = fs::File::options().write(true).open(setup.dir.join("f")).expect("open");
+    file.set_len(REREAD_BYTES_MAX + 1).expect("longer");
+    let ctime = setup.fs.stat(&setup.handle, b"f").expect("stat").ctime;
+    let again = |options: CaptureOptions| {
+        let mut reads = 0;
+        let captured = capture(&setup.fs, &setup.clock, &setup.handle, b"f", options, &mut |_| {
+            reads += 1;
+            Ok::<(), io::Error>(())
+        });
+        (captured.map(|captured| captured.quality), reads)
+    };
+    let doubted = CaptureOptions { doubted: Some(ctime), reread: true, ..options(Writer::Unknown) };
+    assert!(matches!(again(doubted), (Err(CaptureError::StillOpen), 0)));
+    let hinted = CaptureOptions { reread: false, ..doubted };
+    assert!(matches!(again(hinted), (Ok(Quality::Provisional), 1)), "a hint is a reason to read");
+    let changed = CaptureOptions { doubted: Some(Instant(ctime.0 - 1)), ..doubted };
+    assert!(matches!(again(changed), (Ok(Quality::Provisional), 1)), "so is another change time");
+    drop(file);
+    assert!(matches!(again(doubted), (Ok(Quality::Clean), 1)), "and so is that nobody has it open");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::num::NonZeroU64;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use asof_journal::content::Piece;
 use rustix::fs::{Advice, SeekFrom};
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{Stat, stat_fd};
+use crate::sys;
 
 /// Files up to this size stay in the page cache in any case.
 const KEEP_BYTES_MAX: u64 = 1024 * 1024;
@@ -20,6 +21,17 @@ const DROP_EVERY_BYTES: u64 = 8 * 1024 * 1024;
 /// A file that changed more recently may have dirty pages (the kernel writes them back after 30 s, looked at every
 /// 5 s), and dropping those would force them out.
 const DROP_QUIET_NS: i64 = 60 * 1_000_000_000;
+
+/// Who may be writing to an open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// Nobody has it open for writing, or mapped so.
+    None,
+    /// Somebody does.
+    Some,
+    /// The kernel does not tell: it is somebody else's file, or the filesystem is one where that cannot be known.
+    Unknown,
+}
 
 /// A regular file open for reading.
 #[derive(Debug)]
@@ -33,10 +45,18 @@ pub(crate) struct RegularFile {
     /// From where on what was read is still in the page cache; `None` where it is to stay.
     cached_from: Option<u64>,
     droppable: bool,
+    /// Whether a lease that is granted means that nobody can write.
+    leases_tell: bool,
+}
+
+impl AsFd for RegularFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 impl RegularFile {
-    pub(super) fn new(fd: OwnedFd, stat: &Stat) -> RegularFile {
+    pub(super) fn new(fd: OwnedFd, stat: &Stat, leases_tell: bool) -> RegularFile {
         let wall = clock_gettime(ClockId::Realtime);
         let wall_ns = wall.tv_sec.saturating_mul(1_000_000_000).saturating_add(wall.tv_nsec);
         RegularFile {
@@ -46,12 +66,25 @@ impl RegularFile {
             sparse: stat.blocks.saturating_mul(512) < stat.size,
             cached_from: None,
             droppable: stat.size > KEEP_BYTES_MAX && wall_ns.saturating_sub(stat.ctime.0) > DROP_QUIET_NS,
+            leases_tell,
         }
     }
 
     /// Tells what the open file is now.
     pub(crate) fn stat(&self) -> io::Result<Stat> {
         stat_fd(self.fd.as_fd())
+    }
+
+    /// Asks whether somebody can write to the file at this moment, through a descriptor or a mapping.
+    ///
+    /// This takes a lease for a moment, which may hold somebody up who opens the file just then: not to be asked for
+    /// files that have been quiet for long.
+    pub(crate) fn writers(&self) -> Writers {
+        match sys::is_read_lease_refused(self.fd.as_fd()) {
+            Ok(true) => Writers::Some,
+            Ok(false) if self.leases_tell => Writers::None,
+            Ok(false) | Err(_) => Writers::Unknown,
+        }
     }
 
     /// Says whether what is read may stay in the page cache; it does unless told otherwise.

@@ -27,6 +27,8 @@ const INO_ONLY: i32 = i32::MIN + 1;
 
 /// btrfs: its uuid ioctl names the filesystem, its `f_fsid` the subvolume too.
 const BTRFS_SUPER_MAGIC: u32 = 0x9123_683E;
+const OVERLAYFS_SUPER_MAGIC: u32 = 0x794c_7630;
+const TMPFS_MAGIC: u32 = 0x0102_1994;
 
 /// How handles are had from a filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,31 @@ pub(super) struct Filesystem {
     pub(super) bytes: Vec<u8>,
     /// What worked last; the next file starts there.
     pub(super) way: Way,
+    /// What it does otherwise than others.
+    pub(super) habits: Habits,
+}
+
+/// What a filesystem tells of those who write to its files, as measured on Linux 6.18.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Habits {
+    /// A lease is refused as long as a file is open or mapped for writing. Not on overlayfs: a mapping holds the file
+    /// of the layer below, of which the overlay's own knows nothing.
+    pub(super) leases_tell: bool,
+    /// A first store through a mapping moves the change time. Not always on tmpfs: there a page that was read through
+    /// the mapping before can be written without the kernel's notice.
+    pub(super) stores_stamp: bool,
+}
+
+impl Habits {
+    fn of(magic: u32) -> Habits {
+        Habits { leases_tell: magic != OVERLAYFS_SUPER_MAGIC, stores_stamp: magic != TMPFS_MAGIC }
+    }
+}
+
+impl Default for Habits {
+    fn default() -> Habits {
+        Habits { leases_tell: true, stores_stamp: true }
+    }
 }
 
 /// Finds the filesystem of an entry.
@@ -113,7 +140,7 @@ pub(super) fn filesystem_of_open(fd: BorrowedFd<'_>, stat: &Stat) -> io::Result<
         bytes.push(BY_DEVICE);
         bytes.extend_from_slice(&stat.dev.to_le_bytes());
     }
-    Ok(Filesystem { bytes, way: Way::Openable })
+    Ok(Filesystem { bytes, way: Way::Openable, habits: Habits::of(magic) })
 }
 
 /// Gives the second part of an identity, and the way that it was found; begins with `way`.

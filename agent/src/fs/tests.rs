@@ -255,3 +255,29 @@ fn reading_leaves_no_access_time() {
     read_all(&mut file);
     assert_eq!(fs::metadata(dir.join("f")).expect("metadata").atime(), 1_000_000_000);
 }
+
+#[test]
+fn where_files_cannot_be_cloned_that_is_learnt_once() {
+    let dir = TestDir::create();
+    fs::write(dir.join("f"), "content").expect("write");
+    // A directory of another filesystem: no clone can be there.
+    let clones = Clones::open(Path::new("/proc")).expect("open");
+    let file = fs::File::open(dir.join("f")).expect("open");
+    for _ in 0..2 {
+        assert!(clones.of(file.as_fd(), 7).is_ok_and(|clone| clone.is_none()));
+    }
+    assert!(clones.refused.lock().is_ok_and(|refused| refused.contains(&7)));
+}
+
+#[test]
+fn writers_are_known_by_descriptor_and_gone_with_it() {
+    let dir = TestDir::create();
+    fs::write(dir.join("f"), "content").expect("write");
+    let (os, _, handle) = open(&dir);
+    let file = os.open_file(&handle, b"f").expect("open");
+    assert_eq!(file.writers(), Writers::None);
+    let writer = fs::File::options().append(true).open(dir.join("f")).expect("open");
+    assert_eq!(file.writers(), Writers::Some);
+    drop(writer);
+    assert_eq!(file.writers(), Writers::None);
+}

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use asof_journal::types::Seq;
+use asof_journal::types::{NodeId, Seq};
 
 use crate::control::ControlEvent;
 use crate::health::Trouble;
@@ -24,6 +24,10 @@ pub(crate) enum Event {
     Checked,
     /// Something is to be looked at again.
     Again(Again),
+    /// A version of the node is not clean: it is to be looked at again some time.
+    Doubtful(NodeId),
+    /// The newest version of a node is clean, and the one before was not.
+    Clean(NodeId),
     /// A large file is being written while it is captured; the capture took so many nanoseconds.
     Hot(Vec<u8>, u64),
     /// The directory worker could not do something; who watches must know.

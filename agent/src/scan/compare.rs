@@ -68,6 +68,7 @@ impl Scanner {
         if let (Some(entry), Some(before)) = (&bound, &before)
             && same(before, stat)
             && !(trip.is_doubtful(before) && wants_reread(reason))
+            && !(is_closed(reason) && stat.kind == Kind::File && !self.fs().stores_stamp(stat))
         {
             // The inode and its change time are the same: this is the very node, unchanged. Only what is below a
             // directory may differ.
@@ -150,6 +151,9 @@ impl Scanner {
                 Some(before) => Some(before),
                 None => self.predecessor(&ops)?,
             };
+            let doubted = previous.as_ref().filter(|version| same_node && version.quality != Quality::Clean);
+            let doubted = doubted.map(|version| version.meta.ctime);
+            let options = CaptureOptions { doubted, ..options_for(seen.reason) };
             let task = Task {
                 dir: handle.clone(),
                 name: name.to_vec(),
@@ -159,7 +163,7 @@ impl Scanner {
                 ops,
                 previous,
                 same_node,
-                options: options_for(seen.reason),
+                options,
                 hinted: trip.hinted,
                 claim,
                 ticket: trip.ticket.clone(),
@@ -305,19 +309,28 @@ pub(super) fn same(before: &Version, stat: &Stat) -> bool {
 /// Whether there is a reason to read such a version again now: content may have changed, or the agent was away.
 fn wants_reread(reason: Reason) -> bool {
     match reason {
-        Reason::Hinted(marks) => marks.any(Marks::WRITTEN.with(Marks::CLOSED).with(Marks::MOVED_TO)),
+        Reason::Hinted(marks) => {
+            marks.any(Marks::WRITTEN.with(Marks::CLOSED).with(Marks::MOVED_TO).with(Marks::REREAD))
+        }
         Reason::Crowd | Reason::Below => true,
     }
 }
 
+/// Whether a hint says that a writer closed it: where stores through a mapping leave no change time, that is all there is
+/// to be seen of them.
+fn is_closed(reason: Reason) -> bool {
+    matches!(reason, Reason::Hinted(marks) if marks.any(Marks::CLOSED))
+}
+
 fn options_for(reason: Reason) -> CaptureOptions {
-    match reason {
-        Reason::Hinted(marks) => {
-            let open = marks.any(Marks::WRITTEN) && !marks.any(Marks::CLOSED.with(Marks::MOVED_TO));
-            let writer = if open { Writer::MaybeActive } else { Writer::Unlikely };
-            CaptureOptions { writer, page_cache: PageCache::Keep }
+    let (writer, page_cache) = match reason {
+        Reason::Hinted(marks) if marks.any(Marks::CLOSED.with(Marks::MOVED_TO)) => {
+            (Writer::Unlikely, PageCache::Keep)
         }
-        Reason::Crowd => CaptureOptions { writer: Writer::Unlikely, page_cache: PageCache::Keep },
-        Reason::Below => CaptureOptions { writer: Writer::Unlikely, page_cache: PageCache::Drop },
-    }
+        Reason::Hinted(marks) if marks.any(Marks::WRITTEN) => (Writer::MaybeActive, PageCache::Keep),
+        Reason::Hinted(_) | Reason::Crowd => (Writer::Unknown, PageCache::Keep),
+        Reason::Below => (Writer::Unknown, PageCache::Drop),
+    };
+    let reread = matches!(reason, Reason::Hinted(marks) if marks == Marks::REREAD);
+    CaptureOptions { writer, doubted: None, reread, page_cache }
 }

@@ -69,6 +69,24 @@ fn writing_waits_for_quiet_but_not_for_ever() {
 }
 
 #[test]
+fn a_doubtful_file_is_due_at_once_unless_hints_of_it_wait() {
+    let mut settle = settle();
+    settle.reread(0, b"/r/a", 1);
+    settle.reread(0, b"/elsewhere", 2);
+    let work = take(&mut settle, 0);
+    assert_eq!((paths(&work), work[0].marks), (vec!["/r/a".to_owned()], Marks::REREAD));
+    // What is in flight covers nothing that comes later.
+    settle.reread(0, b"/r/a", 3);
+    assert!(take(&mut settle, 10_000).is_empty());
+    settle.release(work[0].id);
+    assert_eq!(take(&mut settle, 10_000).len(), 1);
+    settle.hint(20_000 * MS, hint("/r/b", What::Written), 4);
+    settle.reread(20_000 * MS, b"/r/b", 5);
+    assert_eq!(settle.next_due(), Some(20_200 * MS), "it is still being written");
+    assert!(take(&mut settle, 20_200)[0].marks == Marks::WRITTEN);
+}
+
+#[test]
 fn closing_ends_the_wait_and_attributes_do_not() {
     let mut settle = settle();
     settle.hint(0, hint("/r/a", What::Written), 1);

@@ -23,6 +23,8 @@ impl Marks {
     pub(crate) const CLOSED: Marks = Marks(1 << 6);
     /// Its metadata changed.
     pub(crate) const ATTRIBUTES: Marks = Marks(1 << 7);
+    /// No hint: its newest version is not clean, and it is time to look again.
+    pub(crate) const REREAD: Marks = Marks(1 << 8);
 
     /// Whether one of the given marks is set.
     pub(crate) fn any(self, of: Marks) -> bool {

@@ -1,7 +1,8 @@
 //! `cat`: the bytes of a file as of a time, to stdout.
 
+use asof_journal::quality;
 use asof_journal::reader::Moment;
-use asof_journal::types::{Content, Kind, Quality};
+use asof_journal::types::{Content, Kind, Quality, Version};
 use asof_journal::view::Entry;
 
 use crate::args::CatArgs;
@@ -25,6 +26,7 @@ pub(crate) fn run(session: &Session, args: &CatArgs, out: &mut Output) -> Result
     let source = AtSeq::new(&reader, &moment);
     let (path, entry) = follow(&source, &asked, &moment)?;
     let shown = escape(&path);
+    session.check_kind(&args.path, args.at.is_some(), entry.kind)?;
     if entry.kind != Kind::File {
         let what = format!("{shown} is no file but a {} {}", entry.kind.as_str(), as_of(&moment));
         let next =
@@ -38,10 +40,22 @@ pub(crate) fn run(session: &Session, args: &CatArgs, out: &mut Output) -> Result
     for gap in source.gaps(&path)? {
         out.warn(&super::restore::gap_text(&gap));
     }
-    if found.version.quality == Quality::Torn {
-        out.warn(&format!("{shown} kept changing while it was captured; this may be a mix of states"));
+    if let Some(doubt) = doubt(&found.version) {
+        out.warn(&format!("{shown} {doubt}"));
     }
     content::stream(&source, &found.version, &path, &mut |piece| out.bytes(piece))
+}
+
+/// Why the bytes may not be one state of the file. What was never read has none, and says so itself.
+fn doubt(version: &Version) -> Option<&'static str> {
+    match version.quality {
+        _ if quality::is_unread(version) => None,
+        Quality::Clean => None,
+        Quality::Provisional => {
+            Some("was open for writing while it was captured; this may not be how it was left (provisional)")
+        }
+        Quality::Torn => Some("kept changing while it was captured; this may be a mix of states (torn)"),
+    }
 }
 
 /// The entry that a path leads to when symlinks are followed as they pointed then, and its path without them.

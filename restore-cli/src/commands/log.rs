@@ -2,7 +2,7 @@
 
 use asof_journal::history::{self, Change, What};
 use asof_journal::reader::{Moment, Reader};
-use asof_journal::types::{Kind, Seq};
+use asof_journal::types::{Kind, Quality, Seq};
 use serde::Serialize;
 
 use crate::args::LogArgs;
@@ -120,6 +120,10 @@ fn word(what: &What) -> &'static str {
     }
 }
 
+fn standing(quality: Quality, unread: bool) -> &'static str {
+    if unread { "unread" } else { quality.as_str() }
+}
+
 fn line(change: &Change) -> Line {
     let mut line = Line {
         instant: change.instant.to_rfc3339(),
@@ -137,7 +141,9 @@ fn line(change: &Change) -> Line {
     match &change.what {
         What::Created { kind } => line.kind = Some(kind.as_str()),
         What::Replaced { predecessor } => line.predecessor = Some(predecessor.0),
-        What::Modified { size, quality } => (line.size, line.quality) = (Some(*size), Some(quality.as_str())),
+        What::Modified { size, quality, unread } => {
+            (line.size, line.quality) = (Some(*size), Some(standing(*quality, *unread)));
+        }
         What::Renamed { from } => {
             let (text, base64) = PathFields::pair(from);
             (line.from, line.from_b64) = (Some(text), base64);
@@ -151,10 +157,10 @@ fn text(change: &Change) -> String {
     let more = match &change.what {
         What::Created { kind: Kind::File } => String::new(),
         What::Created { kind } => format!("  ({})", kind.as_str()),
-        What::Modified { size, quality } if *quality == asof_journal::types::Quality::Clean => {
-            format!("  ({size} bytes)")
+        What::Modified { size, quality: Quality::Clean, unread: false } => format!("  ({size} bytes)"),
+        What::Modified { size, quality, unread } => {
+            format!("  ({size} bytes, {})", standing(*quality, *unread))
         }
-        What::Modified { size, quality } => format!("  ({size} bytes, {})", quality.as_str()),
         What::Renamed { from } => format!("  (from {})", escape(from)),
         What::Uncovered => "  (no longer protected)".to_owned(),
         What::Replaced { .. } | What::Attributes | What::Deleted | What::Linked => String::new(),

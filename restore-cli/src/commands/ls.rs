@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 
+use asof_journal::quality;
 use asof_journal::reader::Moment;
-use asof_journal::types::{Content, Kind, NodeId, Version};
+use asof_journal::types::{Content, Kind, NodeId, Quality, Version};
 use asof_journal::view::Entry;
 use serde::Serialize;
 
@@ -58,6 +59,9 @@ pub(crate) fn run(session: &Session, args: &LsArgs, out: &mut Output) -> Result<
     let entry = entry_at(&source, &path, &moment)?;
     let mut listing = Listing { source: &source, args, moment, out };
     if entry.kind != Kind::Dir {
+        if let Some(path) = &args.path {
+            session.check_kind(path, args.at.is_some(), entry.kind)?;
+        }
         let name = path::name(&path).to_vec();
         return listing.print(&path, &name, &entry, false);
     }
@@ -117,7 +121,11 @@ impl Listing<'_> {
                 .out
                 .line(&format!("{kind}????????? {:>6} {:>6} {:>12} {:35} {name}{gone}", "-", "-", "-", "-"));
         };
-        let Version { meta, content, .. } = &found.version;
+        let Version { meta, content, quality, .. } = &found.version;
+        let mark = match quality {
+            Quality::Clean => String::new(),
+            _ => format!("  ({})", quality::word(&found.version)),
+        };
         let arrow = match content {
             Content::Inline(target) if meta.kind == Kind::Symlink => {
                 format!(" -> {}", escape(target))
@@ -126,7 +134,7 @@ impl Listing<'_> {
         };
         let (mode, when) = (mode_string(meta.kind, meta.mode), local(meta.mtime));
         self.out.line(&format!(
-            "{mode} {:>6} {:>6} {:>12} {when} {name}{arrow}{gone}",
+            "{mode} {:>6} {:>6} {:>12} {when} {name}{arrow}{mark}{gone}",
             meta.uid, meta.gid, meta.size
         ))
     }
@@ -149,7 +157,7 @@ impl Listing<'_> {
             uid: meta.map(|meta| meta.uid),
             gid: meta.map(|meta| meta.gid),
             mtime: meta.map(|meta| meta.mtime.to_rfc3339()),
-            quality: version.map(|version| version.quality.as_str()),
+            quality: version.map(quality::word),
             target,
             target_b64,
             instant: self.moment.instant.to_rfc3339(),

@@ -7,17 +7,17 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant as Stopwatch;
 
-use asof_journal::reader::{Moment, Reader};
+use asof_journal::reader::Moment;
 use asof_journal::types::Gap;
 
-use crate::args::RestoreArgs;
+use crate::args::{Prefer, RestoreArgs};
 use crate::errors::{Error, Result};
 use crate::interrupt;
 use crate::output::{Output, as_of, escape, local};
 use crate::path;
 use crate::plan::{self, Item, RestorePlan};
 use crate::session::{Session, entry_at};
-use crate::source::{AtSeq, Source};
+use crate::source::{AtSeq, CleanFirst, Source};
 use crate::timespec::TimeSpec;
 use crate::write::{self, Options};
 
@@ -39,22 +39,34 @@ pub(crate) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Re
     out.note(&as_of(&moment));
     let source = AtSeq::new(&reader, &moment);
     let items = items(&source, &paths, &moment)?;
+    for (argument, item) in args.paths.iter().zip(&items) {
+        session.check_kind(argument, args.at.is_some(), item.entry.kind)?;
+    }
     check_gaps(&source, &paths, args.strict, out)?;
     let target = Target::choose(&args.to, items, args.overwrite)?;
     let workers = workers(args);
-    let plan = plan::plan(&source, &target.shape, workers);
+    let preferred = preferred(&source, args.prefer);
+    let plan = plan::plan(&*preferred, &target.shape, workers);
     if interrupt::requested() {
         return Err(Error::Interrupted);
     }
-    let mut report = Report { out, moment, started };
+    let mut report = Report { out, source: &source, moment, started };
     if args.dry_run {
         return report.dry_run(&plan, args.to.as_os_str().as_bytes());
     }
-    carry_out(&reader, &plan, &target, args, &mut report)
+    carry_out(&*preferred, &plan, &target, args, &mut report)
+}
+
+/// The versions that the user wants to have.
+fn preferred<'s>(source: &'s AtSeq<'_>, prefer: Option<Prefer>) -> Box<dyn Source + 's> {
+    match prefer {
+        None => Box::new(*source),
+        Some(Prefer::Clean) => Box::new(CleanFirst(source)),
+    }
 }
 
 fn carry_out(
-    reader: &Reader,
+    source: &dyn Source,
     plan: &RestorePlan,
     target: &Target,
     args: &RestoreArgs,
@@ -64,11 +76,10 @@ fn carry_out(
     let base = write::open_base(&written)?;
     // Files are created with the permissions that they shall have, which need no second call then.
     rustix::process::umask(rustix::fs::Mode::empty());
-    let source = AtSeq::new(reader, &report.moment);
     let options =
         Options { overwrite: args.overwrite, workers: workers(args), base_existed: target.base_existed };
     report.begin(plan);
-    let result = write::carry_out(&source, plan, base.as_fd(), options, &mut |event, counts| {
+    let result = write::carry_out(source, plan, base.as_fd(), options, &mut |event, counts| {
         report.hear(event, counts, plan);
     });
     report.out.end_progress();

@@ -11,28 +11,47 @@ use crate::source::{AtSeq, Source};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// An agent that does not say how it is within this time is named as a problem.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// An agent that does not say how it is within this time is named as a problem, and the journal is asked instead.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for one that is stopped (SIGSTOP): it will hardly answer, unless it is just being resumed.
+const PATIENCE_STOPPED: Duration = Duration::from_millis(500);
 
 /// Prints how things are: from the agent, or from the journal where none is running.
 pub(crate) fn run(session: &Session, out: &mut Output) -> Result<()> {
+    let mut answered = false;
     let status = match Client::connect(session.journal())? {
-        Some(mut client) => match client.ask(&Request::Status, Some(PATIENCE))? {
-            Some(Answer::Status(status)) => *status,
+        Some(mut client) => match client.ask(&Request::Status, Some(patience(&client)))? {
+            Some(Answer::Status(status)) => {
+                answered = true;
+                *status
+            }
             Some(Answer::Failed { error, .. }) => {
                 return Err(Error::failed(error, "see the log of asofd"));
             }
             Some(Answer::Synced(_)) => {
                 return Err(Error::failed("asofd answered something else", "upgrade both"));
             }
-            None => {
-                let what = format!("asofd did not answer within {} s", PATIENCE.as_secs());
-                return Err(Error::failed(what, "see its log; the journal can be read without it"));
-            }
+            None => unanswered(&client, from_journal(session, &session.reader()?)?),
         },
         None => from_journal(session, &session.reader()?)?,
     };
-    if out.is_json() { out.object(&status) } else { for_people(&status, out) }
+    if out.is_json() { out.object(&status) } else { for_people(&status, answered, out) }
+}
+
+fn patience(client: &Client) -> Duration {
+    if client.is_agent_stopped() { PATIENCE_STOPPED } else { PATIENCE }
+}
+
+/// What the journal says, with the remark that there is an agent that does not answer.
+fn unanswered(client: &Client, from_journal: Status) -> Status {
+    let why = match client.is_agent_stopped() {
+        true => {
+            "it is stopped (SIGSTOP): resume it with SIGCONT; what happens meanwhile waits in the kernel's queue"
+        }
+        false => "see its log",
+    };
+    let problem = format!("asofd does not answer; this is what the journal says. {why}");
+    Status { state: State::Degraded, pid: client.agent_pid(), problems: vec![problem], ..from_journal }
 }
 
 fn from_journal(session: &Session, reader: &Reader) -> Result<Status> {
@@ -73,7 +92,7 @@ fn roots(reader: &Reader, head: &Moment) -> Result<Vec<Root>> {
     Ok(roots)
 }
 
-fn for_people(status: &Status, out: &mut Output) -> Result<()> {
+fn for_people(status: &Status, answered: bool, out: &mut Output) -> Result<()> {
     let state = match status.state {
         State::Starting => "starting: the first reconcile is under way",
         State::Protecting => "protecting",
@@ -85,7 +104,7 @@ fn for_people(status: &Status, out: &mut Output) -> Result<()> {
     out.line(&format!("journal    {} ({})", escape(status.journal.as_bytes()), bytes(status.journal_bytes)))?;
     for root in &status.roots {
         let since = root.since.as_deref().unwrap_or("not captured yet");
-        let watched = if root.watched || status.state == State::Stopped { "" } else { ", not watched" };
+        let watched = if root.watched || !answered { "" } else { ", not watched" };
         out.line(&format!("root       {} (since {since}{watched})", escape(root.path.as_bytes())))?;
     }
     match &status.durable {
@@ -95,13 +114,20 @@ fn for_people(status: &Status, out: &mut Output) -> Result<()> {
     if let Some(covered) = &status.covered_through {
         out.line(&format!("covered    through {covered}"))?;
     }
-    out.line(&format!("lag        {} ms, {} changes pending", status.lag_ms, status.pending))?;
+    match answered {
+        true => out.line(&format!("lag        {} ms, {} changes pending", status.lag_ms, status.pending))?,
+        false => out.line("lag        not known: nobody says what is not captured yet")?,
+    }
     out.line(&format!("gaps       {}", status.gaps))?;
     if status.missed_by_events > 0 {
         out.line(&format!(
             "missed     {} by events, found by a check; its log names them",
             status.missed_by_events
         ))?;
+    }
+    for file in &status.stretched {
+        let file = escape(file.as_bytes());
+        out.line(&format!("stretched  {file} (large and written all the time: captured less often)"))?;
     }
     for problem in &status.problems {
         out.line(&format!("problem    {}", escape(problem.as_bytes())))?;

@@ -1,6 +1,7 @@
 //! What a plan holds, and what it says beforehand.
 
 use super::*;
+use crate::source::CleanFirst;
 use crate::source::memory::Memory;
 
 fn item(tree: &Memory, path: &str) -> Item {
@@ -85,6 +86,42 @@ fn what_cannot_be_restored_is_named_beforehand() {
     assert_eq!(problems(&plan), ["/r/gone", "/r/unknown", "/r/unread", "/r/unread-too"]);
     assert!(plan.problems[2].error.contains("Permission denied"), "{}", plan.problems[2].error);
     assert_eq!(plan.links.len(), 0);
+}
+
+#[test]
+fn clean_versions_are_taken_where_they_are_preferred() {
+    let mut tree = Memory::new();
+    for name in ["good", "torn", "provisional", "unread", "never"] {
+        tree.file(&format!("/r/{name}"), b"whole");
+    }
+    tree.symlink("/r/link", b"good");
+    let torn = Content::Inline(b"mixed, and longer".to_vec());
+    tree.spoil("/r/torn", Quality::Torn, torn.clone());
+    tree.spoil("/r/provisional", Quality::Provisional, torn.clone());
+    tree.spoil("/r/unread", Quality::Torn, Content::Unread(13));
+    tree.edit("/r/never", |version| (version.quality, version.content) = (Quality::Provisional, torn));
+
+    let newest = planned(&tree, "/r");
+    assert_eq!((newest.totals.torn, newest.totals.provisional, newest.totals.older), (1, 2, 0));
+    assert_eq!((problems(&newest), newest.older), (vec!["/r/unread".to_owned()], vec![]));
+
+    let first = CleanFirst(&tree);
+    let plan = plan(&first, &Shape::IsBase(item(&tree, "/r")), 2);
+    let older: Vec<(&[u8], &str)> =
+        plan.older.iter().map(|older| (older.path.as_slice(), older.quality)).collect();
+    assert_eq!(
+        older,
+        [(&b"/r/provisional"[..], "provisional"), (b"/r/torn", "torn"), (b"/r/unread", "unread")]
+    );
+    let totals = plan.totals;
+    assert_eq!((totals.files, totals.older, totals.none_clean), (5, 3, 1));
+    assert_eq!((totals.torn, totals.provisional), (0, 1), "what is taken counts, not what is left");
+    assert_eq!(problems(&plan), ["/r/never"], "restored all the same, and named");
+    // What is written is what was planned.
+    let node = tree.resolve(b"/r/torn").unwrap().unwrap().node;
+    let written = first.version(node).unwrap().unwrap();
+    assert_eq!(written.version.content, Content::Inline(b"whole".to_vec()));
+    assert_eq!(written.seq, plan.older[1].seq);
 }
 
 #[test]

@@ -19,6 +19,8 @@ const INLINE_MAX: usize = 512;
 pub(crate) struct Memory {
     entries: BTreeMap<(u64, Vec<u8>), (NodeId, Kind)>,
     versions: HashMap<NodeId, VersionAt>,
+    /// The clean version before, of the nodes that have one.
+    cleans: HashMap<NodeId, VersionAt>,
     blocks: HashMap<BlockId, Block>,
     damaged: HashSet<BlockId>,
     next_node: u64,
@@ -168,6 +170,13 @@ impl Memory {
         self.set(node, version);
     }
 
+    /// Makes a file one of that quality and with that content, and what it was until now the last clean version.
+    pub(crate) fn spoil(&mut self, path: &str, quality: Quality, content: Content) {
+        let node = self.resolve(path.as_bytes()).unwrap().unwrap().node;
+        self.cleans.insert(node, self.versions[&node].clone());
+        self.edit(path, |version| (version.quality, version.content) = (quality, content));
+    }
+
     /// Forgets what a node is.
     pub(crate) fn forget(&mut self, path: &str) {
         let node = self.resolve(path.as_bytes()).unwrap().unwrap().node;
@@ -217,6 +226,15 @@ impl Source for Memory {
 
     fn version(&self, node: NodeId) -> Result<Option<VersionAt>> {
         Ok(self.versions.get(&node).cloned())
+    }
+
+    fn last_clean(&self, node: NodeId) -> Result<Option<VersionAt>> {
+        let now = self.versions.get(&node).filter(|at| at.version.quality == Quality::Clean);
+        Ok(now.or(self.cleans.get(&node)).cloned())
+    }
+
+    fn instant_of(&self, seq: Seq) -> Result<Option<Instant>> {
+        Ok(Some(Instant(seq.0 as i64)))
     }
 
     fn path_of(&self, _: NodeId) -> Result<Option<Vec<u8>>> {

@@ -6,8 +6,9 @@ use asof_journal::reader::Moment;
 use serde::Serialize;
 
 use crate::errors::{Error, Result};
-use crate::output::{Output, PathFields, escape};
-use crate::plan::{Problem, RestorePlan, describe};
+use crate::output::{Output, PathFields, escape, local};
+use crate::plan::{Older, Problem, RestorePlan, Totals, describe};
+use crate::source::Source;
 use crate::write::{Counts, Event};
 
 /// How often a line of progress goes out under `--json`.
@@ -35,6 +36,15 @@ enum Line {
         path: PathFields,
         error: String,
     },
+    /// An older version is taken, which is clean; `quality` is that of the one that was asked for.
+    Older {
+        #[serde(flatten)]
+        path: PathFields,
+        quality: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instant: Option<String>,
+        seq: u64,
+    },
     Summary {
         files: u64,
         dirs: u64,
@@ -45,6 +55,9 @@ enum Line {
         skipped: u64,
         sockets: u64,
         torn: u64,
+        provisional: u64,
+        older: u64,
+        none_clean: u64,
         problems: u64,
         dry_run: bool,
         seconds: f64,
@@ -57,6 +70,8 @@ enum Line {
 pub(super) struct Report<'o> {
     /// Where it goes.
     pub(super) out: &'o mut Output,
+    /// Tells when a version was committed.
+    pub(super) source: &'o dyn Source,
     /// The instant that is restored.
     pub(super) moment: Moment,
     /// When the restore began.
@@ -78,9 +93,7 @@ impl Report<'_> {
         for link in &plan.links {
             self.planned("hardlink", &plan.path_in(link.dir, &link.name), None)?;
         }
-        for problem in &plan.problems {
-            self.problem(problem);
-        }
+        self.beforehand(plan);
         let totals = plan.totals;
         let counts = Counts {
             dirs: totals.dirs,
@@ -104,11 +117,38 @@ impl Report<'_> {
 
     /// Names what is known beforehand, and starts the bar.
     pub(super) fn begin(&mut self, plan: &RestorePlan) {
+        self.beforehand(plan);
+        self.out.start_progress(plan.totals.bytes);
+        self.last_progress(plan, &Counts::default());
+    }
+
+    /// What is known before anything is written.
+    fn beforehand(&mut self, plan: &RestorePlan) {
+        for older in &plan.older {
+            self.older(older);
+        }
         for problem in &plan.problems {
             self.problem(problem);
         }
-        self.out.start_progress(plan.totals.bytes);
-        self.last_progress(plan, &Counts::default());
+    }
+
+    fn older(&mut self, older: &Older) {
+        let instant = self.source.instant_of(older.seq).ok().flatten();
+        if self.out.is_json() {
+            let line = Line::Older {
+                path: PathFields::new(&older.path),
+                quality: older.quality,
+                instant: instant.map(|instant| instant.to_rfc3339()),
+                seq: older.seq.0,
+            };
+            let _ = self.out.object(&line);
+        }
+        let of = instant.map_or_else(|| older.seq.to_string(), |at| format!("{} ({})", local(at), older.seq));
+        self.out.note(&format!(
+            "{}: the clean version of {of} is taken; that of the time was {}",
+            escape(&older.path),
+            older.quality
+        ));
     }
 
     /// Passes on what a restore under way has to say.
@@ -167,8 +207,8 @@ impl Report<'_> {
             self.out
                 .note(&format!("{} sockets left out: the programs that listen create them", totals.sockets));
         }
-        if totals.torn > 0 {
-            self.out.warn(&format!("{} files kept changing while they were captured (torn)", totals.torn));
+        for text in trust(&totals, dry_run) {
+            self.out.warn(&text);
         }
         let seconds = self.started.elapsed().as_secs_f64();
         let result = if self.out.is_json() {
@@ -182,6 +222,9 @@ impl Report<'_> {
                 skipped: counts.skipped,
                 sockets: totals.sockets,
                 torn: totals.torn,
+                provisional: totals.provisional,
+                older: totals.older,
+                none_clean: totals.none_clean,
                 problems,
                 dry_run,
                 seconds,
@@ -197,6 +240,27 @@ impl Report<'_> {
             other => other,
         }
     }
+}
+
+/// How far what is taken can be trusted, where that is not all the way.
+fn trust(totals: &Totals, dry_run: bool) -> Vec<String> {
+    let mut said = Vec::new();
+    let advice =
+        if totals.none_clean == 0 { "; `--prefer clean` takes older ones that are whole" } else { "" };
+    if totals.torn > 0 {
+        said.push(format!("{} files kept changing while they were captured (torn){advice}", totals.torn));
+    }
+    if totals.provisional > 0 {
+        let count = totals.provisional;
+        said.push(format!(
+            "{count} files may have been written to while they were captured (provisional){advice}"
+        ));
+    }
+    if totals.older > 0 {
+        let done = if dry_run { "would be restored" } else { "were restored" };
+        said.push(format!("{} files {done} as they were earlier, when they were clean", totals.older));
+    }
+    said
 }
 
 fn sentence(counts: &Counts, seconds: f64, dry_run: bool) -> String {

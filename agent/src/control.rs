@@ -54,6 +54,8 @@ pub(crate) enum ControlEvent {
     Request(ControlRequest),
     /// SIGTERM or SIGINT: stop in good order. Comes again with every signal.
     Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
 }
 
 /// Why the socket is not served.
@@ -76,7 +78,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Binds the socket, takes over SIGTERM and SIGINT, and serves both on a thread of its own.
+    /// Binds the socket, takes over SIGTERM, SIGINT and SIGHUP, and serves both on a thread of its own.
     ///
     /// The caller holds the writer lock. Events are turned into the main loop's own kind on the way.
     pub(crate) fn start<E>(layout: &Layout, events: Sender<E>) -> Result<Control, ControlError>
@@ -91,25 +93,27 @@ impl Control {
             let listener = bind(&path).map_err(at)?;
             let terminate = signal(SignalKind::terminate()).map_err(at)?;
             let interrupt = signal(SignalKind::interrupt()).map_err(at)?;
-            (listener, (terminate, interrupt))
+            let hangup = signal(SignalKind::hangup()).map_err(at)?;
+            (listener, (terminate, interrupt, hangup))
         };
         let (stop, stopped) = watch::channel(false);
         let thread = thread::Builder::new()
             .name("asofd-control".to_string())
             .spawn(move || {
                 runtime.block_on(async move {
-                    let (mut terminate, mut interrupt) = signals;
+                    let (mut terminate, mut interrupt, mut hangup) = signals;
                     let outlet = Outlet { events };
                     let on_signal = outlet.clone();
                     tokio::select! {
                         () = serve(listener, outlet, stopped) => {}
                         () = async {
                             loop {
-                                tokio::select! {
-                                    _ = terminate.recv() => {}
-                                    _ = interrupt.recv() => {}
-                                }
-                                if on_signal.send(ControlEvent::Stop).await.is_err() {
+                                let event = tokio::select! {
+                                    _ = terminate.recv() => ControlEvent::Stop,
+                                    _ = interrupt.recv() => ControlEvent::Stop,
+                                    _ = hangup.recv() => ControlEvent::Reload,
+                                };
+                                if on_signal.send(event).await.is_err() {
                                     break;
                                 }
                             }

@@ -31,6 +31,8 @@ pub(crate) enum Trouble {
     Journal(String),
     /// The event source did not answer in time.
     Stalled,
+    /// The configuration could not be read again; what was in force stays.
+    Configuration(String),
 }
 
 /// Why a root cannot be protected.
@@ -62,14 +64,14 @@ impl Trouble {
             | Trouble::Hidden(path, _)
             | Trouble::Uncovered(path, _)
             | Trouble::Network(path, _) => Some(path),
-            Trouble::Journal(_) | Trouble::Stalled => None,
+            Trouble::Journal(_) | Trouble::Stalled | Trouble::Configuration(_) => None,
         }
     }
 
     /// Whether something that should be protected is not, so that the state is `degraded`. The others are as the
     /// system or the configuration has them, and are only named.
     pub(crate) fn degrades(&self) -> bool {
-        !matches!(self, Trouble::Uncovered(..) | Trouble::Network(..))
+        !matches!(self, Trouble::Uncovered(..) | Trouble::Network(..) | Trouble::Configuration(_))
     }
 
     /// The gap that lasts as long as it; `None` where changes are not lost, or where another one says so.
@@ -80,7 +82,7 @@ impl Trouble {
             Trouble::Unwatched(path, text) => (path, GapReason::Unwatched, text.clone()),
             Trouble::Unreadable(path, text) => (path, GapReason::Unreadable, text.clone()),
             Trouble::Hidden(path, text) => (path, GapReason::Unmounted, text.clone()),
-            Trouble::Uncovered(..) | Trouble::Network(..) => return None,
+            Trouble::Uncovered(..) | Trouble::Network(..) | Trouble::Configuration(_) => return None,
             // What was not seen meanwhile is known when it is over.
             Trouble::Journal(_) | Trouble::Stalled => return None,
         })
@@ -127,6 +129,9 @@ impl Trouble {
                 lossy(path)
             ),
             Trouble::Journal(text) => format!("the journal cannot be written: {text}"),
+            Trouble::Configuration(text) => {
+                format!("the configuration could not be read again and stays as it was: {text}")
+            }
             Trouble::Stalled => "the event source does not answer in time".to_string(),
         }
     }

@@ -27,7 +27,7 @@ mod testdir;
 mod watch;
 mod worker;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -38,13 +38,40 @@ use config::{Cli, Command, LogFormat, RunArgs};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Command::Run(args) => start(&args),
+        Command::Run(args) => start(args),
+        Command::CheckConfig(args) => check(&args),
     }
 }
 
-fn start(args: &RunArgs) -> ExitCode {
+/// Says what would be in force, or why nothing would.
+fn check(args: &RunArgs) -> ExitCode {
+    match config::load(args) {
+        Ok(loaded) => {
+            for note in &loaded.notes {
+                eprintln!("asofd: {note}");
+            }
+            for warning in &loaded.warnings {
+                eprintln!("asofd: warning: {warning}");
+            }
+            match io::stdout().write_all(config::show(&loaded).as_bytes()) {
+                // Whoever reads it has seen enough.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    eprintln!("asofd: writing the output: {error}");
+                    ExitCode::FAILURE
+                }
+                _ => ExitCode::SUCCESS,
+            }
+        }
+        Err(error) => {
+            eprintln!("asofd: {error}");
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+fn start(args: RunArgs) -> ExitCode {
     sys::ignore_lease_breaks();
-    let loaded = match config::load(args) {
+    let loaded = match config::load(&args) {
         Ok(loaded) => loaded,
         Err(error) => {
             init_logging(args.log_format.unwrap_or_default());
@@ -53,10 +80,8 @@ fn start(args: &RunArgs) -> ExitCode {
         }
     };
     init_logging(loaded.config.log_format);
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    match run::run(loaded.config) {
+    loaded.log();
+    match run::run(loaded, args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");

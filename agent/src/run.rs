@@ -6,11 +6,12 @@
 mod doubtful;
 mod event;
 mod health;
+mod reload;
 mod roots;
 mod sync;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,13 +23,13 @@ use asof_journal::control::{Answer, Request, Synced};
 use asof_journal::head::Head;
 use asof_journal::open::Journal;
 use asof_journal::storage::Layout;
-use asof_journal::types::{GapReason, Group, Instant, Mark, MarkCause, Op, Policy, Seq};
+use asof_journal::types::{GapReason, Group, Instant, Mark, MarkCause, Op, Seq};
 use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 
 use crate::appender::{AppendThread, Failure, OldestHint};
 use crate::check;
 use crate::clock::{Clock, OsClock};
-use crate::config::Config;
+use crate::config::{Config, Loaded, RunArgs};
 use crate::control::{Control, ControlEvent, ControlRequest};
 use crate::dirty::{Dirty, Intake};
 use crate::fs::OsFs;
@@ -36,7 +37,7 @@ use crate::health::{Health, Trouble};
 use crate::mounts::Mounts;
 use crate::pool::{Pool, Priority, Tally, Workshop};
 use crate::reread::Rereads;
-use crate::rules::{Rules, SharedRules};
+use crate::rules::SharedRules;
 use crate::scan::Scanner;
 use crate::settle::{Scan, Settle, Work, WorkId};
 use crate::status;
@@ -44,6 +45,8 @@ use crate::watch::notify::NotifySource;
 use crate::watch::{Hint, SourceOptions, WatchHandle, WatchThread, What};
 use crate::worker::{self, Job};
 pub(crate) use event::{Again, Event, RunError};
+use reload::Reload;
+pub(crate) use reload::RootsDiff;
 use roots::{RootSeen, open_mounts};
 use sync::{PendingSync, remove_cookies};
 
@@ -67,6 +70,7 @@ const STRETCH_FACTOR: u64 = 9;
 /// The agent.
 pub(crate) struct Agent {
     config: Config,
+    reload: Reload,
     layout: Layout,
     clock: Arc<dyn Clock>,
     head: Arc<Head>,
@@ -138,7 +142,8 @@ struct Why {
 }
 
 /// Runs the agent until it is told to stop.
-pub(crate) fn run(config: Config) -> Result<(), RunError> {
+pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
+    let Loaded { config, rules, .. } = loaded;
     let system = |what| move |source| RunError::System { what, source };
     let clock: Arc<dyn Clock> = Arc::new(OsClock::open().map_err(system("the clocks"))?);
     let layout = Layout::new(&config.journal);
@@ -152,7 +157,7 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     let control = Control::start(&layout, events_in.clone())?;
     let settle = Settle::new(config.settle.clone(), config.root_bytes());
     let (dirty, woken) = Dirty::new(settle);
-    let rules = SharedRules::new(rules(&config, &layout)?);
+    let rules = SharedRules::new(rules);
     let (watch_thread, watch) = watch(&rules, &layout, &dirty, &clock)?;
     let oldest: OldestHint = Arc::new(AtomicI64::new(0));
     let awake = dirty.clone();
@@ -198,6 +203,7 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
         checks,
         checked_ns: Some(clock.monotonic_ns()),
         config,
+        reload: Reload::new(args),
         layout,
         clock: clock.clone(),
         head,
@@ -249,13 +255,6 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     Ok(())
 }
 
-/// What is left out: what the configuration says, and the journal wherever it lies.
-fn rules(config: &Config, layout: &Layout) -> Result<Rules, RunError> {
-    let mut excludes = config.exclude_bytes();
-    excludes.push(resolved(layout)?.into_os_string().into_vec());
-    Ok(Rules::new(excludes))
-}
-
 fn resolved(layout: &Layout) -> Result<PathBuf, RunError> {
     std::fs::canonicalize(layout.dir())
         .map_err(|source| RunError::System { what: "the journal directory", source })
@@ -282,10 +281,7 @@ impl Agent {
     /// Records what is protected, watches it, and asks for the first comparison.
     fn begin(&mut self) -> Result<(), RunError> {
         remove_cookies(&self.layout.cookies());
-        let policy = Policy { roots: self.config.root_bytes(), excludes: self.config.exclude_bytes() };
-        if self.head.view().policy()? != policy {
-            self.submit(vec![Op::Policy(policy)]);
-        }
+        self.begin_with_policy()?;
         for root in self.config.roots.clone() {
             self.watch_root(&root);
         }
@@ -315,6 +311,7 @@ impl Agent {
             self.look_beside();
             self.look_at_appender();
             self.release();
+            self.look_at_arriving();
             self.advance_syncs();
             self.dispatch();
         }
@@ -342,10 +339,14 @@ impl Agent {
     fn event(&mut self, event: Event) {
         match event {
             Event::Control(ControlEvent::Stop) => self.stop(),
+            Event::Control(ControlEvent::Reload) => self.reload(),
             Event::Control(ControlEvent::Request(request)) => self.request(request),
             Event::Processed(id, seq) => self.undurable.entry(seq).or_default().push(id),
             Event::Reconciled(seq) => self.reconciled(seq),
-            Event::Idle => self.worker_busy = false,
+            Event::Idle => {
+                self.worker_busy = false;
+                self.roots_changed();
+            }
             Event::Checked => self.checked_ns = Some(self.clock.monotonic_ns()),
             Event::Again(again) => self.look_again(again),
             Event::Doubtful(node) => self.doubtful(node),
@@ -447,7 +448,7 @@ impl Agent {
 
     /// Gives the directory worker something to do, if it is free and something is due.
     fn dispatch(&mut self) {
-        if self.worker_busy {
+        if self.worker_busy || self.dispatch_roots() {
             return;
         }
         if let Reconcile::Wanted(why) = &self.reconcile {
@@ -483,6 +484,7 @@ impl Agent {
         if idle && self.syncs.is_empty() && self.marks.is_empty() {
             self.begin_sync(MarkCause::Idle, None, None);
         }
+        self.record_policy();
         self.look_at_mounts();
         self.look_at_doubtful();
         self.look_at_roots();

@@ -6,6 +6,7 @@
 mod check;
 mod compare;
 mod gone;
+mod left_out;
 mod phantom;
 mod root;
 mod shared;
@@ -20,6 +21,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use asof_journal::head::Head;
+use asof_journal::rules::CACHEDIR_TAG;
 use asof_journal::types::{
     Content, Group, Identity, Instant, Kind, NodeId, Op, Quality, Seq, Unbound, Version,
 };
@@ -115,8 +117,6 @@ struct Gone {
 struct Trip<'t> {
     ticket: &'t Arc<Ticket>,
     hinted: Option<Instant>,
-    mnt_id: u64,
-    dev: u64,
     /// Directories still to be listed with everything below.
     pending: Vec<Pending>,
     gone: Vec<Gone>,
@@ -259,10 +259,16 @@ impl Scanner {
                 self.look_at_path(root, from, Marks::MOVED_FROM, trip)?;
             }
         }
-        while let Some(dir) = trip.pending.pop() {
-            self.list(root, &dir, trip)?;
+        loop {
+            while let Some(dir) = trip.pending.pop() {
+                self.list(root, &dir, trip)?;
+            }
+            self.bury(root, trip)?;
+            // Other names of what is gone may be new, or tags.
+            if trip.pending.is_empty() {
+                return Ok(());
+            }
         }
-        self.bury(root, trip)
     }
 
     /// Looks at directories in which names came or went: the kernel changes their times and sends no event of that.
@@ -297,8 +303,6 @@ impl Scanner {
         Trip {
             ticket,
             hinted,
-            mnt_id: root.mnt_id,
-            dev: root.dev,
             pending: Vec::new(),
             gone: Vec::new(),
             lost: HashSet::new(),
@@ -343,6 +347,9 @@ impl Scanner {
         let Some((node, handle)) = self.open_known(root, parent, trip)? else {
             return self.look_at_lost(root, path, marks, trip);
         };
+        if name == CACHEDIR_TAG {
+            self.look_at_tag(root, (node, parent), &handle, trip)?;
+        }
         if marks.any(NAMES) {
             // Also where the journal will show no difference: a file that came and went left its mark all the same.
             trip.touched.insert(parent.to_vec(), node);
@@ -350,6 +357,9 @@ impl Scanner {
         match self.fs().stat(&handle, name) {
             Ok(stat) => {
                 let bound = self.head().view().lookup(node, name)?;
+                if self.is_excluded(path, Some(stat.kind == Kind::Dir)) {
+                    return self.uncover(bound, trip);
+                }
                 let reason = Reason::Hinted(marks);
                 let seen = Seen { dir: node, handle: &handle, name, path, stat: &stat, reason, depth: 0 };
                 self.compare(root, &seen, bound, trip)
@@ -449,7 +459,7 @@ impl Scanner {
         if self.closed.has(dir_path) {
             self.watch_anew(dir_path);
         }
-        let entries = match self.fs().list(handle) {
+        let entries = match self.list_heeding_tag(dir_path, handle) {
             Ok(entries) => entries,
             Err(error) => return self.unreadable(root, dir_path, &error, trip),
         };
@@ -458,11 +468,13 @@ impl Scanner {
             bound.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
         for entry in entries {
             let path = join(dir_path, &entry.name);
-            if self.is_excluded(&path, None) {
+            let known = bound.remove(&entry.name);
+            if self.is_excluded(&path, entry.kind_hint.map(|kind| kind == Kind::Dir)) {
+                self.uncover(known, trip)?;
                 continue;
             }
-            let known = bound.remove(&entry.name);
             match self.fs().stat(handle, &entry.name) {
+                Ok(stat) if self.is_excluded_after_all(&path, &entry, &stat) => self.uncover(known, trip)?,
                 Ok(stat) => {
                     let seen =
                         Seen { dir, handle, name: &entry.name, path: &path, stat: &stat, reason, depth };
@@ -559,10 +571,6 @@ impl Scanner {
         let seq = self.head().submit(vec![Group { ops, hinted, read }])?;
         ticket.reached(seq);
         Ok(seq)
-    }
-
-    fn is_excluded(&self, path: &[u8], dir: Option<bool>) -> bool {
-        self.rules.leave_out(path, dir)
     }
 }
 

@@ -370,12 +370,7 @@ impl Settle {
             Some(flight) => self.held.entry(flight).or_default().push(id),
             None => drop(self.due.insert((settled_ns, id))),
         }
-        if let Some(dir) = self.countable_parent(&path) {
-            match self.children.get_mut(dir) {
-                Some(children) => drop(children.insert(id)),
-                None => drop(self.children.insert(Arc::from(dir), HashSet::from([id]))),
-            }
-        }
+        self.count_child(id, &path);
         self.entries.insert(
             id,
             Entry {
@@ -394,6 +389,16 @@ impl Settle {
             },
         );
         id
+    }
+
+    /// Counts an entry without a scan among the children of its directory.
+    fn count_child(&mut self, id: WorkId, path: &[u8]) {
+        if let Some(dir) = self.countable_parent(path) {
+            match self.children.get_mut(dir) {
+                Some(children) => drop(children.insert(id)),
+                None => drop(self.children.insert(Arc::from(dir), HashSet::from([id]))),
+            }
+        }
     }
 
     /// The directory among whose children an entry counts; what is above a root is not ours to scan.

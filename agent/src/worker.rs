@@ -12,12 +12,12 @@ use std::thread;
 use std::time::Duration;
 
 use asof_journal::types::{Instant, NodeId};
-use asof_journal::view::is_below;
+use asof_journal::view::{is_below, related};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::health::{Missing, Trouble};
 use crate::pool::Ticket;
-use crate::run::{Again, Event};
+use crate::run::{Again, Event, RootsDiff};
 use crate::scan::{Root, ScanError, Scanner};
 use crate::settle::{Marks, Scan, Work};
 use crate::watch::{BarrierExpired, PendingBarrier, WatchError, WatchHandle};
@@ -38,6 +38,8 @@ pub(crate) enum Job {
         /// Those that are not watched: that is tried again before they are looked at.
         unwatched: Vec<Vec<u8>>,
     },
+    /// Other roots are protected from now on.
+    Roots(RootsDiff),
     /// Compare everything below these roots; the others are not there.
     Reconcile {
         /// Their paths.
@@ -93,6 +95,7 @@ impl Worker {
                         self.tell(Event::Recovered(Trouble::Unwatched(path, String::new())));
                     }
                 }
+                Job::Roots(diff) => self.change_roots(diff),
                 Job::Reconcile { roots, covered, rewatch } => self.reconcile(roots, covered, rewatch),
             }
             self.tell(Event::Idle);
@@ -137,6 +140,40 @@ impl Worker {
         }
     }
 
+    /// Lets go of roots, watches and opens others. What is in those, and where rules changed, is for scans that follow.
+    fn change_roots(&mut self, diff: RootsDiff) {
+        let ticket = Ticket::new(|_| {});
+        for path in &diff.removed {
+            self.roots.retain(|root| root.path != *path);
+            // The watches of roots that overlap cannot be told apart: they stay, and what they say is not looked at.
+            if !diff.roots.iter().any(|root| related(root, path))
+                && let Err(error) = self.watch.unwatch(Path::new(OsStr::from_bytes(path)))
+            {
+                tracing::warn!(%error, "a root that is protected no longer may still be watched");
+            }
+            // Below a root that stays it is protected as before.
+            if !diff.roots.iter().any(|root| is_below(path, root))
+                && let Err(error) = self.scanner.uncover_root(path, &diff.roots, &ticket)
+            {
+                tracing::error!(root = %path.escape_ascii(), %error, "a root is not marked as protected no longer");
+            }
+        }
+        for path in &diff.added {
+            match self.scanner.take_in_root(path, &ticket) {
+                Ok(root) => self.roots.push(root),
+                Err(error) => {
+                    let is_gone = matches!(&error, ScanError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+                    let why = if is_gone { Missing::Gone } else { Missing::Refused };
+                    tracing::info!(root = %path.escape_ascii(), %error, "a root could not be opened");
+                    self.tell(Event::Trouble(Trouble::RootMissing(path.clone(), why)));
+                }
+            }
+        }
+        for path in &diff.changed {
+            self.scanner.watch_anew(path);
+        }
+    }
+
     fn works(&mut self, works: Vec<Work>, hinted: &[Instant]) {
         if works.is_empty() {
             self.poll();
@@ -147,9 +184,7 @@ impl Worker {
         for (work, hinted) in works.iter().zip(hinted) {
             let (events, id) = (self.events.clone(), work.id);
             let ticket = Ticket::new(move |seq| drop(events.send(Event::Processed(id, seq))));
-            let Some(root) = self.roots.iter().find(|root| is_below(&work.path, &root.path)) else {
-                continue;
-            };
+            let Some(root) = root_of(&self.roots, &work.path) else { continue };
             if !barred && needs_barrier(work) {
                 remember(&mut self.unbarred, &work.path, &root.path);
             }
@@ -167,7 +202,7 @@ impl Worker {
             }
         }
         for (dir, (node, ticket)) in touched {
-            let Some(root) = self.roots.iter().find(|root| is_below(&dir, &root.path)) else { continue };
+            let Some(root) = root_of(&self.roots, &dir) else { continue };
             if let Err(error) = self.scanner.look_at_touched(root, &dir, node, &ticket) {
                 tracing::warn!(path = %dir.escape_ascii(), %error, "could not be looked at");
             }
@@ -215,6 +250,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// The innermost root that a path is below: another filesystem below a root may be a root too.
+fn root_of<'r>(roots: &'r [Root], path: &[u8]) -> Option<&'r Root> {
+    roots.iter().filter(|root| is_below(path, &root.path)).max_by_key(|root| root.path.len())
 }
 
 /// Whether the work lists directories that may just have come into being.

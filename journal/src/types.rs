@@ -16,6 +16,7 @@
 //! | node | a file, directory, symlink or special file with an identity that outlives its name |
 //! | binding | the fact that a directory has, from one `Seq` on, an entry (name to node), or no longer has it |
 //! | version | what a node was from one `Seq` on: metadata, content, quality |
+//! | policy | what is protected from one `Seq` on: roots, and the rules by which something below them is left out |
 //! | gap | an interval and a scope that the agent did not see, with the reason |
 //! | mark | a `Seq` of its own that says "covered through here" |
 //! | view | the journal as of one `Seq` |
@@ -295,7 +296,8 @@ pub enum Content {
     Inline(Vec<u8>),
     /// The top of a tree of extents; a file of one block is a list of one.
     Extents(Vec<Extent>),
-    /// The content could not be read; the errno says why. A gap stands beside it.
+    /// The content was not read; the errno says why. A gap stands beside it, but where the file is longer than the
+    /// configuration wants to have read (`EFBIG`).
     Unread(i32),
 }
 
@@ -411,13 +413,59 @@ impl Gap {
     }
 }
 
-/// What is protected from one `Seq` on.
+/// What is protected from one `Seq` on, and by which rules something below it is left out. What they mean is in
+/// [`crate::rules`].
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// Absolute paths of the roots.
-    pub roots: Vec<Vec<u8>>,
-    /// Absolute paths that are left out although they lie below a root.
-    pub excludes: Vec<Vec<u8>>,
+    /// The roots by path. One may lie below another: it is protected once, by its own rules.
+    pub roots: Vec<RootPolicy>,
+    /// Patterns for every root, in gitignore syntax.
+    pub excludes: Vec<String>,
+    /// Places that are left out whatever the patterns say.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A root and its own rules.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct RootPolicy {
+    /// Its absolute path.
+    pub path: Vec<u8>,
+    /// Patterns for this root, after those for every root.
+    pub excludes: Vec<String>,
+    /// Whether other filesystems mounted below it are left out.
+    pub one_file_system: bool,
+    /// Whether directories with a valid `CACHEDIR.TAG` are left out, but for the tag.
+    pub cachedir_tag: bool,
+}
+
+/// A place that is left out with everything below it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut {
+    /// Its absolute path.
+    pub path: Vec<u8>,
+    /// What is there.
+    pub what: Place,
+}
+
+/// What is at a place that is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Place {
+    /// The journal itself.
+    Journal = 0,
+    /// Another filesystem, under a root that keeps to its own.
+    OtherFilesystem = 1,
+}
+
+impl Place {
+    /// The place that a byte on disk stands for.
+    pub fn from_byte(byte: u8) -> Option<Place> {
+        Some(match byte {
+            0 => Place::Journal,
+            1 => Place::OtherFilesystem,
+            _ => return None,
+        })
+    }
 }
 
 /// One elementary statement about the tree.

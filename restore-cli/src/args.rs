@@ -21,7 +21,8 @@ has an `@` itself, use --at.
 
 Exit status: 0 done, 1 error, 2 usage, 3 partly done, 5 not reachable, 10 no journal, 11 another writer, 130 interrupted.")]
 pub(crate) struct Cli {
-    /// The journal directory [default: $XDG_STATE_HOME/asof; for root /var/lib/asof].
+    /// The journal directory [default: `journal` in the configuration file of asofd, else $XDG_STATE_HOME/asof; for
+    /// root /var/lib/asof].
     #[arg(long, global = true, env = "ASOF_JOURNAL", value_name = "DIR")]
     pub(crate) journal: Option<PathBuf>,
     /// Print JSON: one object, or JSON Lines for lists.
@@ -50,6 +51,9 @@ pub(crate) enum Verb {
     Cat(CatArgs),
     /// What changed between two times.
     Diff(DiffArgs),
+    /// Why a path is there as of a time, or is not: captured, excluded (by which rule), deleted, in a gap, not yet
+    /// created, unreadable.
+    Explain(ExplainArgs),
     /// Bring paths back as of a time.
     Restore(RestoreArgs),
 }
@@ -125,6 +129,17 @@ pub(crate) struct DiffArgs {
     /// Show a text patch.
     #[arg(short, long)]
     pub(crate) patch: bool,
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// Any path, also one that never was there.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: OsString,
+    /// As of when [default: now].
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) at: Option<String>,
 }
 
 /// `restore`.

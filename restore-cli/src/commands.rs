@@ -2,6 +2,7 @@
 
 pub(crate) mod cat;
 pub(crate) mod diff;
+pub(crate) mod explain;
 pub(crate) mod log;
 pub(crate) mod ls;
 pub(crate) mod restore;

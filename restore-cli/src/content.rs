@@ -8,6 +8,20 @@ use crate::errors::{Error, Result};
 use crate::output::escape;
 use crate::source::Source;
 
+/// What `Content::Unread` says of a file that was longer than the configuration wanted to have read.
+const EFBIG: i32 = rustix::io::Errno::FBIG.raw_os_error();
+
+/// Why there is no content: what the system said, or what the configuration wanted.
+pub(crate) fn unread(errno: i32) -> String {
+    match errno {
+        EFBIG => "its content was not captured: it is longer than the agent's file_bytes_max".to_owned(),
+        _ => {
+            let error = std::io::Error::from_raw_os_error(errno);
+            format!("its content could not be read when it was captured: {error}")
+        }
+    }
+}
+
 /// Zeros to write for a hole.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
@@ -22,9 +36,7 @@ pub(crate) fn stream(
         Content::None => Ok(()),
         Content::Inline(bytes) => take(bytes),
         Content::Unread(errno) => {
-            let error = std::io::Error::from_raw_os_error(*errno);
-            let what =
-                format!("{}: its content could not be read when it was captured: {error}", escape(path));
+            let what = format!("{}: {}", escape(path), unread(*errno));
             Err(Error::failed(what, "an earlier version may be there: `asof log` lists them"))
         }
         Content::Extents(_) => {

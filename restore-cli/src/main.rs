@@ -58,6 +58,7 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Ls(args) => commands::ls::run(&session, args, out),
         Verb::Cat(args) => commands::cat::run(&session, args, out),
         Verb::Diff(args) => commands::diff::run(&session, args, out),
+        Verb::Explain(args) => commands::explain::run(&session, args, out),
         Verb::Restore(args) => commands::restore::run(&session, args, out),
     }
 }

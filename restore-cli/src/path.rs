@@ -47,6 +47,14 @@ pub(crate) fn name(path: &[u8]) -> &[u8] {
     }
 }
 
+/// The directory of an absolute path; that of `/` is itself.
+pub(crate) fn parent(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(slash) if slash > 0 => &path[..slash],
+        _ => b"/",
+    }
+}
+
 /// Whether a name from the journal can be a name in a directory. What cannot is never handed to the system.
 pub(crate) fn is_name(name: &[u8]) -> bool {
     !matches!(name, b"" | b"." | b"..") && !name.iter().any(|&b| b == b'/' || b == 0)
@@ -85,6 +93,7 @@ mod tests {
         assert_eq!(join(b"", b"b"), b"b");
         assert_eq!(name(b"/a/b"), b"b");
         assert_eq!(name(b"/"), b"");
+        assert_eq!((parent(b"/a/b"), parent(b"/a"), parent(b"/")), (&b"/a"[..], &b"/"[..], &b"/"[..]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::thread;
 use asof_journal::types::{BlockId, Content, Extent, Instant, Kind, NodeId, Quality, Seq, Version};
 use asof_journal::view::Entry;
 
+use crate::content::unread;
 use crate::output::escape;
 use crate::path;
 use crate::source::{Choice, Source};
@@ -360,10 +361,7 @@ struct Filled {
 /// Where the bytes come from, and the block to begin with.
 fn body(content: &Content, kind: Kind, size: u64) -> Result<(Body, Option<BlockId>), String> {
     match (content, kind) {
-        (Content::Unread(errno), _) => {
-            let error = std::io::Error::from_raw_os_error(*errno);
-            Err(format!("its content could not be read when it was captured: {error}"))
-        }
+        (Content::Unread(errno), _) => Err(unread(*errno)),
         (_, Kind::Dir) => Err("it is a directory under one name and a file under another".to_owned()),
         (Content::None, Kind::File) if size > 0 => Err("its content was never captured".to_owned()),
         (_, Kind::File) if size == 0 => Ok((Body::Empty, None)),

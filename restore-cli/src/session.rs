@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use asof_journal::places::Surroundings;
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::types::{Instant, Kind, Seq};
 use asof_journal::view::Entry;
@@ -160,16 +161,35 @@ fn time_error(error: TimeError) -> Error {
     Error::usage(error.to_string(), next)
 }
 
+/// The journal where neither a flag nor the environment names one: the one that the agent would use.
 fn default_journal() -> Result<PathBuf> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(PathBuf::from("/var/lib/asof"));
+    let variable = |name: &str| std::env::var_os(name);
+    let surroundings = Surroundings { is_root: rustix::process::geteuid().is_root(), variable: &variable };
+    let named = std::env::var_os("ASOF_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let config = named.or_else(|| surroundings.config().filter(|path| path.exists()));
+    if let Some(journal) = config.map(|config| configured_journal(&config)).transpose()?.flatten() {
+        return Ok(journal);
     }
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-    match (absolute("XDG_STATE_HOME"), absolute("HOME")) {
-        (Some(state), _) => Ok(state.join("asof")),
-        (None, Some(home)) => Ok(home.join(".local/state/asof")),
-        (None, None) => {
-            Err(Error::usage("neither XDG_STATE_HOME nor HOME is set", "name the journal with --journal DIR"))
-        }
-    }
+    surroundings.journal().ok_or_else(|| {
+        Error::usage("neither XDG_STATE_HOME nor HOME is set", "name the journal with --journal DIR")
+    })
+}
+
+/// The journal that a configuration file of the agent names. Everything else in it is the agent's to judge.
+fn configured_journal(config: &Path) -> Result<Option<PathBuf>> {
+    let shown = || escape(config.as_os_str().as_bytes());
+    let text = std::fs::read_to_string(config).map_err(|source| Error::Io {
+        path: shown(),
+        action: "reading the configuration",
+        source,
+    })?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let what = format!("{}: {}", shown(), error.message());
+        Error::failed(what, "`asofd check-config` says where; or name the journal with --journal DIR")
+    })?;
+    Ok(table
+        .get("journal")
+        .and_then(toml::Value::as_str)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute()))
 }

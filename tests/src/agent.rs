@@ -31,11 +31,22 @@ impl Agent {
         Agent::start_with(site, Command::new(&site.programs.asofd), &arguments)
     }
 
+    /// Starts `asofd run` on a site's journal with a configuration file, and does not wait for anything.
+    #[track_caller]
+    pub fn start_configured(site: &Site, config: &Path) -> Agent {
+        let arguments = ["--config".into(), config.as_os_str().to_os_string()];
+        Agent::start_with(site, Command::new(&site.programs.asofd), &arguments)
+    }
+
     /// Starts the agent by a command line of the caller's making, to which `run --journal DIR` and `arguments` are added.
     #[track_caller]
     pub fn start_with(site: &Site, mut command: Command, arguments: &[OsString]) -> Agent {
         let log = site.fresh("agent-log");
         command.arg("run").arg("--journal").arg(&site.journal).args(arguments);
+        // No configuration of this machine's takes part.
+        if !arguments.iter().any(|argument| argument == "--config") {
+            command.env("ASOF_CONFIG", "/dev/null");
+        }
         command.env("NO_COLOR", "1").env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(&log).must(log.display()));
         let child = command.spawn().must(format!("{command:?}"));
@@ -112,6 +123,26 @@ impl Agent {
     pub fn kill9(mut self) {
         self.kill_and_wait();
         self.check_log();
+    }
+
+    /// SIGHUP: it reads its configuration again; returns when it has said so.
+    #[track_caller]
+    pub fn reload(&self) {
+        self.reload_and_hear("the configuration was read again");
+    }
+
+    /// SIGHUP with a configuration that is not sound; returns when the agent has said so.
+    #[track_caller]
+    pub fn reload_in_vain(&self) {
+        self.reload_and_hear("the configuration could not be read again");
+    }
+
+    #[track_caller]
+    fn reload_and_hear(&self, words: &str) {
+        let told = |log: &str| log.matches(words).count();
+        let before = told(&self.log());
+        self.signal(Signal::HUP);
+        eventually(PATIENCE, words, || (told(&self.log()) > before).then_some(()));
     }
 
     /// SIGSTOP: it sees nothing until [`Agent::resume`].

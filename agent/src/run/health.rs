@@ -13,11 +13,6 @@ use crate::status;
 /// A process that did not run for so long was stopped; less is an ordinary machine under load.
 const STOPPED_NS: u64 = 5_000_000_000;
 
-/// How often everything is compared.
-const CHECK_EVERY_NS: u64 = 3_600_000_000_000;
-/// How often what nothing tells of is looked at.
-const POLL_EVERY_NS: u64 = 30_000_000_000;
-
 impl Agent {
     /// Notes that something is wrong; the journal gets an open gap where changes may be missed meanwhile.
     pub(super) fn trouble(&mut self, trouble: Trouble) {
@@ -78,7 +73,8 @@ impl Agent {
     /// Looks at what nothing tells of, as often as is configured.
     pub(super) fn poll_unseen(&mut self) {
         let now_ns = self.clock.monotonic_ns();
-        for path in self.health.take_polls(now_ns, POLL_EVERY_NS) {
+        let Some(every) = self.config.poll_every else { return };
+        for path in self.health.take_polls(now_ns, every.as_nanos() as u64) {
             let refused =
                 |known: &Trouble| matches!(known, Trouble::RootMissing(at, Missing::Refused) if *at == path);
             if self.health.has(refused) {
@@ -93,8 +89,10 @@ impl Agent {
     /// Compares everything as often as is configured: nothing should differ that no event announced.
     pub(super) fn check_ourselves(&mut self) {
         let (now_ns, idle) = (self.clock.monotonic_ns(), matches!(self.reconcile, Reconcile::Done));
-        let is_due =
-            self.checked_ns.is_some_and(|checked_ns| now_ns.saturating_sub(checked_ns) >= CHECK_EVERY_NS);
+        let Some(every) = self.config.reconcile_every else { return };
+        let is_due = self
+            .checked_ns
+            .is_some_and(|checked_ns| u128::from(now_ns.saturating_sub(checked_ns)) >= every.as_nanos());
         if !is_due || !idle {
             return;
         }

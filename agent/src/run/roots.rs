@@ -9,13 +9,13 @@ use asof_journal::view::is_below;
 
 use super::{Agent, Reconcile, Why};
 use crate::health::{Missing, Trouble};
-use crate::mounts::Mounts;
+use crate::mounts::{Mount, Mounts};
 use crate::watch::WatchError;
 
 /// What a root is when it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RootSeen {
-    dev: u64,
+    pub(super) dev: u64,
     ino: u64,
 }
 
@@ -173,9 +173,12 @@ impl Agent {
         let mut there = Vec::new();
         let mut networks = Vec::new();
         for root in self.config.root_bytes() {
-            there.extend(
-                mounts.below(&root).filter(|mount| !self.rules.leave_out(&mount.at, Some(true))).cloned(),
-            );
+            let counts = |mount: &&Mount| {
+                let at = &mount.at;
+                let is_kept_to = self.rules.one_file_system(at) && !self.rules.leads_to_root(at);
+                is_kept_to && !self.rules.leave_out(at, Some(true))
+            };
+            there.extend(mounts.below(&root).filter(counts).cloned());
             networks.extend(mounts.network(&root).map(|kind| (root.clone(), kind.to_string())));
         }
         let is_there = |path: &Vec<u8>| there.iter().any(|mount| mount.at == *path);

@@ -89,7 +89,8 @@ impl Agent {
             }
             let drained = sync.came_back.is_some_and(|no| state.settle.drained_through(no));
             drop(state);
-            let compared = matches!(self.reconcile, Reconcile::Done | Reconcile::Submitted(..));
+            let compared =
+                matches!(self.reconcile, Reconcile::Done | Reconcile::Submitted(..)) && self.is_configured();
             let given_up = sync.reply.as_ref().is_some_and(|request| request.reply.is_closed());
             if drained && compared {
                 // Nothing is covered in a root that is not the one that is watched.

@@ -37,6 +37,13 @@ pub(crate) struct Checked {
     dev: u64,
 }
 
+impl Checked {
+    /// Its mount and its device.
+    pub(super) fn place(&self) -> (u64, u64) {
+        (self.mnt_id, self.dev)
+    }
+}
+
 impl Scanner {
     /// Compares everything below a root with the journal, and gives what differs, directory by directory.
     pub(crate) fn check(&self, path: &[u8], found: &mut dyn FnMut(&Checked, Vec<Suspect>)) -> Result<()> {
@@ -137,13 +144,6 @@ impl Scanner {
             Err(error) if is_gone(&error) => None,
             Err(_) => None,
         }
-    }
-
-    fn is_left_out(&self, root: &Checked, path: &[u8], stat: &Stat) -> bool {
-        let is_dir = stat.kind == Kind::Dir;
-        let elsewhere = stat.mnt_id != root.mnt_id || is_dir && stat.dev != root.dev;
-        let is_journal = is_dir && (stat.dev, stat.ino) == self.journal;
-        elsewhere || is_journal || self.is_excluded(path, Some(is_dir))
     }
 
     pub(crate) fn count_missed(&self, by: u64) {

@@ -56,7 +56,7 @@ impl Scanner {
         trip: &mut Trip<'_>,
     ) -> Result<()> {
         let Seen { dir, handle, name, path, stat, reason, .. } = *seen;
-        if self.is_elsewhere(seen, trip) {
+        if self.is_elsewhere(root, seen, bound.as_ref(), trip)? {
             return Ok(());
         }
         self.phantoms.found(stat.ino, path);
@@ -103,26 +103,8 @@ impl Scanner {
         Ok(())
     }
 
-    /// Whether a name leads out of what is protected: to the journal, or to another filesystem.
-    fn is_elsewhere(&self, seen: &Seen<'_>, trip: &Trip<'_>) -> bool {
-        let stat = seen.stat;
-        if stat.mnt_id != trip.mnt_id {
-            return true;
-        }
-        if stat.kind != Kind::Dir || (stat.dev, stat.ino) == self.journal {
-            return stat.kind == Kind::Dir;
-        }
-        // On one mount and another device: a subvolume, which may be a copy of everything.
-        let nested = stat.dev != trip.dev;
-        if nested {
-            let text = "a subvolume of its own, which one_file_system leaves out".to_string();
-            (self.workshop.tell)(Event::Trouble(Trouble::Uncovered(seen.path.to_vec(), text)));
-        }
-        nested
-    }
-
     /// Hints were lost, and with them perhaps the one that had this directory watched. Watched first, listed later.
-    pub(super) fn watch_anew(&self, path: &[u8]) {
+    pub(crate) fn watch_anew(&self, path: &[u8]) {
         let path = Path::new(OsStr::from_bytes(path));
         match self.watch.watch(path) {
             Ok(()) | Err(WatchError::Missing { .. }) => {}
@@ -151,6 +133,14 @@ impl Scanner {
                 Some(before) => Some(before),
                 None => self.predecessor(&ops)?,
             };
+            if self.rules.is_too_large(stat.size) {
+                let xattrs = self.fs().xattrs(handle, name).unwrap_or_default();
+                let content = Content::Unread(libc::EFBIG);
+                // As for every content that was not read: nobody may take it for the whole file.
+                let version =
+                    Version { meta: stat.metadata(xattrs), content, quality: Quality::Torn, racy: false };
+                return self.change_version(node, version, ops, trip.hinted, trip.ticket);
+            }
             let doubted = previous.as_ref().filter(|version| same_node && version.quality != Quality::Clean);
             let doubted = doubted.map(|version| version.meta.ctime);
             let options = CaptureOptions { doubted, ..options_for(seen.reason) };

@@ -2,12 +2,29 @@
 
 use std::sync::Arc;
 
-use super::{Arrival, MS, Marks, Scan, Settle, WorkId, parent};
+use super::{Arrival, MS, Marks, Scan, Settle, Timings, WorkId, parent};
 
 /// Depths below a root to which entries collapse, one after the other, until there are few enough.
 const COLLAPSE_DEPTHS: [usize; 6] = [12, 8, 4, 2, 1, 0];
 
 impl Settle {
+    /// Works by other timings and limits from now on, and takes hints below these roots.
+    pub(crate) fn configure(&mut self, timings: Timings, roots: impl IntoIterator<Item = Vec<u8>>) {
+        self.timings = timings;
+        self.roots = roots.into_iter().map(Arc::from).collect();
+        // Which directories count depends on the roots.
+        self.children.clear();
+        let single: Vec<(WorkId, Arc<[u8]>)> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.scan == Scan::No)
+            .map(|(id, entry)| (*id, Arc::clone(&entry.path)))
+            .collect();
+        for (id, path) in single {
+            self.count_child(id, &path);
+        }
+    }
+
     /// Collapses what has grown over a limit by the entry that was just touched.
     pub(super) fn keep_bounds(&mut self, now_ns: u64, touched: WorkId) {
         let dir = self.entries.get(&touched).and_then(|entry| parent(&entry.path)).map(Arc::from);

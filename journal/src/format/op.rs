@@ -4,8 +4,8 @@
 
 use crate::format::wire::{Malformed, Put, Result, Take};
 use crate::types::{
-    BlockId, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, Mark, MarkCause, Metadata,
-    NodeId, Op, Policy, Quality, Unbound, Version,
+    BlockId, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Mark, MarkCause,
+    Metadata, NodeId, Op, Place, Policy, Quality, RootPolicy, Unbound, Version,
 };
 
 const BIND: u8 = 1;
@@ -148,23 +148,67 @@ pub fn take_gap(take: &mut Take<'_>) -> Result<Gap> {
     })
 }
 
+const POLICY_ONE_FILE_SYSTEM: u8 = 1;
+const POLICY_CACHEDIR_TAG: u8 = 2;
+
 /// Encodes a policy.
 pub fn put_policy(out: &mut Vec<u8>, policy: &Policy) {
-    for paths in [&policy.roots, &policy.excludes] {
-        out.put_uint(paths.len() as u64);
-        for path in paths {
-            out.put_bytes(path);
-        }
+    out.put_uint(policy.roots.len() as u64);
+    for root in &policy.roots {
+        out.put_bytes(&root.path);
+        let one_file_system = if root.one_file_system { POLICY_ONE_FILE_SYSTEM } else { 0 };
+        let cachedir_tag = if root.cachedir_tag { POLICY_CACHEDIR_TAG } else { 0 };
+        out.put_u8(one_file_system | cachedir_tag);
+        put_patterns(out, &root.excludes);
+    }
+    put_patterns(out, &policy.excludes);
+    out.put_uint(policy.left_out.len() as u64);
+    for LeftOut { path, what } in &policy.left_out {
+        out.put_bytes(path);
+        out.put_u8(*what as u8);
+    }
+}
+
+fn put_patterns(out: &mut Vec<u8>, patterns: &[String]) {
+    out.put_uint(patterns.len() as u64);
+    for pattern in patterns {
+        out.put_bytes(pattern.as_bytes());
     }
 }
 
 /// Decodes a policy.
 pub fn take_policy(take: &mut Take<'_>) -> Result<Policy> {
-    let mut paths = || -> Result<Vec<Vec<u8>>> {
-        let count = take.count(1)?;
-        (0..count).map(|_| take.bytes().map(<[u8]>::to_vec)).collect()
-    };
-    Ok(Policy { roots: paths()?, excludes: paths()? })
+    let mut policy = Policy::default();
+    for _ in 0..take.count(3)? {
+        let path = take.bytes()?.to_vec();
+        let flags = take.u8()?;
+        if flags & !(POLICY_ONE_FILE_SYSTEM | POLICY_CACHEDIR_TAG) != 0 {
+            return Err(Malformed("unknown flag of a root"));
+        }
+        policy.roots.push(RootPolicy {
+            path,
+            excludes: take_patterns(take)?,
+            one_file_system: flags & POLICY_ONE_FILE_SYSTEM != 0,
+            cachedir_tag: flags & POLICY_CACHEDIR_TAG != 0,
+        });
+    }
+    policy.excludes = take_patterns(take)?;
+    for _ in 0..take.count(2)? {
+        let path = take.bytes()?.to_vec();
+        let what = Place::from_byte(take.u8()?).ok_or(Malformed("unknown kind of a place left out"))?;
+        policy.left_out.push(LeftOut { path, what });
+    }
+    Ok(policy)
+}
+
+fn take_patterns(take: &mut Take<'_>) -> Result<Vec<String>> {
+    let count = take.count(1)?;
+    let mut patterns = Vec::with_capacity(count.min(1024));
+    for _ in 0..count {
+        let text = std::str::from_utf8(take.bytes()?).map_err(|_| Malformed("a pattern that is no UTF-8"))?;
+        patterns.push(text.to_owned());
+    }
+    Ok(patterns)
 }
 
 /// Decodes a kind of node.
@@ -355,7 +399,16 @@ pub(crate) mod tests {
                     reason: GapReason::AgentDown,
                     detail: "why".into(),
                 }),
-                Op::Policy(Policy { roots: vec![b"/home".to_vec()], excludes: vec![] }),
+                Op::Policy(Policy {
+                    roots: vec![RootPolicy {
+                        path: b"/home/\xff".to_vec(),
+                        excludes: vec!["!/keep".into()],
+                        one_file_system: true,
+                        cachedir_tag: false,
+                    }],
+                    excludes: vec!["*.o".into(), "target/".into()],
+                    left_out: vec![LeftOut { path: b"/home/mnt".to_vec(), what: Place::OtherFilesystem }],
+                }),
                 Op::Mark(Mark { covered_through: Instant(77), cause: MarkCause::Sync }),
             ],
             hinted: Some(Instant(1_000_000_000)),

@@ -2,6 +2,7 @@
 
 use asof_journal::control::{Answer, Counters, Place, Request, Root, State, Status};
 use asof_journal::reader::{Moment, Reader};
+use asof_journal::types::RootPolicy;
 
 use crate::client::Client;
 use crate::errors::{Error, Result};
@@ -82,7 +83,7 @@ fn roots(reader: &Reader, head: &Moment) -> Result<Vec<Root>> {
     let source = AtSeq::new(reader, head);
     let policy = reader.view(head.seq).policy()?;
     let mut roots = Vec::with_capacity(policy.roots.len());
-    for path in policy.roots {
+    for RootPolicy { path, .. } in policy.roots {
         let since = match source.resolve(&path)? {
             Some(entry) => reader.at_seq(entry.since)?.map(|moment| moment.instant.to_rfc3339()),
             None => None,

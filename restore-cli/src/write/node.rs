@@ -238,10 +238,7 @@ fn write_content(shared: &Shared<'_>, file: &OwnedFd, version: &Version) -> Outc
             end = bytes.len() as u64;
         }
         Content::Unread(errno) => {
-            let error = std::io::Error::from_raw_os_error(*errno);
-            return Err(NodeError::Refused(format!(
-                "its content could not be read when it was captured: {error}"
-            )));
+            return Err(NodeError::Refused(crate::content::unread(*errno)));
         }
         Content::Extents(_) => {
             for extent in shared.source.extents(version)? {

@@ -1,0 +1,545 @@
+//! `explain`: why a path is there at a time, or is not.
+//!
+//! Answers from the journal alone: its names, its gaps, and the rules that it says were in force. Looks at nothing on
+//! disk, asks no agent.
+
+use asof_journal::fate::{self, Ended, Fate};
+use asof_journal::reader::{Moment, Reader};
+use asof_journal::rules::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Rule, Rules};
+use asof_journal::types::{Content, Gap, GapReason, Instant, Kind, NodeId, Place, Seq, Unbound, Version};
+use asof_journal::view::{Entry, View, is_below};
+use serde::Serialize;
+
+use super::restore::gap_text;
+use crate::args::ExplainArgs;
+use crate::content::unread;
+use crate::errors::{Error, Result};
+use crate::output::{Output, PathFields, as_of, escape, local};
+use crate::path;
+use crate::session::Session;
+
+/// What the answer is, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    /// It was there, and this is what it was.
+    Captured,
+    /// A rule left it out.
+    Excluded,
+    /// It had been there and was deleted.
+    Deleted,
+    /// It had been there and had another name by then.
+    Moved,
+    /// Nobody looked then.
+    Gap,
+    /// It was not there yet.
+    NotYetCreated,
+    /// It was there and could not be read, or was not to be.
+    Unreadable,
+    /// It lay below no root.
+    NotProtected,
+    /// Its root was not there.
+    RootMissing,
+    /// Nothing of that name was ever captured.
+    NeverSeen,
+}
+
+/// A place in the journal.
+#[derive(Debug, Serialize)]
+struct At {
+    instant: String,
+    seq: u64,
+    #[serde(skip)]
+    local: String,
+}
+
+/// The answer in JSON.
+#[derive(Debug, Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    path: PathFields,
+    verdict: Verdict,
+    /// The same in a sentence.
+    text: String,
+    /// The root that it lay below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
+    /// Since when the name stood for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<At>,
+    /// What it was, or was last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<VersionLine>,
+    /// The rule that left it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<RuleLine>,
+    /// When it was deleted or got its other name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<EndLine>,
+    /// When something was first seen there after that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seen: Option<At>,
+    /// Gaps that concern it at that time.
+    gaps: Vec<GapLine>,
+    /// The nearest useful command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+    instant: String,
+    seq: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct VersionLine {
+    #[serde(flatten)]
+    at: At,
+    kind: &'static str,
+    size: u64,
+    quality: &'static str,
+    /// Why there is no content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RuleLine {
+    /// `pattern`, `cachedir_tag`, `journal` or `other_filesystem`.
+    kind: &'static str,
+    /// The pattern as it is written in the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<String>,
+    /// Where it is written: `global`, or `root` for a root's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'static str>,
+    /// What it matched: the path, or a directory above it.
+    #[serde(flatten)]
+    matched: Matched,
+}
+
+#[derive(Debug, Serialize)]
+struct Matched {
+    matched: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matched_b64: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct EndLine {
+    /// What ended: the path, or a directory above it.
+    #[serde(flatten)]
+    path: PathFields,
+    /// When it is last known to have been there.
+    after: String,
+    /// When it was found to be gone.
+    before: String,
+    /// From when on the journal shows it gone.
+    seq: u64,
+    /// Its path at that time, if it had another name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_to_b64: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct GapLine {
+    scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope_b64: Option<String>,
+    from: String,
+    /// Absent where it is not known to be over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    reason: &'static str,
+    detail: String,
+    #[serde(skip)]
+    text: String,
+}
+
+/// Prints why.
+pub(crate) fn run(session: &Session, args: &ExplainArgs, out: &mut Output) -> Result<()> {
+    let at = session.optional_time(args.at.as_deref())?;
+    let (path, at) = session.path(&args.path, at)?;
+    let reader = session.reader()?;
+    let moment = session.moment(&reader, at, out)?;
+    out.note(&as_of(&moment));
+    let answer = Case::new(&reader, &path, &moment)?.answer()?;
+    if out.is_json() { out.object(&answer) } else { for_people(&answer, &path, out) }
+}
+
+fn for_people(answer: &Answer, path: &[u8], out: &mut Output) -> Result<()> {
+    out.line(&format!("{}: {}", escape(path), answer.text))?;
+    if let Some(At { local, seq, .. }) = &answer.since {
+        out.line(&format!("  since    {local} (seq:{seq})"))?;
+    }
+    if let Some(VersionLine { at, kind, size, quality, .. }) = &answer.version {
+        out.line(&format!("  version  {} (seq:{}): {kind}, {size} bytes, {quality}", at.local, at.seq))?;
+    }
+    if let Some(At { local, seq, .. }) = &answer.first_seen {
+        out.line(&format!("  first    {local} (seq:{seq})"))?;
+    }
+    for gap in &answer.gaps {
+        out.line(&format!("  {}", gap.text))?;
+    }
+    match &answer.next {
+        Some(next) => out.line(&format!("  next     {next}")),
+        None => Ok(()),
+    }
+}
+
+/// A question with all that the journal has on it.
+struct Case<'c> {
+    reader: &'c Reader,
+    view: View<'c>,
+    path: &'c [u8],
+    moment: &'c Moment,
+    rules: Rules,
+    gaps: Vec<Gap>,
+    fate: Fate,
+}
+
+impl<'c> Case<'c> {
+    fn new(reader: &'c Reader, path: &'c [u8], moment: &'c Moment) -> Result<Case<'c>> {
+        let view = reader.view_at(moment);
+        let rules = Rules::new(&view.policy()?).map_err(|error| {
+            let what = format!("the rules in the journal are not understood: {error}");
+            Error::failed(what, "use the version of asof that wrote the journal, or a newer one")
+        })?;
+        let mut gaps = view.gaps(path)?;
+        gaps.retain(|gap| is_below(path, &gap.scope));
+        let fate = fate::fate(&view, path)?;
+        Ok(Case { reader, view, path, moment, rules, gaps, fate })
+    }
+
+    fn answer(&self) -> Result<Answer> {
+        let mut answer = self.blank();
+        let Some(root) = self.rules.root_of(self.path) else {
+            return self.not_protected(answer);
+        };
+        answer.root = Some(String::from_utf8_lossy(root).into_owned());
+        if let Some((rule, text)) = self.rule()? {
+            answer.verdict = Verdict::Excluded;
+            answer.text = text;
+            answer.rule = Some(rule);
+            return self.with_what_was_last(answer);
+        }
+        if let Some(gap) = self.worst_gap() {
+            answer.verdict = match gap.reason {
+                GapReason::RootMissing => Verdict::RootMissing,
+                GapReason::Unreadable => Verdict::Unreadable,
+                _ => Verdict::Gap,
+            };
+            answer.text = format!("nobody can say: {}", gap.reason.as_str());
+            answer = self.with_what_was_last(answer)?;
+            let then = escape(self.path);
+            answer.next = match gap.is_open() {
+                true => Some("asof status".to_owned()),
+                false => Some(format!("asof explain {then} --at {}", gap.until.to_rfc3339())),
+            };
+            return Ok(answer);
+        }
+        match &self.fate {
+            Fate::There(entry) => self.there(entry, answer),
+            Fate::Ended(ended) => self.ended(ended, answer),
+            Fate::Never { .. } => self.not_there(answer),
+        }
+    }
+
+    fn blank(&self) -> Answer {
+        Answer {
+            path: PathFields::new(self.path),
+            verdict: Verdict::NeverSeen,
+            text: String::new(),
+            root: None,
+            since: None,
+            version: None,
+            rule: None,
+            ended: None,
+            first_seen: None,
+            gaps: self.gaps.iter().map(gap_line).collect(),
+            next: None,
+            instant: self.moment.instant.to_rfc3339(),
+            seq: self.moment.seq.0,
+        }
+    }
+
+    fn at(&self, seq: Seq) -> Result<Option<At>> {
+        Ok(self.reader.at_seq(seq)?.map(|moment| At {
+            instant: moment.instant.to_rfc3339(),
+            seq: seq.0,
+            local: local(moment.instant),
+        }))
+    }
+
+    fn instant(&self, seq: Seq) -> Result<Instant> {
+        Ok(self.reader.at_seq(seq)?.map_or(Instant(0), |moment| moment.instant))
+    }
+
+    fn version(&self, node: NodeId, until: Seq) -> Result<Option<(Version, VersionLine)>> {
+        let Some(found) = self.reader.view(until).version(node)? else { return Ok(None) };
+        let Some(at) = self.at(found.seq)? else { return Ok(None) };
+        let version = found.version;
+        let error = match version.content {
+            Content::Unread(errno) => Some(unread(errno)),
+            _ => None,
+        };
+        let (kind, quality) = (version.meta.kind.as_str(), version.quality.as_str());
+        let line = VersionLine { at, kind, size: version.meta.size, quality, error };
+        Ok(Some((version, line)))
+    }
+
+    fn there(&self, entry: &Entry, mut answer: Answer) -> Result<Answer> {
+        answer.since = self.at(entry.since)?;
+        let (shown, seq) = (escape(self.path), self.moment.seq);
+        answer.next = Some(match entry.kind {
+            Kind::Dir => format!("asof ls {shown} --at {seq}"),
+            _ => format!("asof restore {shown} --at {seq} --to TARGET"),
+        });
+        let Some((version, line)) = self.version(entry.node, seq)? else {
+            answer.verdict = Verdict::Unreadable;
+            answer.text = "unreadable: it was seen, and nothing of it could be captured".to_owned();
+            answer.next = Some(format!("asof log {shown}"));
+            return Ok(answer);
+        };
+        answer.verdict = Verdict::Captured;
+        answer.text = format!("captured; this version is {}", line.quality);
+        if let Content::Unread(errno) = version.content {
+            answer.verdict = Verdict::Unreadable;
+            answer.text =
+                format!("unreadable: it is known to have been there, without its content: {}", unread(errno));
+            answer.next = Some(format!("asof log {shown}"));
+        }
+        answer.version = Some(line);
+        Ok(answer)
+    }
+
+    fn ended(&self, ended: &Ended, mut answer: Answer) -> Result<Answer> {
+        let Some((node, _)) = ended.last else { return self.not_there(answer) };
+        let what = self.path.get(..ended.len).unwrap_or(self.path);
+        let now_at = match ended.why {
+            Unbound::Moved => self.view.path_of(node)?,
+            Unbound::Deleted | Unbound::Uncovered => None,
+        };
+        let (after, before) = self.bounds_of(ended, what)?;
+        let (after_text, before_text) = (local(after), local(before));
+        let subject =
+            if what == self.path { String::new() } else { format!("its directory {} was ", escape(what)) };
+        let shown = escape(self.path);
+        let then = ended.seq.previous();
+        (answer.verdict, answer.text, answer.next) = match (ended.why, &now_at) {
+            (Unbound::Moved, Some(to)) => (
+                Verdict::Moved,
+                format!("{subject}renamed; it was {} then", escape(to)),
+                Some(format!("asof explain {} --at {}", escape(to), self.moment.seq)),
+            ),
+            (Unbound::Uncovered, _) => (
+                Verdict::NotProtected,
+                format!("{subject}not protected any more since {before_text}; it may have been there still"),
+                Some(format!("asof restore {shown} --at {then} --to TARGET")),
+            ),
+            _ => (
+                Verdict::Deleted,
+                format!("{subject}deleted between {after_text} and {before_text}"),
+                Some(format!("asof restore {shown} --at {then} --to TARGET")),
+            ),
+        };
+        let (moved_to, moved_to_b64) = match now_at.as_deref().map(PathFields::pair) {
+            Some((text, base64)) => (Some(text), base64),
+            None => (None, None),
+        };
+        answer.ended = Some(EndLine {
+            path: PathFields::new(what),
+            after: after.to_rfc3339(),
+            before: before.to_rfc3339(),
+            seq: ended.seq.0,
+            moved_to,
+            moved_to_b64,
+        });
+        answer.version = self.version(node, then)?.map(|(_, line)| line);
+        Ok(answer)
+    }
+
+    /// Between which instants something ended: an event tells at once; a comparison finds what happened since it was
+    /// last known to be covered.
+    fn bounds_of(&self, ended: &Ended, what: &[u8]) -> Result<(Instant, Instant)> {
+        let recorded = self.instant(ended.seq)?;
+        let before = ended.seq.previous();
+        let earlier = self.reader.view(before);
+        let mut known = Instant(i64::MIN);
+        if let Some(version) = earlier.version(ended.node)? {
+            known = known.max(self.instant(version.seq)?);
+        }
+        if let Some(entry) = earlier.resolve(what)? {
+            known = known.max(self.instant(entry.since)?);
+        }
+        if let Some(hinted) = fate::hinted_at(self.reader, ended.seq)? {
+            return Ok((known.min(hinted), hinted.min(recorded)));
+        }
+        let gaps = self.view.all_gaps()?;
+        // A gap may end a moment before what was found at its end is committed.
+        let gap = gaps
+            .iter()
+            .filter(|gap| is_below(what, &gap.scope) && gap.from <= recorded && known <= gap.until)
+            .max_by_key(|gap| gap.from);
+        Ok((known.max(gap.map_or(known, |gap| gap.from)).min(recorded), recorded))
+    }
+
+    /// Nothing was there, and nothing had been.
+    fn not_there(&self, mut answer: Answer) -> Result<Answer> {
+        let shown = escape(self.path);
+        match fate::next_bound(self.reader, self.path, self.moment.seq)? {
+            Some(seq) => {
+                answer.verdict = Verdict::NotYetCreated;
+                answer.first_seen = self.at(seq)?;
+                answer.text = "not yet created: it was first seen later".to_owned();
+                answer.next = Some(format!("asof explain {shown} --at {seq}"));
+            }
+            None => {
+                answer.verdict = Verdict::NeverSeen;
+                answer.text = "never seen: nothing of that name was ever captured there".to_owned();
+                let above = path::parent(self.path);
+                answer.next = Some(format!("asof ls {} --deleted", escape(above)));
+            }
+        }
+        Ok(answer)
+    }
+
+    fn not_protected(&self, mut answer: Answer) -> Result<Answer> {
+        answer.verdict = Verdict::NotProtected;
+        answer.text = match self.rules.is_root_or_above(self.path) {
+            true => "not protected: it only leads to a root".to_owned(),
+            false => "not protected: it lay below no root".to_owned(),
+        };
+        answer = self.with_what_was_last(answer)?;
+        answer.next.get_or_insert_with(|| "asof status".to_owned());
+        Ok(answer)
+    }
+
+    /// Adds what was captured of it before, to an answer that says why it is not captured.
+    fn with_what_was_last(&self, mut answer: Answer) -> Result<Answer> {
+        let shown = escape(self.path);
+        match &self.fate {
+            Fate::There(entry) => {
+                answer.version = self.version(entry.node, self.moment.seq)?.map(|(_, line)| line);
+                if answer.version.is_some() {
+                    answer.since = self.at(entry.since)?;
+                    answer.next = Some(format!("asof log {shown}"));
+                }
+            }
+            Fate::Ended(Ended { last: Some((node, _)), seq, .. }) => {
+                answer.version = self.version(*node, seq.previous())?.map(|(_, line)| line);
+                let then = seq.previous();
+                answer.next = Some(format!("asof restore {shown} --at {then} --to TARGET"));
+            }
+            Fate::Ended(_) | Fate::Never { .. } => {
+                if let Some(seq) = fate::next_bound(self.reader, self.path, self.moment.seq)? {
+                    answer.first_seen = self.at(seq)?;
+                    answer.next = Some(format!("asof explain {shown} --at {seq}"));
+                }
+            }
+        }
+        Ok(answer)
+    }
+
+    /// The gap that says most: what was wrong with the very path or its root before what was wrong with everything.
+    fn worst_gap(&self) -> Option<&Gap> {
+        let rank = |gap: &&Gap| match gap.reason {
+            GapReason::RootMissing => (0, 0),
+            GapReason::Unreadable => (1, 0),
+            _ => (2, usize::MAX - gap.scope.len()),
+        };
+        self.gaps.iter().min_by_key(rank)
+    }
+
+    /// The rule that leaves the path out, and what to say of it.
+    fn rule(&self) -> Result<Option<(RuleLine, String)>> {
+        let dir = match &self.fate {
+            Fate::There(entry) => Some(entry.kind == Kind::Dir),
+            Fate::Ended(Ended { last: Some((_, kind)), .. }) => Some(*kind == Kind::Dir),
+            Fate::Ended(_) | Fate::Never { .. } => None,
+        };
+        let line = |kind, pattern, of, matched: &[u8]| {
+            let (matched, matched_b64) = PathFields::pair(matched);
+            RuleLine { kind, pattern, of, matched: Matched { matched, matched_b64 } }
+        };
+        // What was never captured may have been either; where a rule is for directories only, that is said.
+        let ask = |dir| self.rules.verdict(self.path, Some(dir));
+        let (verdict, proviso) = match dir {
+            Some(dir) => (ask(dir), ""),
+            None => match ask(false) {
+                Some(verdict) => (Some(verdict), ""),
+                None => (ask(true), " (if it was a directory)"),
+            },
+        };
+        if let Some(verdict) = verdict {
+            let matched = match verdict.path == self.path {
+                true => String::new(),
+                false => format!(", which matches {}", escape(verdict.path)),
+            };
+            return Ok(Some(match verdict.rule {
+                Rule::Pattern { text, root } => {
+                    let (of, place) = match root {
+                        Some(root) => ("root", format!("of root {}", escape(root))),
+                        None => ("global", "for every root".to_owned()),
+                    };
+                    let why = format!("excluded by the pattern {text} {place}{matched}{proviso}");
+                    (line("pattern", Some(text.to_owned()), Some(of), verdict.path), why)
+                }
+                Rule::Place(Place::Journal) => (
+                    line("journal", None, None, verdict.path),
+                    "excluded: it is part of the journal".to_owned(),
+                ),
+                Rule::Place(Place::OtherFilesystem) => {
+                    let at = escape(verdict.path);
+                    let why =
+                        format!("excluded: another filesystem is mounted at {at}, and one_file_system is on");
+                    (line("other_filesystem", None, None, verdict.path), why)
+                }
+            }));
+        }
+        let Some(dir) = self.tagged_above()? else { return Ok(None) };
+        let why = format!("excluded by the CACHEDIR.TAG in {}", escape(dir));
+        Ok(Some((line("cachedir_tag", None, None, dir), why)))
+    }
+
+    /// The directory above the path that had a valid `CACHEDIR.TAG`.
+    fn tagged_above(&self) -> Result<Option<&[u8]>> {
+        let mut dir = self.path;
+        while dir != b"/" {
+            let name = path::name(dir);
+            dir = path::parent(dir);
+            let is_tag = name == CACHEDIR_TAG && path::parent(self.path) == dir;
+            if !is_tag && self.rules.heeds_cachedir_tag(dir) && self.has_tag(dir)? {
+                return Ok(Some(dir));
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_tag(&self, dir: &[u8]) -> Result<bool> {
+        let Some(tag) = self.view.resolve(&path::join(dir, CACHEDIR_TAG))? else { return Ok(false) };
+        let Some(found) = self.view.version(tag.node)? else { return Ok(false) };
+        Ok(match &found.version.content {
+            Content::Inline(bytes) => tag.kind == Kind::File && bytes.starts_with(CACHEDIR_SIGNATURE),
+            Content::Extents(_) => match self.view.extents(&found.version)?.first() {
+                Some(asof_journal::types::Extent::Block { id, .. }) => {
+                    self.reader.block(*id)?.starts_with(CACHEDIR_SIGNATURE)
+                }
+                _ => false,
+            },
+            Content::None | Content::Unread(_) => false,
+        })
+    }
+}
+
+fn gap_line(gap: &Gap) -> GapLine {
+    let (scope, scope_b64) = PathFields::pair(&gap.scope);
+    GapLine {
+        scope,
+        scope_b64,
+        from: gap.from.to_rfc3339(),
+        until: (!gap.is_open()).then(|| gap.until.to_rfc3339()),
+        reason: gap.reason.as_str(),
+        detail: gap.detail.clone(),
+        text: gap_text(gap),
+    }
+}

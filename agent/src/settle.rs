@@ -307,19 +307,6 @@ impl Settle {
         self.oldest.first().is_none_or(|(first_no, _)| *first_no > hint_no)
     }
 
-    /// Whether something waits or is in flight that concerns the path: itself, an entry of it, or a scan above it.
-    /// Looks through everything in flight.
-    pub(crate) fn is_dirty(&self, path: &[u8]) -> bool {
-        let concerns = |flight: &Flight| {
-            let below =
-                path.strip_prefix(&*flight.path).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
-            below || &*flight.path == b"/" || parent(&flight.path) == Some(path)
-        };
-        self.covering(path).is_some()
-            || self.children.contains_key(path)
-            || self.in_flight.values().any(concerns)
-    }
-
     /// Entries waiting and in flight.
     pub(crate) fn pending(&self) -> usize {
         self.entries.len() + self.in_flight.len()

@@ -25,6 +25,19 @@ impl Settle {
         }
     }
 
+    /// Whether something waits or is in flight that concerns the path: itself, an entry of it, or a scan above it.
+    /// Looks through everything in flight.
+    pub(crate) fn is_dirty(&self, path: &[u8]) -> bool {
+        let concerns = |flight: &super::Flight| {
+            let below =
+                path.strip_prefix(&*flight.path).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+            below || &*flight.path == b"/" || parent(&flight.path) == Some(path)
+        };
+        self.covering(path).is_some()
+            || self.children.contains_key(path)
+            || self.in_flight.values().any(concerns)
+    }
+
     /// Collapses what has grown over a limit by the entry that was just touched.
     pub(super) fn keep_bounds(&mut self, now_ns: u64, touched: WorkId) {
         let dir = self.entries.get(&touched).and_then(|entry| parent(&entry.path)).map(Arc::from);

@@ -2,143 +2,21 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot set itself up has failed")]
 
+mod desk;
+mod gaps;
+mod quality;
+
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::mpsc;
 
 use asof_journal::append::Limits;
-use asof_journal::head::{Sink, Submission};
 use asof_journal::history::{self, What};
-use asof_journal::ingest::Ingest;
 use asof_journal::open::Journal;
-use asof_journal::quality;
 use asof_journal::reader::Reader;
 use asof_journal::storage::Layout;
-use asof_journal::types::{
-    ClockReading, Content, Extent, Gap, GapReason, Group, Instant, Kind, Metadata, NodeId, Op, Quality, Seq,
-    Unbound, Version,
-};
+use asof_journal::types::{ClockReading, Group, Kind, NodeId, Op, Seq, Unbound};
 use asof_journal::{Error, Result};
-
-fn clock(seconds: i64) -> ClockReading {
-    ClockReading {
-        wall: Instant(1_700_000_000_000_000_000 + seconds * 1_000_000_000),
-        boottime_ns: seconds as u64 * 1_000_000_000,
-        boot_id: [1; 16],
-    }
-}
-
-/// A writer on one thread: what is submitted is committed when the test says so.
-struct Desk {
-    journal: Journal,
-    submitted: mpsc::Receiver<Submission>,
-    now: i64,
-}
-
-impl Desk {
-    fn open(dir: &Path, now: i64) -> Result<Desk> {
-        Self::open_with(dir, now, Limits::default())
-    }
-
-    fn open_with(dir: &Path, now: i64, limits: Limits) -> Result<Desk> {
-        let journal = Journal::open(dir, &clock(now), limits)?;
-        let (sender, submitted) = mpsc::channel();
-        let sender = Mutex::new(sender);
-        let sink: Sink = Box::new(move |submission| match sender.lock() {
-            Ok(sender) => sender.send(submission).map_err(|_| ()),
-            Err(_) => Err(()),
-        });
-        journal.head.connect(Some(sink));
-        Ok(Desk { journal, submitted, now })
-    }
-
-    fn commit(&mut self) -> Result<Seq> {
-        while let Ok(submission) = self.submitted.try_recv() {
-            self.journal.appender.stage(submission);
-        }
-        self.now += 1;
-        let mark = self.journal.appender.commit(&clock(self.now), None)?;
-        Ok(mark.map_or(Seq::ZERO, |mark| mark.seq))
-    }
-
-    /// Binds `name` to a new file below `/` with this content.
-    fn create(&self, name: &str, content: &[u8]) -> Result<NodeId> {
-        let node = self.journal.head.new_node();
-        let bind = Op::Bind { dir: NodeId::ROOT, name: name.into(), node, kind: Kind::File, succeeds: None };
-        self.write(node, content, vec![bind])?;
-        Ok(node)
-    }
-
-    fn write(&self, node: NodeId, mut content: &[u8], mut ops: Vec<Op>) -> Result<()> {
-        let previous = self.journal.head.view().version(node)?.map(|at| at.version);
-        let mut ingest = Ingest::new(&self.journal.head);
-        let stored = ingest.store(&mut content, previous.as_ref()).map_err(|error| match error {
-            asof_journal::ingest::IngestError::Journal(error) => error,
-            asof_journal::ingest::IngestError::Source(error) => panic!("{error}"),
-        })?;
-        ops.push(Op::Version { node, version: version(stored.content, stored.size) });
-        ingest.submit(Group { ops, ..Group::default() })?;
-        ingest.flush()?;
-        Ok(())
-    }
-}
-
-fn version(content: Content, size: u64) -> Version {
-    Version {
-        meta: Metadata {
-            kind: Kind::File,
-            mode: 0o644,
-            uid: 1,
-            gid: 2,
-            mtime: Instant(3),
-            ctime: Instant(4),
-            size,
-            ino: 5,
-            rdev: 0,
-            xattrs: Vec::new(),
-        },
-        content,
-        quality: Quality::Clean,
-        racy: false,
-    }
-}
-
-fn content_of(reader: &Reader, path: &str, at: Seq) -> Result<Option<Vec<u8>>> {
-    let view = reader.view(at);
-    let Some(entry) = view.resolve(path.as_bytes())? else {
-        return Ok(None);
-    };
-    let Some(at) = view.version(entry.node)? else {
-        return Ok(None);
-    };
-    if let Content::Inline(bytes) = &at.version.content {
-        return Ok(Some(bytes.clone()));
-    }
-    let mut bytes = Vec::new();
-    for extent in view.extents(&at.version)? {
-        match extent {
-            Extent::Block { id, .. } => bytes.extend_from_slice(&view.block(id)?),
-            Extent::Hole { len } => bytes.resize(bytes.len() + len as usize, 0),
-            Extent::List { .. } => panic!("a list in flattened extents"),
-        }
-    }
-    Ok(Some(bytes))
-}
-
-/// Bytes that compress a little and repeat nowhere.
-fn text(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut out = Vec::with_capacity(len + 24);
-    while out.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        out.extend_from_slice(format!("line {state:x}\n").as_bytes());
-    }
-    out.truncate(len);
-    out
-}
+use desk::{Desk, clock, content_of, text};
 
 /// What an instant must show: every name with its content, `None` where it is gone.
 type Shown = (Seq, Vec<(&'static str, Option<Vec<u8>>)>);
@@ -448,123 +326,6 @@ fn a_path_has_one_history_through_renames_and_atomic_saves() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn quality_is_what_is_known_of_a_version_by_now() -> Result<()> {
-    let tmp = tempfile::tempdir().expect("a temporary directory");
-    let mut desk = Desk::open(tmp.path(), 0)?;
-    let head = desk.journal.head.clone();
-    let mut say = |node, bytes: &[u8], quality, ops: Vec<Op>| -> Result<Seq> {
-        let content = Content::Inline(bytes.to_vec());
-        let version = Version { quality, ..version(content, bytes.len() as u64) };
-        let ops = ops.into_iter().chain([Op::Version { node, version }]).collect();
-        head.submit(vec![Group { ops, ..Group::default() }])?;
-        desk.commit()
-    };
-    let bind = |name: &str, node, succeeds| Op::Bind {
-        dir: NodeId::ROOT,
-        name: name.into(),
-        node,
-        kind: Kind::File,
-        succeeds,
-    };
-    let (first, second) = (head.new_node(), head.new_node());
-    let clean = say(first, b"whole", Quality::Clean, vec![bind("f", first, None)])?;
-    let torn = say(first, b"mixed", Quality::Torn, Vec::new())?;
-    // A program saves by renaming another file over it; that is captured while it is still open, and then again.
-    let named = say(second, b"half", Quality::Torn, vec![bind("f.tmp", second, None)])?;
-    let ops = vec![
-        Op::Unbind {
-            dir: NodeId::ROOT,
-            name: b"f.tmp".into(),
-            node: second,
-            kind: Kind::File,
-            why: Unbound::Moved,
-        },
-        Op::Unbind {
-            dir: NodeId::ROOT,
-            name: b"f".into(),
-            node: first,
-            kind: Kind::File,
-            why: Unbound::Deleted,
-        },
-        bind("f", second, Some(first)),
-    ];
-    let open = say(second, b"saved", Quality::Provisional, ops)?;
-    let closed = say(second, b"saved", Quality::Clean, Vec::new())?;
-    let unread = Version { quality: Quality::Torn, ..version(Content::Unread(13), 9) };
-    head.submit(vec![Group {
-        ops: vec![Op::Version { node: second, version: unread }],
-        ..Group::default()
-    }])?;
-    let last = desk.commit()?;
-
-    let reader = Reader::open(tmp.path())?;
-    let by_now = |node, at| -> Result<Quality> {
-        let found = reader.view(at).version(node)?.expect("a version");
-        quality::by_now(&reader, node, &found)
-    };
-    assert_eq!(by_now(first, torn)?, Quality::Torn);
-    assert_eq!(by_now(second, named)?, Quality::Torn, "what came later has other bytes");
-    assert_eq!(by_now(second, open)?, Quality::Clean, "the same bytes were found clean later");
-    let last_clean = |node, at| -> Result<Option<Seq>> {
-        Ok(quality::last_clean(&reader, node, at)?.map(|found| found.seq))
-    };
-    assert_eq!(last_clean(first, torn)?, Some(clean));
-    assert_eq!(last_clean(second, named)?, None);
-    assert_eq!(last_clean(second, open)?, Some(open));
-    assert_eq!(last_clean(second, last)?, Some(closed), "what could not be read is not clean");
-
-    let qualities = |changes: &[history::Change]| -> Vec<(Seq, Quality, bool)> {
-        let of = |change: &history::Change| match change.what {
-            What::Modified { quality, unread, .. } => Some((change.seq, quality, unread)),
-            _ => None,
-        };
-        changes.iter().filter_map(of).collect()
-    };
-    let expected = [
-        (last, Quality::Torn, true),
-        (open, Quality::Clean, false),
-        (named, Quality::Torn, false),
-        (torn, Quality::Torn, false),
-        (clean, Quality::Clean, false),
-    ];
-    assert_eq!(qualities(&history::of_path(&reader, b"/f", Seq::MAX)?), expected);
-    let mut all = Vec::new();
-    history::below(&reader, b"/", Seq::ZERO, Seq::MAX, &mut |change| {
-        all.push(change);
-        true
-    })?;
-    // That a file came to be says that it has content; more is said where that cannot be trusted.
-    assert_eq!(qualities(&all), expected[..4]);
-    Ok(())
-}
-
-#[test]
-fn before_an_atomic_save_that_was_never_clean_there_is_the_file_before() -> Result<()> {
-    let tmp = tempfile::tempdir().expect("a temporary directory");
-    let mut desk = Desk::open(tmp.path(), 0)?;
-    let head = desk.journal.head.clone();
-    let old = desk.create("f", b"one")?;
-    let clean = desk.commit()?;
-    let new = head.new_node();
-    let unbind = Op::Unbind {
-        dir: NodeId::ROOT,
-        name: b"f".into(),
-        node: old,
-        kind: Kind::File,
-        why: Unbound::Deleted,
-    };
-    let bind =
-        Op::Bind { dir: NodeId::ROOT, name: b"f".into(), node: new, kind: Kind::File, succeeds: Some(old) };
-    let torn = Version { quality: Quality::Torn, ..version(Content::Inline(b"two".into()), 3) };
-    let ops = vec![unbind, bind, Op::Version { node: new, version: torn }];
-    head.submit(vec![Group { ops, ..Group::default() }])?;
-    let saved = desk.commit()?;
-    let reader = Reader::open(tmp.path())?;
-    assert_eq!(quality::last_clean(&reader, new, saved)?.map(|found| found.seq), Some(clean));
-    Ok(())
-}
-
 /// One thread saw x arrive at a name, another saw what was there before leave; the second is submitted last.
 #[test]
 fn a_stale_unbind_does_not_take_a_name_from_what_came_after() -> Result<()> {
@@ -591,65 +352,6 @@ fn a_stale_unbind_does_not_take_a_name_from_what_came_after() -> Result<()> {
     assert_eq!(content_of(&reader, "/x", Seq::MAX)?, Some(b"y".to_vec()));
     assert_eq!(content_of(&reader, "/z", Seq::MAX)?, Some(b"x".to_vec()));
     assert_eq!(content_of(&reader, "/y", Seq::MAX)?, None);
-    Ok(())
-}
-
-#[test]
-fn gaps_are_found_by_instant_and_path() -> Result<()> {
-    let tmp = tempfile::tempdir().expect("a temporary directory");
-    let mut desk = Desk::open(tmp.path(), 100)?;
-    desk.create("a", b"1")?;
-    let before = desk.commit()?;
-    let gap = Gap {
-        scope: b"/home/x".to_vec(),
-        from: clock(101).wall,
-        until: clock(200).wall,
-        reason: GapReason::AgentDown,
-        detail: String::new(),
-    };
-    desk.journal.head.submit(vec![Group { ops: vec![Op::Gap(gap.clone())], ..Group::default() }])?;
-    desk.commit()?;
-    let reader = Reader::open(tmp.path())?;
-    let view = reader.view(before).asked_for(clock(150).wall);
-    assert_eq!(view.gaps(b"/home")?, vec![gap.clone()]);
-    assert_eq!(view.gaps(b"/home/x/y")?, vec![gap]);
-    assert_eq!(view.gaps(b"/home/y")?, vec![]);
-    assert_eq!(view.asked_for(clock(300).wall).gaps(b"/home")?, vec![]);
-    assert_eq!(reader.info()?.gaps, 1);
-    Ok(())
-}
-
-#[test]
-fn a_gap_that_lasts_is_open_until_it_is_over() -> Result<()> {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut desk = Desk::open(dir.path(), 0)?;
-    let open = Gap {
-        scope: b"/home/x".to_vec(),
-        from: clock(10).wall,
-        until: Gap::OPEN,
-        reason: GapReason::Unwatched,
-        detail: "the limit".into(),
-    };
-    let other = Gap { scope: b"/home/y".to_vec(), ..open.clone() };
-    for gap in [&open, &other] {
-        desk.journal.head.submit(vec![Group { ops: vec![Op::Gap(gap.clone())], ..Group::default() }])?;
-    }
-    desk.commit()?;
-    let reader = Reader::open(dir.path())?;
-    let view = reader.view(reader.head()).asked_for(clock(5000).wall);
-    assert_eq!((view.gaps(b"/home/x")?, reader.info()?.gaps), (vec![open.clone()], 0));
-    let closed = Gap { until: clock(60).wall, ..open.clone() };
-    let again = Gap { from: clock(70).wall, ..open.clone() };
-    for gap in [&closed, &again] {
-        desk.journal.head.submit(vec![Group { ops: vec![Op::Gap(gap.clone())], ..Group::default() }])?;
-    }
-    desk.commit()?;
-    let reader = Reader::open(dir.path())?;
-    let view = reader.view(reader.head());
-    assert_eq!(view.all_gaps()?, vec![closed.clone(), other, again]);
-    assert_eq!(view.asked_for(clock(20).wall).gaps(b"/home/x/f")?, vec![closed]);
-    assert_eq!(view.asked_for(clock(65).wall).gaps(b"/home/x/f")?, vec![]);
-    assert_eq!(reader.info()?.gaps, 1, "those that are over");
     Ok(())
 }
 

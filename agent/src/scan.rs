@@ -54,6 +54,9 @@ const DEPTH_MAX: usize = 1024;
 const NAMES: Marks =
     Marks::APPEARED.with(Marks::APPEARED_DIR).with(Marks::MOVED_TO).with(Marks::MOVED_FROM).with(Marks::GONE);
 
+/// Hints of content that was written.
+const CONTENT: Marks = Marks::WRITTEN.with(Marks::CLOSED);
+
 /// Why a name is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
@@ -362,15 +365,20 @@ impl Scanner {
                 }
                 let reason = Reason::Hinted(marks);
                 let seen = Seen { dir: node, handle: &handle, name, path, stat: &stat, reason, depth: 0 };
-                self.compare(root, &seen, bound, trip)
+                let written = marks.any(CONTENT) && self.is_unchanged(bound.as_ref(), &stat)?;
+                self.compare(root, &seen, bound, trip)?;
+                if written { self.look_at_former(root, (node, name), marks, trip) } else { Ok(()) }
             }
-            Err(error) if is_gone(&error) => {
-                match self.head().view().lookup(node, name)? {
-                    Some(entry) => trip.gone.push(Gone { entry, path: path.to_vec(), marks }),
-                    None => self.look_at_phantom(root, (node, parent), name, marks, trip)?,
+            Err(error) if is_gone(&error) => match self.head().view().lookup(node, name)? {
+                Some(entry) => {
+                    trip.gone.push(Gone { entry, path: path.to_vec(), marks });
+                    Ok(())
                 }
-                Ok(())
-            }
+                None => {
+                    self.look_at_phantom(root, (node, parent), name, marks, trip)?;
+                    self.look_at_former(root, (node, name), marks, trip)
+                }
+            },
             Err(error) => self.unreadable(root, parent, &error, trip),
         }
     }

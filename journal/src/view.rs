@@ -127,6 +127,29 @@ impl<'r> View<'r> {
         }))
     }
 
+    /// The nodes that a name has stood for, the newest first, so many at most.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn nodes_bound(&self, dir: NodeId, name: &[u8], max: usize) -> Result<Vec<(NodeId, Kind)>> {
+        let damage = self.records.index_damage(Cf::Binding);
+        let mut scan = self.records.store.scan(Cf::Binding, &keys::binding_name(dir, name))?;
+        scan.seek(&keys::binding(dir, name, self.seq))?;
+        let mut nodes: Vec<(NodeId, Kind)> = Vec::new();
+        while let Some((_, value)) = scan.item() {
+            let (Bound::To { node, kind, .. } | Bound::Gone { node, kind, .. }) =
+                Bound::decode(value).map_err(&damage)?;
+            if nodes.len() >= max {
+                break;
+            }
+            if !nodes.contains(&(node, kind)) {
+                nodes.push((node, kind));
+            }
+            scan.advance()?;
+        }
+        Ok(nodes)
+    }
+
     /// The entries of a directory in byte order of their names.
     ///
     /// # Errors

@@ -5,9 +5,14 @@
 use asof_journal::types::{Kind, NodeId, Op, Unbound};
 use asof_journal::view::Entry;
 
-use super::{Result, Root, Scanner, Trip, split};
+use super::compare::same;
+use super::{CONTENT, Result, Root, Scanner, Trip, split};
+use crate::fs::Stat;
 use crate::run::{Again, Event};
 use crate::settle::Marks;
+
+/// Files that a name stood for before, looked at for one hint: whoever has an older one open is found by a check.
+const FORMER_MAX: usize = 4;
 
 impl Scanner {
     /// Looks at what was gone once more, now that everything else was looked at, and unbinds what still is.
@@ -60,6 +65,36 @@ impl Scanner {
             (node, Kind::File) => self.look_at_other_names(root, node, marks, trip),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a name stands for what it stood for, and that is as it was.
+    pub(super) fn is_unchanged(&self, bound: Option<&Entry>, stat: &Stat) -> Result<bool> {
+        let Some(entry) = bound else { return Ok(false) };
+        let known = self.head().view().version(entry.node)?;
+        Ok(known.is_some_and(|known| same(&known.version, stat)))
+    }
+
+    /// A hint says that a name was written to, and it was not: whoever has the file open that the name stood for before
+    /// writes under the name that it was opened by. Its other names have no event of that.
+    pub(super) fn look_at_former(
+        &self,
+        root: &Root,
+        name: (NodeId, &[u8]),
+        marks: Marks,
+        trip: &mut Trip<'_>,
+    ) -> Result<()> {
+        if !marks.any(CONTENT) {
+            return Ok(());
+        }
+        let (dir, name) = name;
+        let view = self.head().view();
+        let now = view.lookup(dir, name)?.map(|entry| entry.node);
+        for (node, kind) in view.nodes_bound(dir, name, FORMER_MAX)? {
+            if kind == Kind::File && Some(node) != now {
+                self.look_at_other_names(root, node, marks, trip)?;
+            }
+        }
+        Ok(())
     }
 
     /// A file may have been written under a name that is gone now; its other names had no event of that.

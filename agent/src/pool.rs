@@ -374,7 +374,9 @@ impl<'w> Worker<'w> {
             Err(_) if self.workshop.stop.load(Ordering::Relaxed) => drop(task),
             Err(CaptureError::Unreadable(error) | CaptureError::Sink(IngestError::Source(error))) => {
                 match error.kind() {
-                    io::ErrorKind::NotFound => drop(task),
+                    io::ErrorKind::NotFound => {
+                        (self.workshop.tell)(Event::Again(Again::Missed(task.path.clone())));
+                    }
                     // Somebody's lease: the kernel has asked for it back, and gives the file in 45 s at the latest.
                     io::ErrorKind::WouldBlock => self.look_again(task),
                     _ => self.unreadable(task, &error),

@@ -366,6 +366,7 @@ impl Agent {
             Again::Name(path) => {
                 state.settle.hint(now_ns, Hint { path, what: What::Closed }, no);
             }
+            Again::Missed(path) => state.settle.missed(now_ns, &path, no),
             Again::Tree(path) => state.settle.scan(now_ns, &path, Scan::Recursive, no),
         }
     }

@@ -11,6 +11,7 @@ mod phantom;
 mod root;
 mod shared;
 mod unreadable;
+mod vanished;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -254,7 +255,7 @@ impl Scanner {
             self.look_at_path(root, from, Marks::MOVED_FROM, trip)?;
         }
         if work.scan != Scan::No {
-            self.list_path(root, &work.path, work.scan, trip)?;
+            self.list_counting(root, work, trip)?;
         }
         for arrival in &work.arrivals {
             self.look_at_path(root, &arrival.path, Marks::MOVED_TO, trip)?;
@@ -363,6 +364,9 @@ impl Scanner {
                 if self.is_excluded(path, Some(stat.kind == Kind::Dir)) {
                     return self.uncover(bound, trip);
                 }
+                if bound.is_none() && marks.any(Marks::LOST) {
+                    self.vanished(node, name, marks, trip)?;
+                }
                 let reason = Reason::Hinted(marks);
                 let seen = Seen { dir: node, handle: &handle, name, path, stat: &stat, reason, depth: 0 };
                 let written = marks.any(CONTENT) && self.is_unchanged(bound.as_ref(), &stat)?;
@@ -374,10 +378,7 @@ impl Scanner {
                     trip.gone.push(Gone { entry, path: path.to_vec(), marks });
                     Ok(())
                 }
-                None => {
-                    self.look_at_phantom(root, (node, parent), name, marks, trip)?;
-                    self.look_at_former(root, (node, name), marks, trip)
-                }
+                None => self.look_at_nothing(root, (node, parent), name, marks, trip),
             },
             Err(error) => self.unreadable(root, parent, &error, trip),
         }

@@ -10,6 +10,7 @@
 //! - Waiting entries number at most `entries_max` and those that wait for work in flight.
 //! - Every operation costs O(log n) amortized, whatever order paths come in.
 
+mod again;
 mod collapse;
 mod work;
 
@@ -67,6 +68,7 @@ struct Entry {
     /// Where it was last renamed to: that has to be looked at first.
     renamed_to: Option<Arc<[u8]>>,
     scan: Scan,
+    deletions: u64,
     arrivals: Vec<Arrival>,
     first_no: u64,
     first_ns: u64,
@@ -173,18 +175,6 @@ impl Settle {
         self.add(id, hint_no, settled_ns, path, mark, from);
         self.keep_bounds(now_ns, id);
         true
-    }
-
-    /// Asks for another look at a file whose newest version is not clean, due at once. Where hints of it wait, what they
-    /// lead to is enough.
-    pub(crate) fn reread(&mut self, now_ns: u64, path: &[u8], no: u64) {
-        if self.root_of(path).is_none() || self.covering(path).is_some() {
-            return;
-        }
-        let path: Arc<[u8]> = Arc::from(path);
-        let id = self.insert(Arc::clone(&path), now_ns, no, now_ns);
-        self.add(id, no, now_ns, path, Marks::REREAD, None);
-        self.keep_bounds(now_ns, id);
     }
 
     /// Asks for a comparison of a directory, due at once, as if a hint of that number had named it.
@@ -366,6 +356,7 @@ impl Settle {
                 from: None,
                 renamed_to: None,
                 scan: Scan::No,
+                deletions: 0,
                 arrivals: Vec::new(),
                 first_no: hint_no,
                 first_ns: now_ns,
@@ -417,10 +408,12 @@ impl Settle {
         };
         let arrived = mark == Marks::MOVED_TO || mark == Marks::APPEARED_DIR;
         if entry.path == path {
-            entry.marks = entry.marks.with(mark);
+            entry.marks = entry.marks.then(mark);
             if mark == Marks::MOVED_TO {
                 entry.from = from;
             }
+        } else if mark == Marks::GONE {
+            entry.deletions += 1;
         } else if arrived && entry.scan != Scan::Recursive {
             self.remember_arrival(id, Arrival { path, from });
         }
@@ -571,6 +564,7 @@ impl Settle {
             marks: entry.marks,
             from: entry.from,
             scan: entry.scan,
+            deletions: entry.deletions,
             arrivals: entry.arrivals,
             first_no: entry.first_no,
             first_ns: entry.first_ns,

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::index::apply;
 use crate::index::{Cf, Entry};
 use crate::records::Records;
-use crate::types::{BlockId, FullId, Group, Identity, Instant, NodeId, Op, Seq};
+use crate::types::{BlockId, FullId, Group, Identity, Instant, NodeId, Op, Seq, Unbound};
 use crate::view::View;
 
 /// Observations on their way to the appender; they are committed together.
@@ -149,9 +149,13 @@ impl Head {
         let view = self.view();
         let mut stale = Vec::new();
         for (n, op) in group.ops.iter().enumerate() {
-            if let Op::Unbind { dir, name, node, .. } = op
-                && view.lookup(*dir, name)?.is_none_or(|bound| bound.node != *node)
-            {
+            let Op::Unbind { dir, name, node, why, .. } = op else { continue };
+            let is_stale = match view.lookup(*dir, name)? {
+                Some(bound) => bound.node != *node,
+                // What came and went unread was never bound.
+                None => *why != Unbound::Unread,
+            };
+            if is_stale {
                 stale.push(n);
             }
         }

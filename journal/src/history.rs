@@ -10,7 +10,7 @@ use crate::index::Cf;
 use crate::index::keys::{self, BatchAt, Bound, Linked};
 use crate::quality;
 use crate::reader::Reader;
-use crate::types::{Group, Instant, Kind, NodeId, Op, Quality, Seq, Unbound, Version};
+use crate::types::{Gap, GapReason, Group, Instant, Kind, NodeId, Op, Quality, Seq, Unbound, Version};
 use crate::view::{VersionAt, is_below};
 
 /// One line of a path's history.
@@ -60,7 +60,20 @@ pub enum What {
     /// Only mode, owner, times or attributes are new.
     Attributes,
     /// The name is gone.
-    Deleted,
+    Deleted {
+        /// Whether what it held last was never read.
+        unread: bool,
+    },
+    /// The name came and went, or was taken over, before what it stood for was read: it existed and was not captured.
+    Vanished {
+        /// The node's kind.
+        kind: Kind,
+    },
+    /// The same for so many names of a directory that they were only counted.
+    Crowd {
+        /// How many, in words.
+        detail: String,
+    },
     /// It is no longer protected, and may be there still.
     Uncovered,
 }
@@ -123,9 +136,14 @@ impl Trace<'_> {
                 continue;
             }
             let mut end = until;
-            for (seq, bound) in self.bindings(dir, &name, until)? {
+            let mut bindings = self.bindings(dir, &name, until)?.into_iter().peekable();
+            while let Some((seq, bound)) = bindings.next() {
                 match bound {
-                    Bound::Gone { node, why, .. } => self.ended(seq, node, dir, &name, why),
+                    Bound::Gone { node, why, kind } => {
+                        let had =
+                            matches!(bindings.peek(), Some((_, Bound::To { node: had, .. })) if *had == node);
+                        self.ended(seq, node, dir, &name, departure(why, had, kind));
+                    }
                     Bound::To { node, kind, succeeds } => {
                         self.versions(node, seq, end, dir, &name)?;
                         if let Some(origin) = self.started(seq, node, kind, succeeds, dir, &name)? {
@@ -153,14 +171,10 @@ impl Trace<'_> {
         Ok(bindings)
     }
 
-    fn ended(&mut self, seq: Seq, node: NodeId, dir: NodeId, name: &[u8], why: Unbound) {
-        let what = match why {
-            Unbound::Deleted => What::Deleted,
-            Unbound::Uncovered => What::Uncovered,
-            // The name that it moved to tells it.
-            Unbound::Moved => return,
-        };
-        self.found.insert((seq, node, dir, name.to_vec(), what));
+    fn ended(&mut self, seq: Seq, node: NodeId, dir: NodeId, name: &[u8], what: Option<What>) {
+        if let Some(what) = what {
+            self.found.insert((seq, node, dir, name.to_vec(), what));
+        }
     }
 
     /// Notes how the name came to stand for the node; gives the name to follow further back, if it had another.
@@ -201,8 +215,32 @@ impl Trace<'_> {
             (None, None) if older => What::Linked,
             (None, None) => What::Created { kind },
         };
+        if let Some(predecessor) = succeeds
+            && self.lost_unread(predecessor, seq, dir, name)?
+        {
+            self.found.insert((seq, predecessor, dir, name.to_vec(), What::Vanished { kind }));
+        }
         self.found.insert((seq, node, dir, name.to_vec(), what));
         Ok(moved_from.map(|(dir, name)| (dir, name, before)))
+    }
+
+    /// Whether a node lost that name at that `Seq` with something unread in it.
+    fn lost_unread(&self, node: NodeId, seq: Seq, dir: NodeId, name: &[u8]) -> Result<bool> {
+        let records = self.reader.records();
+        let damage = records.index_damage(Cf::Link);
+        let mut scan = records.store.scan(Cf::Link, &keys::node(node))?;
+        scan.seek(&keys::version(node, seq))?;
+        while let Some((key, value)) = scan.item() {
+            if keys::parse_node_seq(key).map_err(&damage)? != seq {
+                break;
+            }
+            let linked = Linked::decode(value).map_err(&damage)?;
+            if linked.lost == Some(Unbound::Unread) && linked.dir == dir && linked.name == name {
+                return Ok(true);
+            }
+            scan.advance()?;
+        }
+        Ok(false)
     }
 
     /// The versions of a node within an interval, and in the group that gave it the name.
@@ -244,6 +282,18 @@ impl Trace<'_> {
             self.found.insert((seq, node, dir, name.to_vec(), what));
         }
         Ok(())
+    }
+}
+
+/// What it means that a name is gone, which stood for the node until then (`had`) or never did.
+fn departure(why: Unbound, had: bool, kind: Kind) -> Option<What> {
+    match why {
+        Unbound::Deleted => Some(What::Deleted { unread: false }),
+        Unbound::Unread if had => Some(What::Deleted { unread: true }),
+        Unbound::Unread => Some(What::Vanished { kind }),
+        Unbound::Uncovered => Some(What::Uncovered),
+        // The name that it moved to tells it.
+        Unbound::Moved => None,
     }
 }
 
@@ -302,8 +352,19 @@ pub fn below(
             {
                 paths.clear();
             }
+            let view = reader.view(seq);
+            for op in group.ops.iter().rev() {
+                let Op::Gap(Gap { scope, reason: GapReason::VanishedUnread, detail, .. }) = op else {
+                    continue;
+                };
+                let node = view.resolve(scope)?.map_or(NodeId::ROOT, |entry| entry.node);
+                let what = What::Crowd { detail: detail.clone() };
+                let change = Change { seq, instant: decoded.clock.wall, path: scope.clone(), node, what };
+                if is_below(&change.path, path) && !visit(change) {
+                    return Ok(());
+                }
+            }
             for (node, dir, name, what) in group_changes(reader, seq, group)? {
-                let view = reader.view(seq);
                 let parent = match paths.get(&dir) {
                     Some(known) => known.clone(),
                     None => {
@@ -354,15 +415,20 @@ fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>>
                 };
                 changes.push((*node, *dir, name.clone(), what));
             }
-            Op::Unbind { dir, name, node, why, .. } => {
+            Op::Unbind { dir, name, node, why, kind } => {
                 let replaced = group
                     .ops
                     .iter()
                     .any(|op| matches!(op, Op::Bind { dir: d, name: n, .. } if d == dir && n == name));
-                match why {
-                    Unbound::Deleted if !replaced => changes.push((*node, *dir, name.clone(), What::Deleted)),
-                    Unbound::Uncovered => changes.push((*node, *dir, name.clone(), What::Uncovered)),
-                    _ => {}
+                let had = earlier.lookup(*dir, name)?.is_some_and(|bound| bound.node == *node);
+                match departure(*why, had, *kind) {
+                    // That it was replaced says that it is gone, but not that something was lost with it.
+                    Some(What::Deleted { unread: true }) if replaced => {
+                        changes.push((*node, *dir, name.clone(), What::Vanished { kind: *kind }));
+                    }
+                    Some(What::Deleted { .. }) if replaced => {}
+                    Some(what) => changes.push((*node, *dir, name.clone(), what)),
+                    None => {}
                 }
             }
             Op::Version { node, version } => {

@@ -529,6 +529,9 @@ pub enum Unbound {
     Moved = 1,
     /// It may be there still, but is no longer protected.
     Uncovered = 2,
+    /// It was deleted or replaced before what it held last was read. The name need not have been bound: then it came
+    /// and went unread, and the node has no version of it.
+    Unread = 3,
 }
 
 /// Says that idle time is no gap.

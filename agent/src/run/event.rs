@@ -47,6 +47,8 @@ impl From<ControlEvent> for Event {
 pub(crate) enum Again {
     /// What a path names, content included.
     Name(Vec<u8>),
+    /// What a hint named was not there any more, and nobody knows why yet.
+    Missed(Vec<u8>),
     /// A directory with everything below it.
     Tree(Vec<u8>),
 }

@@ -87,10 +87,13 @@ impl Scanner {
         // Whoever held the claim may have changed what the name stands for.
         let bound = view.lookup(dir, name)?;
         let known = self.head().find(&identity)?;
-        let (node, ops) = match (&bound, known) {
+        let (node, mut ops) = match (&bound, known) {
             (Some(entry), Some(node)) if entry.node == node && entry.kind == stat.kind => (node, Vec::new()),
             _ => self.take_name(dir, name, stat.kind, bound.as_ref(), known, &identity)?,
         };
+        if is_lost(reason) {
+            say_unread(&mut ops);
+        }
         let moved = !ops.is_empty();
         if moved && stat.kind == Kind::Dir && trip.rewatch {
             self.watch_anew(path);
@@ -310,6 +313,20 @@ fn wants_reread(reason: Reason) -> bool {
 /// to be seen of them.
 fn is_closed(reason: Reason) -> bool {
     matches!(reason, Reason::Hinted(marks) if marks.any(Marks::CLOSED))
+}
+
+/// What had the name until now was not read since it was written.
+fn say_unread(ops: &mut [Op]) {
+    for op in ops {
+        if let Op::Unbind { kind: Kind::File, why: why @ Unbound::Deleted, .. } = op {
+            *why = Unbound::Unread;
+        }
+    }
+}
+
+/// Whether what had the name before was written and not read since.
+fn is_lost(reason: Reason) -> bool {
+    matches!(reason, Reason::Hinted(marks) if marks.any(Marks::LOST))
 }
 
 fn options_for(reason: Reason) -> CaptureOptions {

@@ -35,7 +35,11 @@ impl Scanner {
             if there {
                 (self.workshop.tell)(Event::Again(Again::Name(gone.path)));
             } else {
-                self.unbind(&gone.entry, Unbound::Deleted, trip)?;
+                let lost = gone.entry.kind == Kind::File
+                    && gone.marks.any(Marks::LOST.with(Marks::UNREAD))
+                    && view.bindings_of(gone.entry.node)?.len() == 1;
+                let why = if lost { Unbound::Unread } else { Unbound::Deleted };
+                self.unbind(&gone.entry, why, trip)?;
                 self.forget_closed(&gone.path);
                 if gone.entry.kind == Kind::File {
                     self.look_at_other_names(root, gone.entry.node, gone.marks, trip)?;

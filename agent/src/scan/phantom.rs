@@ -75,6 +75,11 @@ impl Scanner {
     }
 }
 
+/// Whether hints give a file without a name that one.
+pub(super) fn is_phantom(name: &[u8]) -> bool {
+    phantom_ino(name).is_some()
+}
+
 /// The inode number that a name of that form stands for.
 fn phantom_ino(name: &[u8]) -> Option<u64> {
     let digits = name.strip_prefix(b"#")?;

@@ -83,7 +83,53 @@ fn a_doubtful_file_is_due_at_once_unless_hints_of_it_wait() {
     settle.hint(20_000 * MS, hint("/r/b", What::Written), 4);
     settle.reread(20_000 * MS, b"/r/b", 5);
     assert_eq!(settle.next_due(), Some(20_200 * MS), "it is still being written");
-    assert!(take(&mut settle, 20_200)[0].marks == Marks::WRITTEN);
+    assert!(take(&mut settle, 20_200)[0].marks.any(Marks::WRITTEN));
+}
+
+#[test]
+fn order_tells_what_is_lost_unread() {
+    let end = |marks: &[Marks]| marks.iter().fold(Marks::default(), |all, mark| all.then(*mark));
+    let is = |marks: &[Marks]| {
+        let end = end(marks);
+        (end.any(Marks::UNREAD), end.any(Marks::LOST))
+    };
+    use Marks as M;
+    assert_eq!(is(&[M::APPEARED, M::WRITTEN, M::CLOSED]), (true, false));
+    assert_eq!(is(&[M::APPEARED, M::CLOSED, M::GONE]), (false, true));
+    assert_eq!(is(&[M::APPEARED, M::CLOSED, M::MOVED_FROM]), (false, false), "read under its new name");
+    assert_eq!(is(&[M::GONE]), (false, false), "what was read is not lost");
+    assert_eq!(is(&[M::GONE, M::APPEARED]), (true, false));
+    assert_eq!(is(&[M::WRITTEN, M::MOVED_TO]), (true, true), "written, and another renamed over it");
+    assert_eq!(is(&[M::MOVED_TO, M::MOVED_TO]), (true, true));
+    assert_eq!(is(&[M::MOVED_TO, M::MOVED_FROM, M::MOVED_TO]), (true, false));
+    assert_eq!(is(&[M::ATTRIBUTES, M::GONE]), (false, false));
+    // What was missed had been there before whatever else is said.
+    assert_eq!(is(&[M::MISSED, M::GONE]), (false, true));
+    assert_eq!(is(&[M::GONE, M::MISSED]), (false, true));
+    assert_eq!(is(&[M::MOVED_FROM, M::MISSED]), (false, false));
+    assert_eq!(end(&[M::MOVED_FROM, M::MISSED]), M::MOVED_FROM);
+    assert_eq!(is(&[M::MISSED]), (true, false));
+}
+
+#[test]
+fn what_was_missed_waits_for_the_hint_that_tells() {
+    let mut settle = settle();
+    settle.missed(0, b"/r/a", 1);
+    assert_eq!(settle.next_due(), Some(200 * MS));
+    settle.hint(MS, hint("/r/a", What::Gone), 2);
+    assert!(take(&mut settle, 21)[0].marks.any(Marks::LOST));
+}
+
+#[test]
+fn deletions_in_a_crowd_are_counted() {
+    let mut settle = Settle::new(Timings { children_max: 3, ..Timings::default() }, [b"/r".to_vec()]);
+    for number in 0..10 {
+        let path = format!("/r/d/{number}");
+        settle.hint(0, hint(&path, What::Appeared { dir: false }), 2 * number + 1);
+        settle.hint(0, hint(&path, What::Gone), 2 * number + 2);
+    }
+    let work = take(&mut settle, 10_000);
+    assert_eq!((work.len(), work[0].scan, work[0].deletions), (1, Scan::Entries, 10));
 }
 
 #[test]

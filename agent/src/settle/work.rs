@@ -25,10 +25,42 @@ impl Marks {
     pub(crate) const ATTRIBUTES: Marks = Marks(1 << 7);
     /// No hint: its newest version is not clean, and it is time to look again.
     pub(crate) const REREAD: Marks = Marks(1 << 8);
+    /// Something is or was there that was not read since.
+    pub(crate) const UNREAD: Marks = Marks(1 << 9);
+    /// That was deleted, or something else took its name.
+    pub(crate) const LOST: Marks = Marks(1 << 10);
+    /// It was not there any more when it was looked at; why, the next hint will say.
+    pub(crate) const MISSED: Marks = Marks(1 << 11);
 
     /// Whether one of the given marks is set.
     pub(crate) fn any(self, of: Marks) -> bool {
         self.0 & of.0 != 0
+    }
+
+    /// These and what is said next. Order matters for what was there and not read: deleted, it is lost; renamed away, it is
+    /// read elsewhere.
+    pub(crate) fn then(self, next: Marks) -> Marks {
+        let arriving = Marks::APPEARED.with(Marks::APPEARED_DIR).with(Marks::MOVED_TO);
+        let mut all = self.with(next);
+        if next == Marks::MISSED {
+            // It was missed before any of these came.
+            return match () {
+                () if self.any(Marks::GONE) => all.with(Marks::LOST),
+                () if self.any(Marks::MOVED_FROM) => self,
+                () => all.with(Marks::UNREAD),
+            };
+        }
+        let ends = next.any(Marks::GONE.with(Marks::MOVED_TO));
+        if ends && self.any(Marks::UNREAD) {
+            all = all.with(Marks::LOST);
+        }
+        if next.any(Marks::GONE.with(Marks::MOVED_FROM)) {
+            all = Marks(all.0 & !Marks::UNREAD.0);
+        }
+        if next.any(arriving.with(Marks::WRITTEN)) {
+            all = all.with(Marks::UNREAD);
+        }
+        all
     }
 
     /// Whether there are none: then only a scan is asked for.
@@ -80,6 +112,8 @@ pub(crate) struct Work {
     pub from: Option<Vec<u8>>,
     /// What is to be compared besides the path itself.
     pub scan: Scan,
+    /// Deletions of its entries that are not hinted one by one any more.
+    pub deletions: u64,
     /// Entries below it that need more than a comparison; empty where the scan is recursive.
     pub arrivals: Vec<Arrival>,
     /// Number of the oldest hint that this covers.
@@ -94,7 +128,7 @@ pub(crate) struct Work {
 impl Work {
     /// What comes first within one call: new names, then content, then old names.
     pub(super) fn class(&self) -> u8 {
-        let leaving = Marks::GONE.with(Marks::MOVED_FROM);
+        let leaving = Marks::GONE.with(Marks::MOVED_FROM).with(Marks::LOST);
         let staying = Marks(!leaving.0);
         match () {
             () if self.marks.any(Marks::MOVED_TO) || !self.arrivals.is_empty() => 0,

@@ -280,6 +280,7 @@ fn take_op(take: &mut Take<'_>) -> Result<Op> {
                 0 => Unbound::Deleted,
                 1 => Unbound::Moved,
                 2 => Unbound::Uncovered,
+                3 => Unbound::Unread,
                 _ => return Err(Malformed("unknown reason of an unbind")),
             },
         },

@@ -127,6 +127,7 @@ impl Bound {
             1 => Unbound::Deleted,
             2 => Unbound::Moved,
             3 => Unbound::Uncovered,
+            4 => Unbound::Unread,
             _ => return Err(Malformed("unknown form of binding")),
         };
         Ok(Bound::Gone { node, kind, why })
@@ -165,6 +166,7 @@ impl Linked {
             1 => Some(Unbound::Deleted),
             2 => Some(Unbound::Moved),
             3 => Some(Unbound::Uncovered),
+            4 => Some(Unbound::Unread),
             _ => return Err(Malformed("unknown form of link")),
         };
         Ok(Linked { lost, dir: NodeId(take.uint()?), name: take.rest().to_vec() })
@@ -443,6 +445,7 @@ mod tests {
             Bound::To { node: NodeId(5), kind: Kind::Dir, succeeds: None },
             Bound::To { node: NodeId(5), kind: Kind::File, succeeds: Some(NodeId(1)) },
             Bound::Gone { node: NodeId(5), kind: Kind::Fifo, why: Unbound::Moved },
+            Bound::Gone { node: NodeId(6), kind: Kind::File, why: Unbound::Unread },
         ] {
             assert_eq!(Bound::decode(&bound.encode()), Ok(bound));
         }

@@ -4,6 +4,7 @@
 //! disk, asks no agent.
 
 use asof_journal::fate::{self, Ended, Fate};
+use asof_journal::quality;
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::rules::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Rule, Rules};
 use asof_journal::types::{Content, Gap, GapReason, Instant, Kind, NodeId, Place, Seq, Unbound, Version};
@@ -282,7 +283,7 @@ impl<'c> Case<'c> {
             Content::Unread(errno) => Some(unread(errno)),
             _ => None,
         };
-        let (kind, quality) = (version.meta.kind.as_str(), version.quality.as_str());
+        let (kind, quality) = (version.meta.kind.as_str(), quality::word(&version));
         let line = VersionLine { at, kind, size: version.meta.size, quality, error };
         Ok(Some((version, line)))
     }
@@ -317,7 +318,7 @@ impl<'c> Case<'c> {
         let what = self.path.get(..ended.len).unwrap_or(self.path);
         let now_at = match ended.why {
             Unbound::Moved => self.view.path_of(node)?,
-            Unbound::Deleted | Unbound::Uncovered => None,
+            Unbound::Deleted | Unbound::Uncovered | Unbound::Unread => None,
         };
         let (after, before) = self.bounds_of(ended, what)?;
         let (after_text, before_text) = (local(after), local(before));
@@ -334,6 +335,18 @@ impl<'c> Case<'c> {
             (Unbound::Uncovered, _) => (
                 Verdict::NotProtected,
                 format!("{subject}not protected any more since {before_text}; it may have been there still"),
+                Some(format!("asof restore {shown} --at {then} --to TARGET")),
+            ),
+            (Unbound::Unread, _) if self.reader.view(then).resolve(what)?.is_none() => (
+                Verdict::Deleted,
+                format!("{subject}there and gone by {before_text}, before it could be captured"),
+                Some(format!("asof log {shown}")),
+            ),
+            (Unbound::Unread, _) => (
+                Verdict::Deleted,
+                format!(
+                    "{subject}deleted between {after_text} and {before_text}; what it held last was not captured"
+                ),
                 Some(format!("asof restore {shown} --at {then} --to TARGET")),
             ),
             _ => (

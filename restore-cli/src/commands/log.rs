@@ -30,6 +30,8 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     predecessor: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from_b64: Option<String>,
@@ -114,7 +116,8 @@ fn word(what: &What) -> &'static str {
         What::Modified { .. } => "modified",
         What::Attributes => "attributes",
         What::Renamed { .. } => "renamed",
-        What::Deleted => "deleted",
+        What::Deleted { .. } => "deleted",
+        What::Vanished { .. } | What::Crowd { .. } => "vanished",
         What::Uncovered => "uncovered",
         What::Linked => "linked",
     }
@@ -135,6 +138,7 @@ fn line(change: &Change) -> Line {
         size: None,
         quality: None,
         predecessor: None,
+        detail: None,
         from: None,
         from_b64: None,
     };
@@ -148,7 +152,10 @@ fn line(change: &Change) -> Line {
             let (text, base64) = PathFields::pair(from);
             (line.from, line.from_b64) = (Some(text), base64);
         }
-        What::Attributes | What::Deleted | What::Uncovered | What::Linked => {}
+        What::Deleted { unread: true } => line.quality = Some("unread"),
+        What::Vanished { kind } => (line.kind, line.quality) = (Some(kind.as_str()), Some("unread")),
+        What::Crowd { detail } => (line.quality, line.detail) = (Some("unread"), Some(detail.clone())),
+        What::Attributes | What::Deleted { unread: false } | What::Uncovered | What::Linked => {}
     }
     line
 }
@@ -163,7 +170,13 @@ fn text(change: &Change) -> String {
         }
         What::Renamed { from } => format!("  (from {})", escape(from)),
         What::Uncovered => "  (no longer protected)".to_owned(),
-        What::Replaced { .. } | What::Attributes | What::Deleted | What::Linked => String::new(),
+        What::Deleted { unread: true } => "  (what it held last was not captured)".to_owned(),
+        What::Vanished { kind: Kind::File } => "  (existed, not captured)".to_owned(),
+        What::Vanished { kind } => format!("  ({} existed, not captured)", kind.as_str()),
+        What::Crowd { detail } => format!("  ({})", escape(detail.as_bytes())),
+        What::Replaced { .. } | What::Attributes | What::Deleted { unread: false } | What::Linked => {
+            String::new()
+        }
     };
     let (instant, seq) = (local(change.instant), change.seq.to_string());
     format!("{instant}  {seq:<12}  {:<10}  {}{more}", word(&change.what), escape(&change.path))

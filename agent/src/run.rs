@@ -37,6 +37,7 @@ use crate::health::{Health, Trouble};
 use crate::mounts::Mounts;
 use crate::pool::{Pool, Priority, Tally, Workshop};
 use crate::reread::Rereads;
+use crate::rpo::Delays;
 use crate::rules::SharedRules;
 use crate::scan::Scanner;
 use crate::settle::{Scan, Settle, Work, WorkId};
@@ -101,6 +102,7 @@ pub(crate) struct Agent {
     syncs: Vec<PendingSync>,
     /// Files whose newest version is not clean.
     rereads: Rereads,
+    delays: Delays,
     /// Marks that are submitted and not durable yet.
     marks: VecDeque<(Seq, PendingSync)>,
     health: Health,
@@ -226,6 +228,8 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
         undurable: BTreeMap::new(),
         syncs: Vec::new(),
         rereads: Rereads::default(),
+        delays: Delays::new()
+            .map_err(|error| RunError::System { what: "the delays", source: std::io::Error::other(error) })?,
         marks: VecDeque::new(),
         health: Health::default(),
         mounts: open_mounts(),
@@ -409,12 +413,14 @@ impl Agent {
         let later = self.undurable.split_off(&self.durable.seq.next());
         let done = std::mem::replace(&mut self.undurable, later);
         let mut state = self.dirty.lock();
-        for id in done.into_values().flatten() {
-            state.settle.release(id);
+        let now_ns = self.clock.monotonic_ns();
+        for (seq, ids) in done {
+            let hinted = ids.into_iter().filter_map(|id| state.settle.release(id));
+            // What led to nothing was no change.
+            hinted.filter(|_| seq > Seq::ZERO).for_each(|first_ns| self.delays.record(now_ns, first_ns));
         }
         let oldest = state.settle.oldest_pending();
         drop(state);
-        let now_ns = self.clock.monotonic_ns();
         let wall = oldest.map_or(0, |(_, first_ns)| self.wall_of(first_ns, now_ns).0);
         self.oldest.store(wall, Ordering::Relaxed);
     }
@@ -530,6 +536,7 @@ impl Agent {
             comparing: !matches!(self.reconcile, Reconcile::Done),
             health: &self.health,
             stretched,
+            rpo: self.delays.summary(now_ns),
         }
         .status()
     }

@@ -86,6 +86,7 @@ struct Flight {
     path: Arc<[u8]>,
     first_no: u64,
     first_ns: u64,
+    hinted: bool,
 }
 
 /// The dirty map.
@@ -224,11 +225,10 @@ impl Settle {
         taken
     }
 
-    /// Ends a piece of work: what came for its path in the meantime may be due now.
-    pub(crate) fn release(&mut self, id: WorkId) {
-        let Some(flight) = self.in_flight.remove(&id) else {
-            return;
-        };
+    /// Ends a piece of work: what came for its path in the meantime may be due now. Gives when the first hint of it came,
+    /// if there was one.
+    pub(crate) fn release(&mut self, id: WorkId) -> Option<u64> {
+        let flight = self.in_flight.remove(&id)?;
         self.flying.remove(&flight.path);
         self.oldest.remove(&(flight.first_no, id));
         for held in self.held.remove(&id).unwrap_or_default() {
@@ -237,6 +237,7 @@ impl Settle {
                 self.due.insert((entry.due_ns, held));
             }
         }
+        flight.hinted.then_some(flight.first_ns)
     }
 
     /// Captures a path no sooner than that, or `stretch_max_ms` after its first hint: for large files that are written
@@ -553,8 +554,9 @@ impl Settle {
 
     fn launch(&mut self, id: WorkId, taken: &mut Vec<Work>) {
         let Some(entry) = self.remove(id) else { return };
-        let flight =
-            Flight { path: Arc::clone(&entry.path), first_no: entry.first_no, first_ns: entry.first_ns };
+        let hinted = entry.scan != Scan::No || entry.marks.are_hinted();
+        let path = Arc::clone(&entry.path);
+        let flight = Flight { path, first_no: entry.first_no, first_ns: entry.first_ns, hinted };
         self.oldest.insert((entry.first_no, id));
         self.flying.insert(Arc::clone(&entry.path), id);
         self.in_flight.insert(id, flight);

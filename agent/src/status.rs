@@ -33,6 +33,7 @@ pub(crate) struct Facts<'f> {
     pub comparing: bool,
     pub health: &'f Health,
     pub stretched: Vec<String>,
+    pub rpo: control::Rpo,
 }
 
 impl Facts<'_> {
@@ -65,6 +66,7 @@ impl Facts<'_> {
             missed_by_events: get(&self.tally.missed_by_events),
             problems,
             stretched: self.stretched,
+            rpo: self.rpo,
             counters: Counters {
                 hints: self.hints,
                 directories_listed: get(&self.tally.directories_listed),

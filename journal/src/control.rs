@@ -96,6 +96,32 @@ pub struct Counters {
     pub overflows: u64,
 }
 
+/// How long changes took from the first hint of them until they were durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rpo {
+    /// Those that became durable within the last hour.
+    pub last_hour: RpoSpan,
+    /// Those since the agent started.
+    pub since_start: RpoSpan,
+}
+
+/// The same for one stretch of time; all zeros where there was no change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RpoSpan {
+    /// Changes; hints of one path that came close together are one, and so is a directory whose hints became one scan.
+    pub count: u64,
+    /// Half of them took no longer than this.
+    pub p50_ms: u64,
+    /// 95 of 100 took no longer than this.
+    pub p95_ms: u64,
+    /// 99 of 100 took no longer than this.
+    pub p99_ms: u64,
+    /// None took longer than this.
+    pub max_ms: u64,
+}
+
 /// How the agent is, or what the journal alone can tell where no agent runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -131,6 +157,9 @@ pub struct Status {
     /// Large files that are written all the time and therefore captured less often.
     #[serde(default)]
     pub stretched: Vec<String>,
+    /// How long changes took until they were durable.
+    #[serde(default)]
+    pub rpo: Rpo,
     /// What the agent has done since it started.
     #[serde(default)]
     pub counters: Counters,

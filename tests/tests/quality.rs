@@ -6,11 +6,13 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
+use asof_tests::agent::Agent;
 use asof_tests::must::Must;
 use asof_tests::site::{Site, arguments};
 use asof_tests::sys::Mapping;
-use asof_tests::wait::{PATIENCE, eventually};
+use asof_tests::wait::{PATIENCE, eventually, quiet};
 use rustix::fs::{CWD, Timespec, Timestamps};
 use serde_json::Value;
 
@@ -306,5 +308,97 @@ fn reading_leaves_no_trace_and_fifos_are_not_opened() {
     let writer = rustix::fs::open(&fifo, flags, rustix::fs::Mode::empty());
     assert_eq!(writer.err(), Some(rustix::io::Errno::NXIO));
     assert_eq!(cat(&site, &file, "now"), b"content");
+    agent.terminate();
+}
+
+#[test]
+fn the_delay_from_hint_to_durable_is_measured() {
+    let site = Site::new();
+    fs::write(site.root.join("before"), "found by the first capture").must("write");
+    let agent = site.start();
+    site.sync();
+    let figures = |span: &str| -> Vec<u64> {
+        let status = site.status();
+        let of = |name: &&str| status["rpo"][span][*name].as_u64().must(format!("{name} in {status}"));
+        ["count", "p50_ms", "p95_ms", "p99_ms", "max_ms"].iter().map(of).collect()
+    };
+    assert_eq!(figures("since_start"), [0; 5], "what a reconcile finds has no hint");
+    for number in 1..=20 {
+        fs::write(site.root.join(format!("file-{number}")), "content").must("write");
+        let synced = std::time::Instant::now();
+        site.sync();
+        let waited_ms = synced.elapsed().as_millis() as u64;
+        let figures = figures("since_start");
+        assert!(figures[0] >= number, "one change more: {figures:?}");
+        assert!(figures[1..].is_sorted(), "p50 <= p95 <= p99 <= max: {figures:?}");
+        assert!(figures[1] >= 1 && figures[4] < 60_000, "{figures:?} while this sync took {waited_ms} ms");
+    }
+    assert_eq!(figures("last_hour"), figures("since_start"));
+    assert!(site.asof(["status"]).exits(0).text().contains("rpo        last hour: "));
+    let count = figures("since_start")[0];
+    // Nothing happens, also where the agent looks again at what it doubts.
+    let held = open_to_write(&site.root.join("held"));
+    held.write_all_at(b"x", 0).must("write");
+    site.sync();
+    let after = figures("since_start")[0];
+    assert!(after > count);
+    let read = site.counter("files_read");
+    eventually(PATIENCE, "a look at the file that is held", || {
+        (site.counter("files_read") > read).then_some(())
+    });
+    site.sync();
+    assert_eq!(figures("since_start")[0], after, "a look without a hint is no change");
+    drop(held);
+    agent.terminate();
+}
+
+#[test]
+fn hot_files_are_captured_at_the_maximum_delay_and_large_ones_stretch_it() {
+    const PIECE: usize = 1 << 20;
+    let site = Site::new();
+    let (small, large) = (site.root.join("small"), site.root.join("large"));
+    fs::write(&large, vec![b'-'; 64 * PIECE]).must("write");
+    let config = site.path("config.toml");
+    fs::write(&config, "[settle]\nmax_delay_ms = 500\n").must("write");
+    let agent = Agent::start(&site, &["--config", &config.to_string_lossy()]);
+    agent.protecting(&site);
+    let stop = AtomicBool::new(false);
+    let started = std::time::Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (small, large) = (open_to_write(&small), open_to_write(&large));
+            let mut round = 0u64;
+            while !stop.load(Ordering::Relaxed) {
+                small.write_all_at(format!("round {round:012}").as_bytes(), 0).must("write");
+                let at = round % 64 * PIECE as u64;
+                large.write_all_at(&vec![round as u8; PIECE], at).must("write");
+                round += 1;
+                // Far less than the 200 ms of quiet that would make either of them due.
+                quiet(Duration::from_millis(3));
+            }
+        });
+        eventually(PATIENCE, "the large file to be stretched and the small one captured", || {
+            let status = site.status();
+            let stretched = status["stretched"].as_array().must("stretched");
+            let named = |path: &Path| stretched.iter().any(|name| name.as_str() == path.to_str());
+            assert!(!named(&small), "{status}");
+            (named(&large) && versions(&site, &small).len() >= 8).then_some(())
+        });
+        let shown = site.asof(["status"]).exits(0).text();
+        let named = shown.lines().any(|line| line.starts_with("stretched  ") && line.contains("large"));
+        // Between two captures its time may just be over.
+        assert!(named || site.status()["stretched"].as_array().is_some_and(Vec::is_empty), "{shown}");
+        stop.store(true, Ordering::Relaxed);
+    });
+    let waited = started.elapsed();
+    let last = site.sync();
+    let (few, many) = (versions(&site, &large).len(), versions(&site, &small).len());
+    eprintln!("{many} versions of the small file and {few} of the large one in {waited:?}");
+    assert!(few < many, "{few} versions of the large file, {many} of the small one");
+    assert!(few >= 2, "it is captured all the same");
+    for path in [&small, &large] {
+        assert_eq!(cat(&site, path, &last.at), fs::read(path).must("read"));
+        assert_eq!(listed(&site, path, &last.at), "clean");
+    }
     agent.terminate();
 }

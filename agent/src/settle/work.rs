@@ -63,6 +63,12 @@ impl Marks {
         all
     }
 
+    /// Whether a hint is among them: somebody did something.
+    pub(crate) fn are_hinted(self) -> bool {
+        let unhinted = Marks::REREAD.with(Marks::MISSED).with(Marks::UNREAD).with(Marks::LOST);
+        self.0 & !unhinted.0 != 0
+    }
+
     /// Whether there are none: then only a scan is asked for.
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0

@@ -1,6 +1,6 @@
 //! `status`: what is protected, since when, and how far behind.
 
-use asof_journal::control::{Answer, Counters, Place, Request, Root, State, Status};
+use asof_journal::control::{Answer, Counters, Place, Request, Root, Rpo, RpoSpan, State, Status};
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::types::RootPolicy;
 
@@ -75,6 +75,7 @@ fn from_journal(session: &Session, reader: &Reader) -> Result<Status> {
         missed_by_events: 0,
         problems: vec!["asofd is not running: nothing is captured now".to_owned()],
         stretched: Vec::new(),
+        rpo: Rpo::default(),
         counters: Counters::default(),
     })
 }
@@ -119,6 +120,10 @@ fn for_people(status: &Status, answered: bool, out: &mut Output) -> Result<()> {
         true => out.line(&format!("lag        {} ms, {} changes pending", status.lag_ms, status.pending))?,
         false => out.line("lag        not known: nobody says what is not captured yet")?,
     }
+    if status.rpo.since_start.count > 0 {
+        out.line(&format!("rpo        last hour: {}", span(&status.rpo.last_hour)))?;
+        out.line(&format!("           since the start: {}", span(&status.rpo.since_start)))?;
+    }
     out.line(&format!("gaps       {}", status.gaps))?;
     if status.missed_by_events > 0 {
         out.line(&format!(
@@ -134,6 +139,15 @@ fn for_people(status: &Status, answered: bool, out: &mut Output) -> Result<()> {
         out.line(&format!("problem    {}", escape(problem.as_bytes())))?;
     }
     Ok(())
+}
+
+/// How long changes took from the first hint to durable, for people.
+fn span(span: &RpoSpan) -> String {
+    let RpoSpan { count, p50_ms, p95_ms, p99_ms, max_ms } = span;
+    if *count == 0 {
+        return "no changes".to_owned();
+    }
+    format!("{count} changes durable in {p50_ms} ms (half), {p95_ms} (95 %), {p99_ms} (99 %), {max_ms} (all)")
 }
 
 /// A size for people.

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod control;
 pub mod copy;
 pub mod edit;
+pub mod filesystem;
 pub mod measure;
 pub mod must;
 pub mod oracle;

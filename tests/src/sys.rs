@@ -1,13 +1,17 @@
-//! The system calls that need `unsafe`: waiting for a child together with what it used.
+//! The system calls that need `unsafe`: waiting for a child together with what it used, stores through a mapping.
 
 #![expect(
     unsafe_code,
-    reason = "wait4 is the only call that tells one child's peak memory, and no safe wrapper has it"
+    reason = "wait4 is the only call that tells one child's peak memory, and no safe wrapper has it; a shared mapping \
+              is unsafe in every wrapper, because others may change it"
 )]
 
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::process::Child;
+use std::ptr::{self, NonNull};
 
 /// What a child process was when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +48,72 @@ pub fn wait_with_usage(child: Child) -> io::Result<Ended> {
     Ok(Ended { status, rss_bytes_max: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024 })
 }
 
+/// A file mapped shared and writable, as databases and editors do it; dropped, it is unmapped.
+pub struct Mapping {
+    start: NonNull<libc::c_void>,
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and only `&mut self` stores into it.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Maps the first `len` bytes, which must be there; the file need not stay open.
+    pub fn new(file: &File, len: usize) -> io::Result<Mapping> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the kernel chooses the place, so nothing that is mapped already is touched; the descriptor is open.
+        let start =
+            unsafe { libc::mmap(ptr::null_mut(), len, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        NonNull::new(start).map(|start| Mapping { start, len }).ok_or(io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Stores bytes; what would lie beyond the mapping is left out.
+    pub fn store(&mut self, at: usize, bytes: &[u8]) {
+        let at = at.min(self.len);
+        let count = bytes.len().min(self.len - at);
+        // SAFETY: `at + count <= len`, all of which is mapped writable as long as `self` lives; no reference to it is
+        // ever given out. The file is not cut shorter by whoever holds a mapping of it.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().cast::<u8>().add(at), count) };
+    }
+
+    /// `msync`: what was stored is written to the file's medium.
+    pub fn sync(&self) -> io::Result<()> {
+        // SAFETY: the range is the one that mmap gave.
+        match unsafe { libc::msync(self.start.as_ptr(), self.len, libc::MS_SYNC) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is the one that mmap gave, and nothing refers to it any more.
+        unsafe { libc::munmap(self.start.as_ptr(), self.len) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn a_mapping_stores_into_its_file_and_not_beyond() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, [b'.'; 5000]).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let mut mapping = Mapping::new(&file, 5000).unwrap();
+        mapping.store(4998, b"xyz");
+        mapping.sync().unwrap();
+        drop((mapping, file));
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!((bytes.len(), &bytes[4996..]), (5000, &b"..xy"[..]));
+    }
 
     #[test]
     fn tells_status_and_memory() {

@@ -15,6 +15,7 @@ pub mod programs;
 pub mod random;
 pub mod report;
 pub mod site;
+pub mod story;
 pub mod sys;
 pub mod tree;
 pub mod wait;

@@ -13,7 +13,7 @@ PROGRAMS := $(CARGO_TARGET_DIR)/release
 
 # What the build needs (RocksDB is C++, its bindings are made by libclang), and what the tests use to check it.
 BUILD_PACKAGES := clang libclang-dev g++ make pkg-config
-TEST_PACKAGES := rsync attr acl
+TEST_PACKAGES := rsync attr acl e2fsprogs xfsprogs btrfs-progs faketime
 BENCH_PACKAGES := restic borgbackup zstd
 
 # Everything temporary goes below one directory, which is removed at the end, also after a failure.
@@ -36,7 +36,7 @@ INSTALL = missing=(); for package in $(1); do \
 		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$${missing[@]}"; \
 	fi
 
-.PHONY: help setup build test lint demo bench-peers
+.PHONY: help setup build test lint demo soak bench-peers
 .DEFAULT_GOAL := help
 
 help: ## says what there is
@@ -62,6 +62,12 @@ lint: setup ## format, clippy and documentation, warnings are errors
 
 demo: build ## shows the main job on a real tree; TREE=DIR for another one
 	@$(IN_TEMP) TREE="$(TREE)" "$(PROGRAMS)/asof-demo"
+
+soak: build ## random histories for a while; MINUTES=30 SEED=n BACKEND=.. FILESYSTEM=all
+	@tmp=$$(mktemp -d "$${TMPDIR:-/tmp}/asof-soak.XXXXXXXX"); chmod 755 "$$tmp"; status=0; \
+		TMPDIR="$$tmp" MINUTES="$(MINUTES)" SEED="$(SEED)" BACKEND="$(BACKEND)" FILESYSTEM="$(FILESYSTEM)" \
+		SHORT_QUEUE="$(SHORT_QUEUE)" "$(PROGRAMS)/asof-soak" || status=$$?; \
+		rmdir "$$tmp" 2>/dev/null || echo "what failed is kept in $$tmp"; exit $$status
 
 # Asked before the build, which may take long.
 .PHONY: tree-given

@@ -96,6 +96,11 @@ impl Agent {
         &self.log
     }
 
+    /// Whether it runs.
+    pub fn is_alive(&self) -> bool {
+        !self.over && self.exited().is_none()
+    }
+
     fn exited(&self) -> Option<ExitStatus> {
         self.child.borrow_mut().try_wait().must("waiting for the agent")
     }
@@ -167,8 +172,9 @@ impl Agent {
         self.over = true;
     }
 
+    /// Stops the test where the log has a warning or error that was not announced.
     #[track_caller]
-    fn check_log(&self) {
+    pub fn check_log(&self) {
         let log = self.log();
         let trouble: Vec<&str> = troubles(&log)
             .filter(|line| !self.allowed.borrow().iter().any(|allowed| line.contains(allowed.as_str())))

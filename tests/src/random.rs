@@ -12,8 +12,7 @@ impl Random {
 
     /// The seed for a test: its own, or `ASOF_TEST_SEED` to try another. Prints it, so that a failure can be repeated.
     pub fn for_test(default_seed: u64) -> Random {
-        let seed =
-            std::env::var("ASOF_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(default_seed);
+        let seed = seed_given().unwrap_or(default_seed);
         println!("ASOF_TEST_SEED={seed}");
         Random(seed)
     }
@@ -78,6 +77,11 @@ impl Random {
         text.truncate(len);
         text
     }
+}
+
+/// The seed in `ASOF_TEST_SEED`, if there is one.
+pub fn seed_given() -> Option<u64> {
+    std::env::var("ASOF_TEST_SEED").ok()?.parse().ok()
 }
 
 #[cfg(test)]

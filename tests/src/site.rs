@@ -25,6 +25,7 @@ use crate::wait::{PATIENCE, eventually};
 /// A directory of its own for one test; removed at the end, also after a failure.
 pub struct Site {
     dir: TempDir,
+    kept: bool,
     /// The programs under test.
     pub programs: Programs,
     /// The protected directory.
@@ -50,6 +51,8 @@ pub struct Synced {
 
 struct Taken {
     synced: Synced,
+    /// What was copied: the root, or a directory below.
+    path: PathBuf,
     copy: PathBuf,
     name: String,
 }
@@ -57,14 +60,20 @@ struct Taken {
 impl Site {
     /// A fresh site with an empty root and no journal yet.
     pub fn new() -> Site {
+        Site::below(&std::env::temp_dir())
+    }
+
+    /// The same in a directory of the caller's choice: on another filesystem.
+    pub fn below(parent: &Path) -> Site {
         let programs = Programs::find();
-        let dir = TempDir::with_prefix("asof-").must("a temporary directory");
+        let dir = TempDir::with_prefix_in("asof-", parent).must("a temporary directory");
         // Another user must reach what is below in the tests that need one.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).must("chmod");
         let (root, journal) = (dir.path().join("root"), dir.path().join("journal"));
         fs::create_dir(&root).must(root.display());
         Site {
             dir,
+            kept: false,
             programs,
             root,
             journal,
@@ -72,6 +81,13 @@ impl Site {
             runs: RefCell::default(),
             checks: Cell::default(),
         }
+    }
+
+    /// Keeps everything that the site has when it is dropped; says where it is.
+    pub fn keep(&mut self) -> PathBuf {
+        self.dir.disable_cleanup(true);
+        self.kept = true;
+        self.dir.path().to_path_buf()
     }
 
     /// A path inside the site, outside root and journal.
@@ -129,10 +145,21 @@ impl Site {
     /// Syncs, then copies the root: this instant is checked by every later [`Site::check_all`].
     #[track_caller]
     pub fn take(&self, name: &str) -> Synced {
+        self.take_of(&self.root, name)
+    }
+
+    /// The same of a directory below the root only.
+    #[track_caller]
+    pub fn take_of(&self, path: &Path, name: &str) -> Synced {
         let synced = self.sync();
         let copy = self.fresh("copy");
-        copy::copy(&self.root, &copy);
-        self.instants.borrow_mut().push(Taken { synced: synced.clone(), copy, name: name.into() });
+        copy::copy(path, &copy);
+        self.instants.borrow_mut().push(Taken {
+            synced: synced.clone(),
+            path: path.to_path_buf(),
+            copy,
+            name: name.into(),
+        });
         synced
     }
 
@@ -163,14 +190,33 @@ impl Site {
     pub fn check_all(&self, when: impl Display) {
         let check = self.checks.replace(self.checks.get() + 1);
         for (number, taken) in self.instants.borrow().iter().enumerate() {
-            let by_seq = (check + number).is_multiple_of(2);
-            let at = if by_seq { &taken.synced.at } else { &taken.synced.instant };
-            let restored = self.restore(&self.root, at);
-            let which = format!("{when}: instant \"{}\" at {at}", taken.name);
-            oracle::assert_same(&taken.copy, &restored, which);
-            second_opinion(&taken.copy, &restored);
-            remove(&restored);
+            self.check(taken, (check + number).is_multiple_of(2), &when);
         }
+    }
+
+    /// The same for the newest instant only.
+    #[track_caller]
+    pub fn check_newest(&self, when: impl Display) {
+        self.check(self.instants.borrow().last().must("an instant"), true, &when);
+    }
+
+    /// The same for the instant that was taken as `number`th, counted from 0.
+    #[track_caller]
+    pub fn check_number(&self, number: usize, when: impl Display) {
+        let check = self.checks.replace(self.checks.get() + 1);
+        let instants = self.instants.borrow();
+        let taken = instants.get(number).must(format!("instant {number}"));
+        self.check(taken, check.is_multiple_of(2), &when);
+    }
+
+    #[track_caller]
+    fn check(&self, taken: &Taken, by_seq: bool, when: &dyn Display) {
+        let at = if by_seq { &taken.synced.at } else { &taken.synced.instant };
+        let restored = self.restore(&taken.path, at);
+        let which = format!("{when}: instant \"{}\" at {at}", taken.name);
+        oracle::assert_same(&taken.copy, &restored, which);
+        second_opinion(&taken.copy, &restored);
+        remove(&restored);
     }
 
     /// Bytes in the files of `segments/`, as their names end up: apparent sizes, exact.
@@ -211,6 +257,9 @@ pub fn occupied_bytes(dir: &Path) -> u64 {
 
 impl Drop for Site {
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         // Directories that their owner may not write keep a temporary directory from removing itself.
         if let Err(error) = try_remove(self.dir.path()) {
             eprintln!("{}: {error}", self.dir.path().display());

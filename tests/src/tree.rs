@@ -308,9 +308,14 @@ fn times(root: &Path) {
 
 /// Sets the modification time of an entry itself (a symlink is not followed).
 pub fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
+    try_set_mtime(path, seconds, nanoseconds).must(path.display());
+}
+
+/// The same where the entry may be gone.
+pub fn try_set_mtime(path: &Path, seconds: i64, nanoseconds: i64) -> std::io::Result<()> {
     let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).must(path.display());
+    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Whether a program is on the path.

@@ -206,7 +206,7 @@ impl Scanner {
             for _ in 0..threads.max(1) {
                 scope.spawn(|| {
                     Priority::Background.apply();
-                    let mut trip = self.trip(root, None, Some(covered), ticket);
+                    let mut trip = self.trip(None, Some(covered), ticket);
                     trip.rewatch = rewatch;
                     while let Some(dir) = shared.take() {
                         let outcome = self.list(root, &dir, &mut trip).and(self.hand_on(&mut trip));
@@ -223,7 +223,7 @@ impl Scanner {
         if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
-        let mut trip = self.trip(root, None, Some(covered), ticket);
+        let mut trip = self.trip(None, Some(covered), ticket);
         trip.gone = gone.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Times that change while the tree is compared come with hints, which are looked at afterwards.
         self.bury(root, &mut trip)
@@ -238,7 +238,7 @@ impl Scanner {
         hinted: Instant,
         ticket: &Arc<Ticket>,
     ) -> Result<Touched> {
-        let mut trip = self.trip(root, Some(hinted), None, ticket);
+        let mut trip = self.trip(Some(hinted), None, ticket);
         let outcome = self.steps(root, work, &mut trip);
         // What was found before an error is captured all the same.
         self.hand_on(&mut trip)?;
@@ -299,7 +299,6 @@ impl Scanner {
 
     fn trip<'t>(
         &self,
-        root: &Root,
         hinted: Option<Instant>,
         reconciling: Option<Option<Instant>>,
         ticket: &'t Arc<Ticket>,

@@ -108,7 +108,7 @@ fn every_key_is_read_and_what_is_shown_is_a_configuration_that_says_the_same() {
     assert_eq!(again.config, loaded.config, "{shown}");
     // A flag names the roots; one that has a table keeps its rules.
     let flagged = load(&setup.with_file(&text)).expect("loaded");
-    assert_eq!(flagged.config.policy.roots, [root.clone()]);
+    assert_eq!(flagged.config.policy.roots.first(), Some(root));
 }
 
 #[test]

@@ -244,17 +244,11 @@ fn stays(key: &'static str) {
 }
 
 /// Everything that decides what is left out below a root.
-fn holds_below<'c>(
-    config: &'c Config,
-    root: &[u8],
-) -> (Vec<&'c RootPolicy>, &'c [String], Vec<&'c [u8]>, Option<u64>) {
-    let Policy { roots, excludes, left_out } = &config.policy;
-    (
-        roots.iter().filter(|section| is_below(&section.path, root)).collect(),
-        excludes,
-        left_out.iter().map(|place| place.path.as_slice()).filter(|path| is_below(path, root)).collect(),
-        config.file_bytes_max,
-    )
+fn holds_below(config: &Config, root: &[u8]) -> (Policy, Option<u64>) {
+    let mut policy = config.policy.clone();
+    policy.roots.retain(|section| is_below(&section.path, root));
+    policy.left_out.retain(|place| is_below(&place.path, root));
+    (policy, config.file_bytes_max)
 }
 
 /// The roots that lie in no other.

@@ -172,7 +172,8 @@ fn for_people(answer: &Answer, path: &[u8], out: &mut Output) -> Result<()> {
     if let Some(At { local, seq, .. }) = &answer.since {
         out.line(&format!("  since    {local} (seq:{seq})"))?;
     }
-    if let Some(VersionLine { at, kind, size, quality, .. }) = &answer.version {
+    if let Some(VersionLine { at, kind, size, quality, error }) = &answer.version {
+        let quality = if error.is_some() { "not read" } else { quality };
         out.line(&format!("  version  {} (seq:{}): {kind}, {size} bytes, {quality}", at.local, at.seq))?;
     }
     if let Some(At { local, seq, .. }) = &answer.first_seen {

@@ -69,9 +69,14 @@ impl Trouble {
     }
 
     /// Whether something that should be protected is not, so that the state is `degraded`. The others are as the
-    /// system or the configuration has them, and are only named.
+    /// system or the configuration has them: they are named, and where something is hidden there is a gap.
     pub(crate) fn degrades(&self) -> bool {
-        !matches!(self, Trouble::Uncovered(..) | Trouble::Network(..) | Trouble::Configuration(_))
+        match self {
+            Trouble::RootMissing(..) | Trouble::Unwatched(..) | Trouble::Unreadable(..) => true,
+            Trouble::Journal(_) | Trouble::Stalled => true,
+            Trouble::Hidden(..) | Trouble::Uncovered(..) | Trouble::Network(..) => false,
+            Trouble::Configuration(_) => false,
+        }
     }
 
     /// The gap that lasts as long as it; `None` where changes are not lost, or where another one says so.

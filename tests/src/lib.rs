@@ -7,6 +7,7 @@ pub mod control;
 pub mod copy;
 pub mod edit;
 pub mod filesystem;
+pub mod inject;
 pub mod measure;
 pub mod must;
 pub mod oracle;

@@ -28,9 +28,9 @@ impl Agent {
             _ => now,
         };
         let known = self.health.has(|known| known.is_same(&trouble));
-        let degrades = trouble.degrades();
+        let is_wrong = trouble.degrades() || matches!(trouble, Trouble::Configuration(_));
         let Some(ops) = self.health.begin(trouble, since, now_ns, &self.config.root_bytes()) else { return };
-        if !known && degrades {
+        if !known && is_wrong {
             tracing::warn!("{words}");
         } else if !known {
             tracing::info!("{words}");

@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use crate::settle::Timings;
+use crate::watch::Backend;
 
 /// The agent of asof: captures every file change under its roots into a journal, as it happens.
 #[derive(Debug, Parser)]
@@ -72,6 +73,8 @@ struct File {
     log_format: Option<LogFormat>,
     /// Threads that read files. Default: the number of processors, 4 at most; minimum 1; 0 means the default.
     workers: usize,
+    /// Where events come from: `auto` (default), `notify` or `inotify`.
+    backend: Backend,
     /// When changes are captured.
     settle: FileSettle,
 }
@@ -126,6 +129,8 @@ pub(crate) struct Config {
     pub settle: Timings,
     /// Threads that read files.
     pub workers: usize,
+    /// Where events come from.
+    pub backend: Backend,
 }
 
 impl Config {
@@ -295,7 +300,10 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
         workers => workers,
     };
     let log_format = args.log_format.or(file.log_format).unwrap_or_default();
-    Ok(Loaded { config: Config { journal, roots, exclude, log_format, settle, workers }, warnings })
+    Ok(Loaded {
+        config: Config { journal, roots, exclude, log_format, settle, workers, backend: file.backend },
+        warnings,
+    })
 }
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {

@@ -39,6 +39,12 @@ impl SharedRules {
         Arc::new(SharedRules { current: RwLock::new(Arc::new(rules)) })
     }
 
+    /// Puts others in force.
+    #[cfg(test)]
+    pub(crate) fn replace(&self, rules: Rules) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
     /// Whether a path is left out now; see [`Rules::leaves_out`].
     pub(crate) fn leave_out(&self, path: &[u8], dir: Option<bool>) -> bool {
         self.current.read().unwrap_or_else(PoisonError::into_inner).leaves_out(path, dir)

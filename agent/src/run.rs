@@ -34,8 +34,7 @@ use crate::rules::{Rules, SharedRules};
 use crate::scan::Scanner;
 use crate::settle::{Scan, Settle, Work, WorkId};
 use crate::status;
-use crate::watch::notify::NotifySource;
-use crate::watch::{Hint, SourceOptions, WatchHandle, WatchThread, What};
+use crate::watch::{self, Backend, Hint, SourceOptions, WatchHandle, WatchThread, What};
 use crate::worker::{self, Job};
 pub(crate) use event::{Again, Event, RunError, Trouble};
 use roots::inode_of;
@@ -136,7 +135,7 @@ pub(crate) fn run(config: Config) -> Result<(), RunError> {
     let settle = Settle::new(config.settle.clone(), config.root_bytes());
     let (dirty, woken) = Dirty::new(settle);
     let rules = SharedRules::new(rules(&config, &layout)?);
-    let (watch_thread, watch) = watch(&rules, &layout, &dirty, &clock)?;
+    let (watch_thread, watch) = watch(config.backend, &rules, &layout, &dirty, &clock)?;
     let oldest: OldestHint = Arc::new(AtomicI64::new(0));
     let awake = dirty.clone();
     let (append, failure) =
@@ -237,6 +236,7 @@ fn resolved(layout: &Layout) -> Result<PathBuf, RunError> {
 }
 
 fn watch(
+    backend: Backend,
     rules: &Arc<SharedRules>,
     layout: &Layout,
     dirty: &Arc<Dirty>,
@@ -246,9 +246,9 @@ fn watch(
     let below = cookies.as_os_str().as_bytes().to_vec();
     let intake = Intake::new(dirty.clone(), clock.clone(), below.clone());
     let options = SourceOptions { rules: rules.clone(), cookies: Some(below) };
-    let source = NotifySource::create(options, intake)?;
-    let (thread, handle) = WatchThread::spawn(Box::new(source))
-        .map_err(|source| RunError::System { what: "the watch thread", source })?;
+    let source = watch::create(backend, options, intake)?;
+    let (thread, handle) =
+        WatchThread::spawn(source).map_err(|source| RunError::System { what: "the watch thread", source })?;
     handle.watch_cookies(&cookies)?;
     Ok((thread, handle))
 }

@@ -55,6 +55,8 @@ pub(crate) enum Reason {
     Crowd,
     /// It is in a tree that is compared as a whole.
     Below,
+    /// Its directory appeared, and is covered by hints from before this on; so is every directory in it.
+    Level,
 }
 
 /// An error that ends a piece of work.
@@ -87,6 +89,8 @@ struct Pending {
     path: Vec<u8>,
     ino: u64,
     depth: usize,
+    /// [`Reason::Below`] or [`Reason::Level`].
+    reason: Reason,
 }
 
 /// A name that was bound and is not there any more.
@@ -176,7 +180,13 @@ impl Scanner {
         let dir = self.open(root, &root.path)?;
         let at = |source| ScanError::Io { path: root.path.clone(), source };
         let ino = self.fs().stat_dir(&dir).map_err(at)?.ino;
-        let shared = Shared::new(vec![Pending { node: root.node, path: root.path.clone(), ino, depth: 0 }]);
+        let shared = Shared::new(vec![Pending {
+            node: root.node,
+            path: root.path.clone(),
+            ino,
+            depth: 0,
+            reason: Reason::Below,
+        }]);
         let gone = Mutex::new(Vec::new());
         let failed = Mutex::new(None);
         std::thread::scope(|scope| {
@@ -235,7 +245,7 @@ impl Scanner {
             self.list_path(root, &work.path, work.scan, trip)?;
         }
         for arrival in &work.arrivals {
-            self.look_at_path(root, &arrival.path, Marks::MOVED_TO, trip)?;
+            self.look_at_path(root, &arrival.path, arrival.marks, trip)?;
             if let Some(from) = &arrival.from {
                 self.look_at_path(root, from, Marks::MOVED_FROM, trip)?;
             }
@@ -381,7 +391,7 @@ impl Scanner {
         if scan == Scan::Recursive {
             let at = |source| ScanError::Io { path: path.to_vec(), source };
             let ino = self.fs().stat_dir(&handle).map_err(at)?.ino;
-            trip.pending.push(Pending { node, path: path.to_vec(), ino, depth: 0 });
+            trip.pending.push(Pending { node, path: path.to_vec(), ino, depth: 0, reason: Reason::Below });
             return Ok(());
         }
         self.list_entries(node, path, &handle, Reason::Crowd, 0, trip)
@@ -399,7 +409,7 @@ impl Scanner {
         };
         match self.fs().stat_dir(&handle) {
             Ok(stat) if stat.ino == dir.ino => {
-                self.list_entries(dir.node, &dir.path, &handle, Reason::Below, dir.depth, trip)
+                self.list_entries(dir.node, &dir.path, &handle, dir.reason, dir.depth, trip)
             }
             Ok(_) => {
                 (self.workshop.tell)(Event::Again(Again::Tree(dir.path.clone())));

@@ -398,14 +398,14 @@ impl Settle {
             _ if entry.marks.any(Marks::APPEARED_DIR) => entry.settled_ns.min(settled_ns),
             _ => settled_ns,
         };
-        let arrived = mark == Marks::MOVED_TO || mark == Marks::APPEARED_DIR;
+        let marks = mark.only(Marks::ARRIVED);
         if entry.path == path {
             entry.marks = entry.marks.with(mark);
             if mark == Marks::MOVED_TO {
                 entry.from = from;
             }
-        } else if arrived && entry.scan != Scan::Recursive {
-            self.remember_arrival(id, Arrival { path, from });
+        } else if !marks.is_empty() && entry.scan != Scan::Recursive {
+            self.remember_arrival(id, Arrival { path, from, marks });
         }
         self.schedule(id);
     }
@@ -417,6 +417,7 @@ impl Settle {
         // Repeated renames to one name (atomic saves) come one after the other.
         if let Some(last) = entry.arrivals.last_mut().filter(|last| last.path == arrival.path) {
             last.from = arrival.from.or(last.from.take());
+            last.marks = last.marks.with(arrival.marks);
             return;
         }
         if self.arrivals >= ARRIVALS_MAX {

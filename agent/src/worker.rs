@@ -194,8 +194,7 @@ impl Worker {
 
 /// Whether the work lists directories that may just have come into being.
 fn needs_barrier(work: &Work) -> bool {
-    let arrived = Marks::APPEARED_DIR.with(Marks::MOVED_TO);
-    work.marks.any(arrived) || work.scan != Scan::No || !work.arrivals.is_empty()
+    work.marks.any(Marks::ARRIVED) || work.scan != Scan::No || !work.arrivals.is_empty()
 }
 
 /// What came into being before its watch has no event: it is to be looked for once more.

@@ -17,7 +17,7 @@ use crate::fs::{DirHandle, Stat};
 use crate::pool::{Claim, Task};
 use crate::run::{Again, Event, Trouble};
 use crate::settle::Marks;
-use crate::watch::WatchError;
+use crate::watch::{Uncovered, WatchError};
 
 /// A name as it was found on disk.
 pub(super) struct Seen<'s> {
@@ -35,6 +35,17 @@ pub(super) struct Seen<'s> {
     pub(super) reason: Reason,
     /// How deep below where the look began.
     pub(super) depth: usize,
+}
+
+/// How a name came to stand for its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// It did before.
+    Known,
+    /// The node was known under another name, or is so still.
+    Renamed,
+    /// The node was not known.
+    New,
 }
 
 /// The node that a name turned out to stand for.
@@ -63,7 +74,10 @@ impl Scanner {
         {
             // The inode and its change time are the same: this is the very node, unchanged. Only what is below a
             // directory may differ.
-            descend(seen, entry.node, false, trip);
+            if stat.kind == Kind::Dir && trip.rewatch && self.came_since_covered(entry, trip) {
+                self.watch_anew(path);
+            }
+            self.descend(seen, entry.node, Came::Known, trip);
             return Ok(());
         }
         let identity = match self.fs().identity(handle, name, stat) {
@@ -83,13 +97,48 @@ impl Scanner {
             _ => self.take_name(dir, name, stat.kind, bound.as_ref(), known, &identity)?,
         };
         let moved = !ops.is_empty();
+        let came = match (moved, known == Some(node)) {
+            (false, _) => Came::Known,
+            (true, true) => Came::Renamed,
+            (true, false) => Came::New,
+        };
         if moved && stat.kind == Kind::Dir && trip.rewatch {
             self.watch_anew(path);
         }
         let claimed = Claimed { node, same_node: known == Some(node), claim: claim.with_node(node) };
         self.change(seen, claimed, ops, trip)?;
-        descend(seen, node, moved, trip);
+        self.descend(seen, node, came, trip);
         Ok(())
+    }
+
+    /// Puts a directory on the list of those to be listed, where what is below it may differ.
+    fn descend(&self, seen: &Seen<'_>, node: NodeId, came: Came, trip: &mut Trip<'_>) {
+        if seen.stat.kind != Kind::Dir {
+            return;
+        }
+        let reason = match (seen.reason, came) {
+            (Reason::Below, _) | (_, Came::Renamed) => Reason::Below,
+            (Reason::Hinted(marks), _) if marks.any(Marks::MOVED_TO) => Reason::Below,
+            (Reason::Hinted(marks), Came::Known) if !marks.any(Marks::APPEARED_DIR) => return,
+            (Reason::Hinted(_), _) | (Reason::Crowd, Came::New) => {
+                match self.watch.cover().take((seen.stat.dev, seen.stat.ino)) {
+                    Uncovered::Tree => Reason::Below,
+                    Uncovered::Entries => Reason::Level,
+                    Uncovered::Nothing => return,
+                }
+            }
+            (Reason::Crowd, Came::Known) | (Reason::Level, _) => return,
+        };
+        let (path, ino, depth) = (seen.path.to_vec(), seen.stat.ino, seen.depth + 1);
+        trip.pending.push(Pending { node, path, ino, depth, reason });
+    }
+
+    /// Whether a directory may have been taken in after hints were lost and before that was known: by the listing of a
+    /// directory above it, which has nothing watched.
+    fn came_since_covered(&self, entry: &Entry, trip: &Trip<'_>) -> bool {
+        let covered = trip.reconciling.flatten();
+        let came = self.head().instant_of(entry.since);
+        covered.is_none_or(|covered| came.is_none_or(|came| came >= covered))
     }
 
     /// Hints were lost, and with them perhaps the one that had this directory watched. Watched first, listed later.
@@ -161,7 +210,7 @@ impl Scanner {
         let content_hint = Marks::WRITTEN.with(Marks::CLOSED);
         let only_attributes = match reason {
             Reason::Hinted(marks) => !marks.any(content_hint),
-            Reason::Crowd | Reason::Below => renamed,
+            Reason::Crowd | Reason::Below | Reason::Level => renamed,
         };
         let same_content =
             (before.meta.size, before.meta.mtime, before.meta.ino) == (stat.size, stat.mtime, stat.ino);
@@ -253,20 +302,6 @@ impl Scanner {
     }
 }
 
-/// Puts a directory on the list of those to be listed, where what is below it may differ.
-fn descend(seen: &Seen<'_>, node: NodeId, moved: bool, trip: &mut Trip<'_>) {
-    let arrived = Marks::APPEARED_DIR.with(Marks::MOVED_TO);
-    let wanted = match seen.reason {
-        Reason::Below => true,
-        Reason::Crowd => moved,
-        Reason::Hinted(marks) => moved || marks.any(arrived),
-    };
-    if seen.stat.kind == Kind::Dir && wanted {
-        let (path, ino, depth) = (seen.path.to_vec(), seen.stat.ino, seen.depth + 1);
-        trip.pending.push(Pending { node, path, ino, depth });
-    }
-}
-
 /// Whether the version was made of this very state: the kernel moves the change time with every change.
 fn same(before: &Version, stat: &Stat) -> bool {
     let meta = &before.meta;
@@ -278,7 +313,7 @@ fn same(before: &Version, stat: &Stat) -> bool {
 fn wants_reread(reason: Reason) -> bool {
     match reason {
         Reason::Hinted(marks) => marks.any(Marks::WRITTEN.with(Marks::CLOSED).with(Marks::MOVED_TO)),
-        Reason::Crowd | Reason::Below => true,
+        Reason::Crowd | Reason::Below | Reason::Level => true,
     }
 }
 
@@ -289,7 +324,9 @@ fn options_for(reason: Reason) -> CaptureOptions {
             let writer = if open { Writer::MaybeActive } else { Writer::Unlikely };
             CaptureOptions { writer, page_cache: PageCache::Keep }
         }
-        Reason::Crowd => CaptureOptions { writer: Writer::Unlikely, page_cache: PageCache::Keep },
+        Reason::Crowd | Reason::Level => {
+            CaptureOptions { writer: Writer::Unlikely, page_cache: PageCache::Keep }
+        }
         Reason::Below => CaptureOptions { writer: Writer::Unlikely, page_cache: PageCache::Drop },
     }
 }

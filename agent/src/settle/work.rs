@@ -24,6 +24,9 @@ impl Marks {
     /// Its metadata changed.
     pub(crate) const ATTRIBUTES: Marks = Marks(1 << 7);
 
+    /// What brings a directory with things in it already.
+    pub(crate) const ARRIVED: Marks = Marks::APPEARED_DIR.with(Marks::MOVED_TO);
+
     /// Whether one of the given marks is set.
     pub(crate) fn any(self, of: Marks) -> bool {
         self.0 & of.0 != 0
@@ -32,6 +35,11 @@ impl Marks {
     /// Whether there are none: then only a scan is asked for.
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Those of them that are among the given ones.
+    pub(crate) fn only(self, of: Marks) -> Marks {
+        Marks(self.0 & of.0)
     }
 
     /// Both together.
@@ -59,6 +67,8 @@ pub(crate) struct Arrival {
     pub path: Arc<[u8]>,
     /// From where it was renamed, when that is known.
     pub from: Option<Vec<u8>>,
+    /// Whether it was renamed or made, or both: [`Marks::ARRIVED`] at most.
+    pub marks: Marks,
 }
 
 /// Names a piece of work until it is released.

@@ -4,19 +4,26 @@
 //! has to be looked at. Does not look, does not wait for things to settle, does not list directories.
 //!
 //! The source is owned by a thread of its own and takes commands through a channel, because a source may take as
-//! long as it likes (notify answers nothing while events keep coming), and its callers have deadlines.
+//! long as it likes (notify answers nothing while events keep coming), and its callers have deadlines. A source that
+//! has no thread of its own to read events is given this one for that too.
 
-pub(crate) mod notify;
+mod cover;
+mod inotify;
+mod notify;
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use serde::Deserialize;
 
 use crate::rules::SharedRules;
+pub(crate) use cover::{Cover, Uncovered};
 
 /// Commands that wait for the watch thread; whoever sends one more waits for room.
 const COMMANDS_MAX: usize = 1024;
@@ -83,11 +90,7 @@ impl<F: FnMut(Hint) + Send + 'static> HintSink for F {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WatchError {
     /// The user's limit of watches is reached.
-    #[error(
-        "{}: the limit of inotify watches is reached; raise it: sysctl fs.inotify.max_user_watches={}",
-        path.display(),
-        watch_limit().unwrap_or(524_288).saturating_mul(2)
-    )]
+    #[error("{}: {}", path.display(), limit_text())]
     LimitReached {
         /// What could not be watched, with everything after it.
         path: PathBuf,
@@ -114,9 +117,37 @@ pub(crate) enum WatchError {
     Stopped,
 }
 
-/// The limit of watches per user now in force.
-fn watch_limit() -> Option<u64> {
-    std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?.trim().parse().ok()
+/// What is said where the limit of watches is reached, with what helps.
+fn limit_text() -> String {
+    let now = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches");
+    let now: u64 = now.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(524_288);
+    let more = now.saturating_mul(2);
+    format!("the limit of inotify watches is reached; raise it: sysctl fs.inotify.max_user_watches={more}")
+}
+
+/// Which event source is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Backend {
+    /// The one that suits.
+    #[default]
+    Auto,
+    /// The notify crate.
+    Notify,
+    /// inotify itself.
+    Inotify,
+}
+
+/// Makes the event source that is asked for.
+pub(crate) fn create(
+    backend: Backend,
+    options: SourceOptions,
+    sink: impl HintSink,
+) -> Result<Box<dyn EventSource>, WatchError> {
+    match backend {
+        Backend::Notify => Ok(Box::new(notify::NotifySource::create(options, sink)?)),
+        Backend::Auto | Backend::Inotify => Ok(Box::new(inotify::InotifySource::create(options, sink)?)),
+    }
 }
 
 /// What a source is made with.
@@ -147,6 +178,28 @@ pub(crate) trait EventSource: Send {
     /// Returns when every event that the system had queued before the call was delivered, and the directories that
     /// those events named are watched.
     fn barrier(&mut self) -> Result<(), WatchError>;
+
+    /// Stops watching what the rules leave out now, and watches what they no longer leave out. For a source that
+    /// watches both anyway there is nothing to do.
+    fn apply_rules(&mut self) -> Result<(), WatchError> {
+        Ok(())
+    }
+
+    /// What tells that events wait, where the source has no thread of its own to read them.
+    fn readable(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Handles a bounded portion of the events that wait. Gives when it has to be called again although
+    /// [`EventSource::readable`] tells nothing.
+    fn handle_events(&mut self) -> Result<Option<Duration>, WatchError> {
+        Ok(None)
+    }
+
+    /// What listings can be spared; nothing, unless the source says so.
+    fn cover(&self) -> Arc<Cover> {
+        Arc::default()
+    }
 }
 
 /// Says that a barrier was not reached in time, or that the source is dead.
@@ -164,6 +217,7 @@ enum Command {
     Watch(PathBuf, Sender<Result<(), WatchError>>),
     WatchCookies(PathBuf, Sender<Result<(), WatchError>>),
     Unwatch(PathBuf, Sender<Result<(), WatchError>>),
+    ApplyRules(Sender<Result<(), WatchError>>),
     Barrier(Sender<Result<(), WatchError>>),
     Stop,
 }
@@ -172,12 +226,15 @@ enum Command {
 #[derive(Clone, Debug)]
 pub(crate) struct WatchHandle {
     commands: Sender<Command>,
+    wake: Arc<OwnedFd>,
+    cover: Arc<Cover>,
 }
 
 /// The thread that owns the source; stops it when dropped, and waits for that only in [`WatchThread::stop`].
 #[derive(Debug)]
 pub(crate) struct WatchThread {
     commands: Sender<Command>,
+    wake: Arc<OwnedFd>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -185,15 +242,19 @@ impl WatchThread {
     /// Gives a source a thread of its own.
     pub(crate) fn spawn(source: Box<dyn EventSource>) -> io::Result<(WatchThread, WatchHandle)> {
         let (commands, queue) = bounded(COMMANDS_MAX);
-        let thread =
-            thread::Builder::new().name("asofd-watch".to_string()).spawn(move || serve(source, &queue))?;
-        let handle = WatchHandle { commands: commands.clone() };
-        Ok((WatchThread { commands, thread: Some(thread) }, handle))
+        let wake = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let (cover, woken) = (source.cover(), wake.clone());
+        let thread = thread::Builder::new()
+            .name("asofd-watch".to_string())
+            .spawn(move || serve(source, &queue, &woken))?;
+        let handle = WatchHandle { commands: commands.clone(), wake: wake.clone(), cover };
+        Ok((WatchThread { commands, wake, thread: Some(thread) }, handle))
     }
 
     /// Stops the source and waits until it is gone, which may take as long as the source is busy.
     pub(crate) fn stop(mut self) {
         let _ = self.commands.send(Command::Stop);
+        tell(&self.wake);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -203,7 +264,13 @@ impl WatchThread {
 impl Drop for WatchThread {
     fn drop(&mut self) {
         let _ = self.commands.try_send(Command::Stop);
+        tell(&self.wake);
     }
+}
+
+/// Tells the thread to look at its commands; a count that is at its limit tells the same.
+fn tell(wake: &OwnedFd) {
+    let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
 }
 
 impl WatchHandle {
@@ -222,6 +289,17 @@ impl WatchHandle {
         self.ask(|reply| Command::Unwatch(root.to_path_buf(), reply))
     }
 
+    /// Has the source watch by the rules that are in force now.
+    #[cfg_attr(not(test), expect(dead_code, reason = "rules cannot change yet while the agent runs"))]
+    pub(crate) fn apply_rules(&self) -> Result<(), WatchError> {
+        self.ask(Command::ApplyRules)
+    }
+
+    /// What listings can be spared.
+    pub(crate) fn cover(&self) -> &Cover {
+        &self.cover
+    }
+
     /// Waits until everything queued in the source before the call is delivered and its watches are added.
     #[cfg(test)]
     pub(crate) fn barrier(&self, deadline: Duration) -> Result<(), BarrierExpired> {
@@ -233,7 +311,10 @@ impl WatchHandle {
         let (reply, answer) = bounded(1);
         // A full queue means that a thousand callers wait already: the deadline of this one would pass too.
         match self.commands.try_send(Command::Barrier(reply)) {
-            Ok(()) => Ok(PendingBarrier { answer }),
+            Ok(()) => {
+                tell(&self.wake);
+                Ok(PendingBarrier { answer })
+            }
             Err(error) if error.is_full() => Err(BarrierExpired::Deadline),
             Err(_) => Err(BarrierExpired::Stopped),
         }
@@ -242,6 +323,7 @@ impl WatchHandle {
     fn ask(&self, command: impl FnOnce(Sender<Result<(), WatchError>>) -> Command) -> Result<(), WatchError> {
         let (reply, answer) = bounded(1);
         self.commands.send(command(reply)).map_err(|_| WatchError::Stopped)?;
+        tell(&self.wake);
         answer.recv().unwrap_or(Err(WatchError::Stopped))
     }
 }
@@ -264,29 +346,65 @@ impl PendingBarrier {
     }
 }
 
-/// Carries commands out until told to stop or until nobody can send any more.
-fn serve(mut source: Box<dyn EventSource>, queue: &Receiver<Command>) {
-    let mut barriers = Vec::new();
-    while let Ok(first) = queue.recv() {
-        let mut next = Some(first);
-        // Barriers that wait already share one: each began before it.
-        while let Some(command) = next.take() {
-            match command {
-                Command::Watch(root, reply) => drop(reply.send(source.watch(&root))),
-                Command::WatchCookies(dir, reply) => drop(reply.send(source.watch_cookies(&dir))),
-                Command::Unwatch(root, reply) => drop(reply.send(source.unwatch(&root))),
-                Command::Barrier(reply) => barriers.push(reply),
-                Command::Stop => return,
-            }
-            next = queue.try_recv().ok();
+/// Carries commands out, and reads events where the source needs that, until told to stop or until nobody can send any
+/// more.
+fn serve(mut source: Box<dyn EventSource>, queue: &Receiver<Command>, wake: &OwnedFd) {
+    let mut again = None;
+    loop {
+        if let Err(error) = wait(&*source, wake, again) {
+            tracing::error!(%error, "the event source cannot be waited for");
+            return;
         }
-        if !barriers.is_empty() {
-            let reached = source.barrier().is_ok();
-            for reply in barriers.drain(..) {
-                let _ = reply.send(if reached { Ok(()) } else { Err(WatchError::Stopped) });
-            }
+        if !carry_out(&mut *source, queue) {
+            return;
+        }
+        again = match source.handle_events() {
+            Ok(again) => again,
+            Err(_) => return, // it has said why; whoever asks for anything is told that it has stopped
+        };
+    }
+}
+
+/// Waits until there is a command or an event, or until that time has passed.
+fn wait(source: &dyn EventSource, wake: &OwnedFd, again: Option<Duration>) -> io::Result<()> {
+    let timeout = again.map(|again| Timespec {
+        tv_sec: i64::try_from(again.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: again.subsec_nanos().into(),
+    });
+    let mut waiting = vec![PollFd::new(wake, PollFlags::IN)];
+    waiting.extend(source.readable().map(|events| PollFd::from_borrowed_fd(events, PollFlags::IN)));
+    match rustix::event::poll(&mut waiting, timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // Before commands are taken: one that comes now is told of anew.
+    let mut count = [0; 8];
+    let _ = rustix::io::read(wake.as_fd(), &mut count);
+    Ok(())
+}
+
+/// Carries out the commands that wait; says whether more may come.
+fn carry_out(source: &mut dyn EventSource, queue: &Receiver<Command>) -> bool {
+    // Barriers that wait already share one: each began before it.
+    let mut barriers = Vec::new();
+    loop {
+        match queue.try_recv() {
+            Ok(Command::Watch(root, reply)) => drop(reply.send(source.watch(&root))),
+            Ok(Command::WatchCookies(dir, reply)) => drop(reply.send(source.watch_cookies(&dir))),
+            Ok(Command::Unwatch(root, reply)) => drop(reply.send(source.unwatch(&root))),
+            Ok(Command::ApplyRules(reply)) => drop(reply.send(source.apply_rules())),
+            Ok(Command::Barrier(reply)) => barriers.push(reply),
+            Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
+            Err(TryRecvError::Empty) => break,
         }
     }
+    if !barriers.is_empty() {
+        let reached = source.barrier().is_ok();
+        for reply in barriers {
+            let _ = reply.send(if reached { Ok(()) } else { Err(WatchError::Stopped) });
+        }
+    }
+    true
 }
 
 #[cfg(test)]

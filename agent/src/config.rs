@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::rules::Rules;
 use crate::settle::Timings;
+use crate::watch::Backend;
 pub(crate) use error::{ConfigError, Warning};
 use file::File;
 pub(crate) use show::show;
@@ -94,6 +95,8 @@ pub(crate) struct Config {
     pub settle: Timings,
     /// Threads that read files.
     pub workers: usize,
+    /// Where events come from.
+    pub backend: Backend,
 }
 
 impl Config {
@@ -177,6 +180,7 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
         log_format: args.log_format.or(file.log_format).unwrap_or_default(),
         settle: file.settle,
         workers,
+        backend: file.backend,
     };
     Ok(Loaded { config, rules, file: file.path, warnings: found.warnings, notes: found.notes })
 }

@@ -489,7 +489,8 @@ fn stat_mask() -> StatxFlags {
         | StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE)
 }
 
-fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
+/// Tells what an open file or directory is.
+pub(crate) fn stat_fd(fd: BorrowedFd<'_>) -> io::Result<Stat> {
     Stat::from_statx(&rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, stat_mask())?)
 }
 

@@ -31,6 +31,8 @@ pub(crate) enum Trouble {
     Journal(String),
     /// The event source did not answer in time.
     Stalled,
+    /// The event source died; another one is watching, and everything is being compared.
+    SourceDead,
     /// The configuration could not be read again; what was in force stays.
     Configuration(String),
 }
@@ -64,7 +66,7 @@ impl Trouble {
             | Trouble::Hidden(path, _)
             | Trouble::Uncovered(path, _)
             | Trouble::Network(path, _) => Some(path),
-            Trouble::Journal(_) | Trouble::Stalled | Trouble::Configuration(_) => None,
+            Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead | Trouble::Configuration(_) => None,
         }
     }
 
@@ -73,7 +75,7 @@ impl Trouble {
     pub(crate) fn degrades(&self) -> bool {
         match self {
             Trouble::RootMissing(..) | Trouble::Unwatched(..) | Trouble::Unreadable(..) => true,
-            Trouble::Journal(_) | Trouble::Stalled => true,
+            Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead => true,
             Trouble::Hidden(..) | Trouble::Uncovered(..) | Trouble::Network(..) => false,
             Trouble::Configuration(_) => false,
         }
@@ -89,7 +91,7 @@ impl Trouble {
             Trouble::Hidden(path, text) => (path, GapReason::Unmounted, text.clone()),
             Trouble::Uncovered(..) | Trouble::Network(..) | Trouble::Configuration(_) => return None,
             // What was not seen meanwhile is known when it is over.
-            Trouble::Journal(_) | Trouble::Stalled => return None,
+            Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead => return None,
         })
     }
 
@@ -134,6 +136,10 @@ impl Trouble {
                 lossy(path)
             ),
             Trouble::Journal(text) => format!("the journal cannot be written: {text}"),
+            Trouble::SourceDead => {
+                "the event source died; another one has taken its place, and everything is compared"
+                    .to_string()
+            }
             Trouble::Configuration(text) => {
                 format!("the configuration could not be read again and stays as it was: {text}")
             }

@@ -42,8 +42,7 @@ use crate::rules::SharedRules;
 use crate::scan::Scanner;
 use crate::settle::{Scan, Settle, Work, WorkId};
 use crate::status;
-use crate::watch::notify::NotifySource;
-use crate::watch::{Hint, SourceOptions, WatchHandle, WatchThread, What};
+use crate::watch::{self, Backend, Hint, SourceOptions, WatchHandle, WatchThread, What};
 use crate::worker::{self, Job};
 pub(crate) use event::{Again, Event, RunError};
 use reload::Reload;
@@ -81,6 +80,10 @@ pub(crate) struct Agent {
     events: Receiver<Event>,
     jobs: Sender<Job>,
     watch: WatchHandle,
+    watch_thread: WatchThread,
+    /// The newest hint when the source was listened to last, and for how many ticks nothing came that was awaited.
+    heard_no: u64,
+    silent_ticks: u32,
     rules: Arc<SharedRules>,
     oldest: OldestHint,
     worker_busy: bool,
@@ -160,7 +163,7 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
     let settle = Settle::new(config.settle.clone(), config.root_bytes());
     let (dirty, woken) = Dirty::new(settle);
     let rules = SharedRules::new(rules);
-    let (watch_thread, watch) = watch(&rules, &layout, &dirty, &clock)?;
+    let (watch_thread, watch) = watch(config.backend, &rules, &layout, &dirty, &clock)?;
     let oldest: OldestHint = Arc::new(AtomicI64::new(0));
     let awake = dirty.clone();
     let (append, failure) =
@@ -215,6 +218,9 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
         events,
         jobs,
         watch,
+        watch_thread,
+        heard_no: 0,
+        silent_ticks: 0,
         rules,
         oldest,
         worker_busy: false,
@@ -244,8 +250,8 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
     // Everything that submits ends before the appender does.
     workshop.stop.store(true, Ordering::Relaxed);
     drop(control);
+    let watch_thread = agent.end();
     watch_thread.stop();
-    drop(agent);
     let _ = worker.join();
     let _ = checker.join();
     ordinary.stop();
@@ -265,6 +271,7 @@ fn resolved(layout: &Layout) -> Result<PathBuf, RunError> {
 }
 
 fn watch(
+    backend: Backend,
     rules: &Arc<SharedRules>,
     layout: &Layout,
     dirty: &Arc<Dirty>,
@@ -274,9 +281,9 @@ fn watch(
     let below = cookies.as_os_str().as_bytes().to_vec();
     let intake = Intake::new(dirty.clone(), clock.clone(), below.clone());
     let options = SourceOptions { rules: rules.clone(), cookies: Some(below) };
-    let source = NotifySource::create(options, intake)?;
-    let (thread, handle) = WatchThread::spawn(Box::new(source))
-        .map_err(|source| RunError::System { what: "the watch thread", source })?;
+    let source = watch::create(backend, options, intake)?;
+    let (thread, handle) =
+        WatchThread::spawn(source).map_err(|source| RunError::System { what: "the watch thread", source })?;
     handle.watch_cookies(&cookies)?;
     Ok((thread, handle))
 }
@@ -319,6 +326,11 @@ impl Agent {
             self.advance_syncs();
             self.dispatch();
         }
+    }
+
+    /// Gives up everything but the source, which is stopped when nobody uses it any more.
+    fn end(self) -> WatchThread {
+        self.watch_thread
     }
 
     fn is_finished(&self) -> bool {
@@ -434,6 +446,7 @@ impl Agent {
         let Reconcile::Running(why, begun) = &self.reconcile else { return };
         let (why, begun, until) = (why.clone(), *begun, self.clock.now().wall);
         self.welcome_roots();
+        self.over(|known| *known == Trouble::SourceDead);
         let mut ops = self.gaps_of(&why, until);
         if !self.started {
             ops.extend(self.end_open_gaps());
@@ -492,6 +505,7 @@ impl Agent {
             self.begin_sync(MarkCause::Idle, None, None);
         }
         self.record_policy();
+        self.listen_to_source();
         self.look_at_mounts();
         self.look_at_doubtful();
         self.look_at_roots();

@@ -67,6 +67,8 @@ pub(crate) enum Reason {
     Crowd,
     /// It is in a tree that is compared as a whole.
     Below,
+    /// Its directory appeared, and is covered by hints from before this on; so is every directory in it.
+    Level,
 }
 
 /// An error that ends a piece of work.
@@ -99,6 +101,8 @@ struct Pending {
     path: Vec<u8>,
     ino: u64,
     depth: usize,
+    /// [`Reason::Below`] or [`Reason::Level`].
+    reason: Reason,
 }
 
 /// A directory that is being listed.
@@ -199,7 +203,13 @@ impl Scanner {
         let dir = self.open(root, &root.path)?;
         let at = |source| ScanError::Io { path: root.path.clone(), source };
         let ino = self.fs().stat_dir(&dir).map_err(at)?.ino;
-        let shared = Shared::new(vec![Pending { node: root.node, path: root.path.clone(), ino, depth: 0 }]);
+        let shared = Shared::new(vec![Pending {
+            node: root.node,
+            path: root.path.clone(),
+            ino,
+            depth: 0,
+            reason: Reason::Below,
+        }]);
         let gone = Mutex::new(Vec::new());
         let failed = Mutex::new(None);
         std::thread::scope(|scope| {
@@ -258,7 +268,7 @@ impl Scanner {
             self.list_counting(root, work, trip)?;
         }
         for arrival in &work.arrivals {
-            self.look_at_path(root, &arrival.path, Marks::MOVED_TO, trip)?;
+            self.look_at_path(root, &arrival.path, arrival.marks, trip)?;
             if let Some(from) = &arrival.from {
                 self.look_at_path(root, from, Marks::MOVED_FROM, trip)?;
             }
@@ -423,7 +433,7 @@ impl Scanner {
         if scan == Scan::Recursive {
             let at = |source| ScanError::Io { path: path.to_vec(), source };
             let ino = self.fs().stat_dir(&handle).map_err(at)?.ino;
-            trip.pending.push(Pending { node, path: path.to_vec(), ino, depth: 0 });
+            trip.pending.push(Pending { node, path: path.to_vec(), ino, depth: 0, reason: Reason::Below });
             return Ok(());
         }
         self.list_entries(root, &Open { node, path, handle: &handle, depth: 0 }, Reason::Crowd, trip)
@@ -442,7 +452,7 @@ impl Scanner {
         match self.fs().stat_dir(&handle) {
             Ok(stat) if stat.ino == dir.ino => {
                 let open = Open { node: dir.node, path: &dir.path, handle: &handle, depth: dir.depth };
-                self.list_entries(root, &open, Reason::Below, trip)
+                self.list_entries(root, &open, dir.reason, trip)
             }
             Ok(_) => {
                 (self.workshop.tell)(Event::Again(Again::Tree(dir.path.clone())));

@@ -407,7 +407,7 @@ impl Settle {
             _ if entry.marks.any(Marks::APPEARED_DIR) => entry.settled_ns.min(settled_ns),
             _ => settled_ns,
         };
-        let arrived = mark == Marks::MOVED_TO || mark == Marks::APPEARED_DIR;
+        let marks = mark.only(Marks::ARRIVED);
         if entry.path == path {
             entry.marks = entry.marks.then(mark);
             if mark == Marks::MOVED_TO {
@@ -415,8 +415,8 @@ impl Settle {
             }
         } else if mark == Marks::GONE {
             entry.deletions += 1;
-        } else if arrived && entry.scan != Scan::Recursive {
-            self.remember_arrival(id, Arrival { path, from });
+        } else if !marks.is_empty() && entry.scan != Scan::Recursive {
+            self.remember_arrival(id, Arrival { path, from, marks });
         }
         self.schedule(id);
     }
@@ -428,6 +428,7 @@ impl Settle {
         // Repeated renames to one name (atomic saves) come one after the other.
         if let Some(last) = entry.arrivals.last_mut().filter(|last| last.path == arrival.path) {
             last.from = arrival.from.or(last.from.take());
+            last.marks = last.marks.with(arrival.marks);
             return;
         }
         if self.arrivals >= ARRIVALS_MAX {

@@ -119,6 +119,12 @@ impl Worker {
     fn reconcile(&mut self, roots: Vec<Vec<u8>>, covered: Option<Instant>, rewatch: bool) {
         let events = self.events.clone();
         let ticket = Ticket::new(move |seq| drop(events.send(Event::Reconciled(seq))));
+        if rewatch {
+            for root in &roots {
+                // Where one has its watch this changes nothing.
+                self.scanner.watch_anew(root);
+            }
+        }
         self.barrier();
         self.roots.clear();
         for path in roots {
@@ -259,8 +265,7 @@ fn root_of<'r>(roots: &'r [Root], path: &[u8]) -> Option<&'r Root> {
 
 /// Whether the work lists directories that may just have come into being.
 fn needs_barrier(work: &Work) -> bool {
-    let arrived = Marks::APPEARED_DIR.with(Marks::MOVED_TO);
-    work.marks.any(arrived) || work.scan != Scan::No || !work.arrivals.is_empty()
+    work.marks.any(Marks::ARRIVED) || work.scan != Scan::No || !work.arrivals.is_empty()
 }
 
 /// What came into being before its watch has no event: it is to be looked for once more.

@@ -14,9 +14,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::{ConfigError, LogFormat};
 use crate::settle::Timings;
+use crate::watch::Backend;
 
 /// Keys at the top of the file.
 const KEYS: &[&str] = &[
+    "backend",
     "cachedir_tag",
     "exclude",
     "file_bytes_max",
@@ -60,6 +62,8 @@ pub(super) struct File {
     pub(super) cachedir_tag: bool,
     /// Longer files are recorded without their content. Bytes, or a text like "2 GiB"; default 0: no limit.
     pub(super) file_bytes_max: Option<u64>,
+    /// Where events come from: `auto` (default), `notify` or `inotify`.
+    pub(super) backend: Backend,
     /// `text` (default) or `json`.
     pub(super) log_format: Option<LogFormat>,
     /// Threads that read files. Default: the number of processors, 4 at most; minimum 1; 0 means the default.
@@ -84,6 +88,7 @@ impl Default for File {
             one_file_system: true,
             cachedir_tag: false,
             file_bytes_max: None,
+            backend: Backend::default(),
             log_format: None,
             workers: 0,
             reconcile_every: Some(Duration::from_secs(3600)),
@@ -183,6 +188,8 @@ impl Table<'_> {
             Some("json") => Some(LogFormat::Json),
             _ => None,
         })?;
+        let backend = self
+            .get("backend", "\"auto\", \"notify\" or \"inotify\"", |value| Backend::named(value.as_str()?))?;
         Ok(File {
             path: Some(path.to_path_buf()),
             journal: self.one("journal", |value| self.path("journal", value))?,
@@ -193,6 +200,7 @@ impl Table<'_> {
             file_bytes_max: self
                 .get("file_bytes_max", "a number of bytes, or a text like \"2 GiB\"", bytes)?
                 .filter(|most| *most > 0),
+            backend: backend.unwrap_or_default(),
             log_format,
             workers: usize::try_from(self.uint("workers", 0)?.unwrap_or(0)).unwrap_or(usize::MAX),
             reconcile_every: self.every("reconcile_every", defaults.reconcile_every)?,

@@ -9,9 +9,13 @@ use super::{Agent, Reconcile, TICK_NS, Why};
 use crate::health::{Missing, Trouble};
 use crate::settle::Scan;
 use crate::status;
+use crate::watch::Backend;
 
 /// A process that did not run for so long was stopped; less is an ordinary machine under load.
 const STOPPED_NS: u64 = 5_000_000_000;
+
+/// Ticks without a hint, while a cookie is awaited, after which the source counts as dead; a tick is about a second.
+const SILENT_TICKS_MAX: u32 = 15;
 
 impl Agent {
     /// Notes that something is wrong; the journal gets an open gap where changes may be missed meanwhile.
@@ -105,6 +109,52 @@ impl Agent {
         }
     }
 
+    /// Whether the source is alive: a cookie that is awaited comes back, or hints do.
+    pub(super) fn listen_to_source(&mut self) {
+        let no = self.dirty.lock().last_no;
+        let awaited = self.syncs.iter().any(|sync| sync.came_back.is_none());
+        if no != self.heard_no || !awaited || self.watch.is_asked() {
+            self.silent_ticks = 0;
+            self.heard_no = no;
+        } else {
+            self.silent_ticks += 1;
+        }
+        // By ticks and not by time: while the whole process was stopped nobody could have answered.
+        if self.silent_ticks >= SILENT_TICKS_MAX || self.watch.has_ended() {
+            self.trouble(Trouble::SourceDead);
+            self.renew_source(GapReason::WatcherStalled);
+        }
+    }
+
+    /// Makes another event source in place of the one there is, and compares everything.
+    fn renew_source(&mut self, reason: GapReason) {
+        self.silent_ticks = 0;
+        match super::watch(self.config.backend, &self.rules, &self.layout, &self.dirty, &self.clock) {
+            Ok((thread, handle)) => {
+                // The old one ends by itself, if it can.
+                drop(std::mem::replace(&mut self.watch_thread, thread));
+                self.watch.replace(&handle);
+                for root in self.config.roots.clone() {
+                    self.watch_root(&root);
+                }
+            }
+            Err(error) => {
+                for root in self.config.root_bytes() {
+                    self.trouble(Trouble::Unwatched(root, error.to_string()));
+                }
+            }
+        }
+        self.want_reconcile(self.unseen(reason));
+        self.write_cookies_again();
+    }
+
+    /// Cookies may be among what was lost.
+    fn write_cookies_again(&mut self) {
+        for sync in &mut self.syncs {
+            sync.written_ns = 0;
+        }
+    }
+
     /// What came beside the hints: an overflow, errors of the source, filesystems that went.
     pub(super) fn look_beside(&mut self) {
         let mut state = self.dirty.lock();
@@ -125,12 +175,13 @@ impl Agent {
         if overflowed {
             tracing::info!("the event queue overflowed; everything is compared, and a gap is recorded");
             status::count_overflow(&self.tally);
-            // Directories made meanwhile have no watch: the comparison finds and watches them. The watches there are
-            // stay: to remove them all would overflow the queue again, with one event each.
-            self.want_reconcile(self.unseen(GapReason::QueueOverflow));
-            for sync in &mut self.syncs {
-                // Its cookie may be among what was lost.
-                sync.written_ns = 0;
+            if self.config.backend == Backend::Notify {
+                // It has no way to make sure of watches that it takes to be there.
+                self.renew_source(GapReason::QueueOverflow);
+            } else {
+                // The watches there are stay: to remove them all would overflow the queue again, with one event each.
+                self.want_reconcile(self.unseen(GapReason::QueueOverflow));
+                self.write_cookies_again();
             }
         }
     }

@@ -101,6 +101,10 @@ impl Agent {
             stays("workers");
             config.workers = self.config.workers;
         }
+        if config.backend != self.config.backend {
+            stays("backend");
+            config.backend = self.config.backend;
+        }
         if config.log_format != self.config.log_format {
             stays("log_format");
             config.log_format = self.config.log_format;
@@ -118,6 +122,9 @@ impl Agent {
         self.roots_seen = self.config.roots.iter().map(seen_as).collect();
 
         self.rules.replace(rules);
+        if let Err(error) = self.watch.apply_rules() {
+            tracing::warn!(%error, "the event source does not know of the new rules; the comparison does");
+        }
         self.record_policy();
         self.dirty.lock().settle.configure(self.config.settle.clone(), roots.clone());
         let mut diff = RootsDiff { roots: roots.clone(), ..RootsDiff::default() };

@@ -15,7 +15,7 @@ use asof_journal::types::{Instant, Kind, NodeId, Quality, Version};
 use asof_journal::view::Entry;
 
 use super::compare::same;
-use super::{DEPTH_MAX, Pending, Result, ScanError, Scanner, is_gone, join, split};
+use super::{DEPTH_MAX, Pending, Reason, Result, ScanError, Scanner, is_gone, join, split};
 use crate::fs::{DirHandle, RootHandle, Stat};
 use crate::pool::count;
 
@@ -52,7 +52,13 @@ impl Scanner {
         let stat = self.fs().open_dir(&handle, b"").and_then(|dir| self.fs().stat_dir(&dir)).map_err(at)?;
         let Some(entry) = self.head().view().resolve(path)? else { return Ok(()) };
         let root = Checked { handle, mnt_id: stat.mnt_id, dev: stat.dev };
-        let mut pending = vec![Pending { node: entry.node, path: path.to_vec(), ino: stat.ino, depth: 0 }];
+        let mut pending = vec![Pending {
+            node: entry.node,
+            path: path.to_vec(),
+            ino: stat.ino,
+            depth: 0,
+            reason: Reason::Below,
+        }];
         while let Some(dir) = pending.pop() {
             if self.is_stopping() {
                 return Ok(());
@@ -100,7 +106,13 @@ impl Scanner {
             if !own_turn {
                 suspects.extend(suspect(&path, version.as_ref(), &stat));
             } else if let Some(known) = known {
-                pending.push(Pending { node: known.node, path, ino: stat.ino, depth: dir.depth + 1 });
+                pending.push(Pending {
+                    node: known.node,
+                    path,
+                    ino: stat.ino,
+                    depth: dir.depth + 1,
+                    reason: Reason::Below,
+                });
             }
         }
         for name in bound.into_keys() {

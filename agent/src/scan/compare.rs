@@ -18,7 +18,7 @@ use crate::health::Trouble;
 use crate::pool::{Claim, Task};
 use crate::run::{Again, Event};
 use crate::settle::Marks;
-use crate::watch::WatchError;
+use crate::watch::{Uncovered, WatchError};
 
 /// A name as it was found on disk.
 pub(super) struct Seen<'s> {
@@ -36,6 +36,17 @@ pub(super) struct Seen<'s> {
     pub(super) reason: Reason,
     /// How deep below where the look began.
     pub(super) depth: usize,
+}
+
+/// How a name came to stand for its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// It did before.
+    Known,
+    /// The node was known under another name, or is so still.
+    Renamed,
+    /// The node was not known.
+    New,
 }
 
 /// The node that a name turned out to stand for.
@@ -72,7 +83,10 @@ impl Scanner {
         {
             // The inode and its change time are the same: this is the very node, unchanged. Only what is below a
             // directory may differ.
-            descend(seen, entry.node, false, trip);
+            if stat.kind == Kind::Dir && trip.rewatch && self.came_since_covered(entry, trip) {
+                self.watch_anew(path);
+            }
+            self.descend(seen, entry.node, Came::Known, trip);
             return Ok(());
         }
         let identity = match self.fs().identity(handle, name, stat) {
@@ -95,6 +109,11 @@ impl Scanner {
             say_unread(&mut ops);
         }
         let moved = !ops.is_empty();
+        let came = match (moved, known == Some(node)) {
+            (false, _) => Came::Known,
+            (true, true) => Came::Renamed,
+            (true, false) => Came::New,
+        };
         if moved && stat.kind == Kind::Dir && trip.rewatch {
             self.watch_anew(path);
         }
@@ -102,8 +121,39 @@ impl Scanner {
         let opened = stat.kind == Kind::Dir && self.closed.has(path);
         let claimed = Claimed { node, same_node: known == Some(node), claim: claim.with_node(node) };
         self.change(seen, claimed, ops, trip)?;
-        descend(seen, node, moved || opened, trip);
+        let came = if opened && came == Came::Known { Came::Renamed } else { came };
+        self.descend(seen, node, came, trip);
         Ok(())
+    }
+
+    /// Puts a directory on the list of those to be listed, where what is below it may differ.
+    fn descend(&self, seen: &Seen<'_>, node: NodeId, came: Came, trip: &mut Trip<'_>) {
+        if seen.stat.kind != Kind::Dir {
+            return;
+        }
+        let reason = match (seen.reason, came) {
+            (Reason::Below, _) | (_, Came::Renamed) => Reason::Below,
+            (Reason::Hinted(marks), _) if marks.any(Marks::MOVED_TO) => Reason::Below,
+            (Reason::Hinted(marks), Came::Known) if !marks.any(Marks::APPEARED_DIR) => return,
+            (Reason::Hinted(_), _) | (Reason::Crowd, Came::New) => {
+                match self.watch.cover().take((seen.stat.dev, seen.stat.ino)) {
+                    Uncovered::Tree => Reason::Below,
+                    Uncovered::Entries => Reason::Level,
+                    Uncovered::Nothing => return,
+                }
+            }
+            (Reason::Crowd, Came::Known) | (Reason::Level, _) => return,
+        };
+        let (path, ino, depth) = (seen.path.to_vec(), seen.stat.ino, seen.depth + 1);
+        trip.pending.push(Pending { node, path, ino, depth, reason });
+    }
+
+    /// Whether a directory may have been taken in after hints were lost and before that was known: by the listing of a
+    /// directory above it, which has nothing watched.
+    fn came_since_covered(&self, entry: &Entry, trip: &Trip<'_>) -> bool {
+        let covered = trip.reconciling.flatten();
+        let came = self.head().instant_of(entry.since);
+        covered.is_none_or(|covered| came.is_none_or(|came| came >= covered))
     }
 
     /// Hints were lost, and with them perhaps the one that had this directory watched. Watched first, listed later.
@@ -186,7 +236,7 @@ impl Scanner {
         let content_hint = Marks::WRITTEN.with(Marks::CLOSED);
         let only_attributes = match reason {
             Reason::Hinted(marks) => !marks.any(content_hint),
-            Reason::Crowd | Reason::Below => renamed,
+            Reason::Crowd | Reason::Below | Reason::Level => renamed,
         };
         let same_content =
             (before.meta.size, before.meta.mtime, before.meta.ino) == (stat.size, stat.mtime, stat.ino);
@@ -278,20 +328,6 @@ impl Scanner {
     }
 }
 
-/// Puts a directory on the list of those to be listed, where what is below it may differ.
-fn descend(seen: &Seen<'_>, node: NodeId, moved: bool, trip: &mut Trip<'_>) {
-    let arrived = Marks::APPEARED_DIR.with(Marks::MOVED_TO);
-    let wanted = match seen.reason {
-        Reason::Below => true,
-        Reason::Crowd => moved,
-        Reason::Hinted(marks) => moved || marks.any(arrived),
-    };
-    if seen.stat.kind == Kind::Dir && wanted {
-        let (path, ino, depth) = (seen.path.to_vec(), seen.stat.ino, seen.depth + 1);
-        trip.pending.push(Pending { node, path, ino, depth });
-    }
-}
-
 /// Whether the version was made of this very state: the kernel moves the change time with every change.
 pub(super) fn same(before: &Version, stat: &Stat) -> bool {
     let meta = &before.meta;
@@ -305,7 +341,7 @@ fn wants_reread(reason: Reason) -> bool {
         Reason::Hinted(marks) => {
             marks.any(Marks::WRITTEN.with(Marks::CLOSED).with(Marks::MOVED_TO).with(Marks::REREAD))
         }
-        Reason::Crowd | Reason::Below => true,
+        Reason::Crowd | Reason::Below | Reason::Level => true,
     }
 }
 
@@ -335,7 +371,7 @@ fn options_for(reason: Reason) -> CaptureOptions {
             (Writer::Unlikely, PageCache::Keep)
         }
         Reason::Hinted(marks) if marks.any(Marks::WRITTEN) => (Writer::MaybeActive, PageCache::Keep),
-        Reason::Hinted(_) | Reason::Crowd => (Writer::Unknown, PageCache::Keep),
+        Reason::Hinted(_) | Reason::Crowd | Reason::Level => (Writer::Unknown, PageCache::Keep),
         Reason::Below => (Writer::Unknown, PageCache::Drop),
     };
     let reread = matches!(reason, Reason::Hinted(marks) if marks == Marks::REREAD);

@@ -13,7 +13,7 @@ use asof_journal::view::{Entry, is_below};
 
 use super::check::Checked;
 use super::compare::Seen;
-use super::{Pending, Result, Root, Scanner, Trip, join};
+use super::{Pending, Reason, Result, Root, Scanner, Trip, join};
 use crate::fs::{DirEntry, DirHandle, Stat};
 use crate::health::Trouble;
 use crate::pool::Ticket;
@@ -70,7 +70,13 @@ impl Scanner {
         }
         match self.fs().stat_dir(handle) {
             Ok(stat) => {
-                trip.pending.push(Pending { node, path: path.to_vec(), ino: stat.ino, depth: 0 });
+                trip.pending.push(Pending {
+                    node,
+                    path: path.to_vec(),
+                    ino: stat.ino,
+                    depth: 0,
+                    reason: Reason::Below,
+                });
                 Ok(())
             }
             Err(error) => self.unreadable(root, path, &error, trip),

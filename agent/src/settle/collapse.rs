@@ -90,9 +90,9 @@ impl Settle {
         entry.first_ns = entry.first_ns.min(merged.first_ns);
         entry.last_no = entry.last_no.max(merged.last_no);
         entry.deletions += merged.deletions + u64::from(merged.marks.any(Marks::GONE));
-        let arrived = merged.marks.any(Marks::MOVED_TO.with(Marks::APPEARED_DIR));
-        if arrived && entry.scan != Scan::Recursive {
-            self.remember_arrival(target, Arrival { path: merged.path, from: merged.from });
+        let marks = merged.marks.only(Marks::ARRIVED);
+        if !marks.is_empty() && entry.scan != Scan::Recursive {
+            self.remember_arrival(target, Arrival { path: merged.path, from: merged.from, marks });
         }
         self.schedule(target);
     }

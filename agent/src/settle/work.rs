@@ -32,6 +32,9 @@ impl Marks {
     /// It was not there any more when it was looked at; why, the next hint will say.
     pub(crate) const MISSED: Marks = Marks(1 << 11);
 
+    /// What brings a directory with things in it already.
+    pub(crate) const ARRIVED: Marks = Marks::APPEARED_DIR.with(Marks::MOVED_TO);
+
     /// Whether one of the given marks is set.
     pub(crate) fn any(self, of: Marks) -> bool {
         self.0 & of.0 != 0
@@ -74,6 +77,11 @@ impl Marks {
         self.0 == 0
     }
 
+    /// Those of them that are among the given ones.
+    pub(crate) fn only(self, of: Marks) -> Marks {
+        Marks(self.0 & of.0)
+    }
+
     /// Both together.
     pub(crate) const fn with(self, other: Marks) -> Marks {
         Marks(self.0 | other.0)
@@ -99,6 +107,8 @@ pub(crate) struct Arrival {
     pub path: Arc<[u8]>,
     /// From where it was renamed, when that is known.
     pub from: Option<Vec<u8>>,
+    /// Whether it was renamed or made, or both: [`Marks::ARRIVED`] at most.
+    pub marks: Marks,
 }
 
 /// Names a piece of work until it is released.

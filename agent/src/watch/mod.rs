@@ -4,22 +4,34 @@
 //! has to be looked at. Does not look, does not wait for things to settle, does not list directories.
 //!
 //! The source is owned by a thread of its own and takes commands through a channel, because a source may take as
-//! long as it likes (notify answers nothing while events keep coming), and its callers have deadlines.
+//! long as it likes (notify answers nothing while events keep coming), and its callers have deadlines. A source that
+//! has no thread of its own to read events is given this one for that too.
 
-pub(crate) mod notify;
+mod cover;
+mod inotify;
+mod notify;
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 
 use crate::rules::SharedRules;
+pub(crate) use cover::{Cover, Uncovered};
 
 /// Commands that wait for the watch thread; whoever sends one more waits for room.
 const COMMANDS_MAX: usize = 1024;
+
+/// How long the watch thread may take for what it is asked: a tree of millions of directories is watched in less.
+const ASK_MAX: Duration = Duration::from_secs(120);
+/// How often whoever waits for it looks whether it is still there.
+const ASK_SLICE: Duration = Duration::from_secs(1);
 
 /// Something that may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,11 +95,7 @@ impl<F: FnMut(Hint) + Send + 'static> HintSink for F {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WatchError {
     /// The user's limit of watches is reached.
-    #[error(
-        "{}: the limit of inotify watches is reached; raise it: sysctl fs.inotify.max_user_watches={}",
-        path.display(),
-        watch_limit().unwrap_or(524_288).saturating_mul(2)
-    )]
+    #[error("{}: {}", path.display(), limit_text())]
     LimitReached {
         /// What could not be watched, with everything after it.
         path: PathBuf,
@@ -114,9 +122,52 @@ pub(crate) enum WatchError {
     Stopped,
 }
 
-/// The limit of watches per user now in force.
-fn watch_limit() -> Option<u64> {
-    std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?.trim().parse().ok()
+/// What is said where the limit of watches is reached, with what helps.
+fn limit_text() -> String {
+    let now = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches");
+    let now: u64 = now.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(524_288);
+    let more = now.saturating_mul(2);
+    format!("the limit of inotify watches is reached; raise it: sysctl fs.inotify.max_user_watches={more}")
+}
+
+/// Which event source is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// The one that suits.
+    #[default]
+    Auto,
+    /// The notify crate.
+    Notify,
+    /// inotify itself.
+    Inotify,
+}
+
+impl Backend {
+    /// What configurations call it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Backend::Auto => "auto",
+            Backend::Notify => "notify",
+            Backend::Inotify => "inotify",
+        }
+    }
+
+    /// The one that configurations call so.
+    pub(crate) fn named(name: &str) -> Option<Backend> {
+        [Backend::Auto, Backend::Notify, Backend::Inotify].into_iter().find(|known| known.as_str() == name)
+    }
+}
+
+/// Makes the event source that is asked for.
+pub(crate) fn create(
+    backend: Backend,
+    options: SourceOptions,
+    sink: impl HintSink,
+) -> Result<Box<dyn EventSource>, WatchError> {
+    match backend {
+        Backend::Notify => Ok(Box::new(notify::NotifySource::create(options, sink)?)),
+        Backend::Auto | Backend::Inotify => Ok(Box::new(inotify::InotifySource::create(options, sink)?)),
+    }
 }
 
 /// What a source is made with.
@@ -147,6 +198,28 @@ pub(crate) trait EventSource: Send {
     /// Returns when every event that the system had queued before the call was delivered, and the directories that
     /// those events named are watched.
     fn barrier(&mut self) -> Result<(), WatchError>;
+
+    /// Stops watching what the rules leave out now, and watches what they no longer leave out. For a source that
+    /// watches both anyway there is nothing to do.
+    fn apply_rules(&mut self) -> Result<(), WatchError> {
+        Ok(())
+    }
+
+    /// What tells that events wait, where the source has no thread of its own to read them.
+    fn readable(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Handles a bounded portion of the events that wait. Gives when it has to be called again although
+    /// [`EventSource::readable`] tells nothing.
+    fn handle_events(&mut self) -> Result<Option<Duration>, WatchError> {
+        Ok(None)
+    }
+
+    /// What listings can be spared; nothing, unless the source says so.
+    fn cover(&self) -> Arc<Cover> {
+        Arc::default()
+    }
 }
 
 /// Says that a barrier was not reached in time, or that the source is dead.
@@ -164,6 +237,7 @@ enum Command {
     Watch(PathBuf, Sender<Result<(), WatchError>>),
     WatchCookies(PathBuf, Sender<Result<(), WatchError>>),
     Unwatch(PathBuf, Sender<Result<(), WatchError>>),
+    ApplyRules(Sender<Result<(), WatchError>>),
     Barrier(Sender<Result<(), WatchError>>),
     Stop,
 }
@@ -171,13 +245,26 @@ enum Command {
 /// The way to the thread that owns the source; clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchHandle {
+    link: Arc<RwLock<Link>>,
+}
+
+/// The thread that commands go to; another one where that has died.
+#[derive(Clone, Debug)]
+struct Link {
     commands: Sender<Command>,
+    wake: Arc<OwnedFd>,
+    cover: Arc<Cover>,
+    /// The thread, once it runs.
+    tid: Arc<AtomicI32>,
+    /// How many wait for an answer.
+    asked: Arc<AtomicUsize>,
 }
 
 /// The thread that owns the source; stops it when dropped, and waits for that only in [`WatchThread::stop`].
 #[derive(Debug)]
 pub(crate) struct WatchThread {
     commands: Sender<Command>,
+    wake: Arc<OwnedFd>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -185,15 +272,24 @@ impl WatchThread {
     /// Gives a source a thread of its own.
     pub(crate) fn spawn(source: Box<dyn EventSource>) -> io::Result<(WatchThread, WatchHandle)> {
         let (commands, queue) = bounded(COMMANDS_MAX);
-        let thread =
-            thread::Builder::new().name("asofd-watch".to_string()).spawn(move || serve(source, &queue))?;
-        let handle = WatchHandle { commands: commands.clone() };
-        Ok((WatchThread { commands, thread: Some(thread) }, handle))
+        let wake = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let (cover, woken) = (source.cover(), wake.clone());
+        let tid: Arc<AtomicI32> = Arc::default();
+        let own = tid.clone();
+        let thread = thread::Builder::new().name("asofd-watch".to_string()).spawn(move || {
+            own.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
+            serve(source, &queue, &woken);
+        })?;
+        let (commands_in, asked) = (commands.clone(), Arc::default());
+        let link = Link { commands: commands_in, wake: wake.clone(), cover, tid, asked };
+        let handle = WatchHandle { link: Arc::new(RwLock::new(link)) };
+        Ok((WatchThread { commands, wake, thread: Some(thread) }, handle))
     }
 
     /// Stops the source and waits until it is gone, which may take as long as the source is busy.
     pub(crate) fn stop(mut self) {
         let _ = self.commands.send(Command::Stop);
+        tell(&self.wake);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -203,7 +299,13 @@ impl WatchThread {
 impl Drop for WatchThread {
     fn drop(&mut self) {
         let _ = self.commands.try_send(Command::Stop);
+        tell(&self.wake);
     }
+}
+
+/// Tells the thread to look at its commands; a count that is at its limit tells the same.
+fn tell(wake: &OwnedFd) {
+    let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
 }
 
 impl WatchHandle {
@@ -222,6 +324,37 @@ impl WatchHandle {
         self.ask(|reply| Command::Unwatch(root.to_path_buf(), reply))
     }
 
+    /// Has the source watch by the rules that are in force now.
+    pub(crate) fn apply_rules(&self) -> Result<(), WatchError> {
+        self.ask(Command::ApplyRules)
+    }
+
+    /// What listings can be spared.
+    pub(crate) fn cover(&self) -> Arc<Cover> {
+        self.link().cover
+    }
+
+    /// Has commands go to another thread from now on; all clones follow.
+    pub(crate) fn replace(&self, by: &WatchHandle) {
+        let link = by.link();
+        *self.link.write().unwrap_or_else(PoisonError::into_inner) = link;
+    }
+
+    /// Whether the thread is gone, however it went.
+    pub(crate) fn has_ended(&self) -> bool {
+        let tid = self.link().tid.load(Ordering::Relaxed);
+        tid != 0 && !Path::new("/proc/self/task").join(tid.to_string()).exists()
+    }
+
+    /// Whether somebody waits for the thread to do something that may take long.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.link().asked.load(Ordering::Relaxed) > 0
+    }
+
+    fn link(&self) -> Link {
+        self.link.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Waits until everything queued in the source before the call is delivered and its watches are added.
     #[cfg(test)]
     pub(crate) fn barrier(&self, deadline: Duration) -> Result<(), BarrierExpired> {
@@ -232,17 +365,39 @@ impl WatchHandle {
     pub(crate) fn begin_barrier(&self) -> Result<PendingBarrier, BarrierExpired> {
         let (reply, answer) = bounded(1);
         // A full queue means that a thousand callers wait already: the deadline of this one would pass too.
-        match self.commands.try_send(Command::Barrier(reply)) {
-            Ok(()) => Ok(PendingBarrier { answer }),
+        let link = self.link();
+        match link.commands.try_send(Command::Barrier(reply)) {
+            Ok(()) => {
+                tell(&link.wake);
+                Ok(PendingBarrier { answer })
+            }
             Err(error) if error.is_full() => Err(BarrierExpired::Deadline),
             Err(_) => Err(BarrierExpired::Stopped),
         }
     }
 
+    /// Waits for an answer: as long as that takes, but not for a thread that is gone, was replaced, or does not answer
+    /// at all.
     fn ask(&self, command: impl FnOnce(Sender<Result<(), WatchError>>) -> Command) -> Result<(), WatchError> {
         let (reply, answer) = bounded(1);
-        self.commands.send(command(reply)).map_err(|_| WatchError::Stopped)?;
-        answer.recv().unwrap_or(Err(WatchError::Stopped))
+        let link = self.link();
+        link.commands.send(command(reply)).map_err(|_| WatchError::Stopped)?;
+        tell(&link.wake);
+        link.asked.fetch_add(1, Ordering::Relaxed);
+        let mut waited = Duration::ZERO;
+        let answered = loop {
+            match answer.recv_timeout(ASK_SLICE) {
+                Ok(answered) => break answered,
+                Err(RecvTimeoutError::Disconnected) => break Err(WatchError::Stopped),
+                Err(RecvTimeoutError::Timeout) => waited += ASK_SLICE,
+            }
+            let replaced = !Arc::ptr_eq(&self.link().asked, &link.asked);
+            if replaced || self.has_ended() || waited >= ASK_MAX {
+                break Err(WatchError::Stopped);
+            }
+        };
+        link.asked.fetch_sub(1, Ordering::Relaxed);
+        answered
     }
 }
 
@@ -255,7 +410,6 @@ pub(crate) struct PendingBarrier {
 impl PendingBarrier {
     /// Waits for it at most that long; may be called again after [`BarrierExpired::Deadline`].
     pub(crate) fn wait(&self, deadline: Duration) -> Result<(), BarrierExpired> {
-        use crossbeam_channel::RecvTimeoutError;
         match self.answer.recv_timeout(deadline) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => Err(BarrierExpired::Stopped),
@@ -264,29 +418,65 @@ impl PendingBarrier {
     }
 }
 
-/// Carries commands out until told to stop or until nobody can send any more.
-fn serve(mut source: Box<dyn EventSource>, queue: &Receiver<Command>) {
-    let mut barriers = Vec::new();
-    while let Ok(first) = queue.recv() {
-        let mut next = Some(first);
-        // Barriers that wait already share one: each began before it.
-        while let Some(command) = next.take() {
-            match command {
-                Command::Watch(root, reply) => drop(reply.send(source.watch(&root))),
-                Command::WatchCookies(dir, reply) => drop(reply.send(source.watch_cookies(&dir))),
-                Command::Unwatch(root, reply) => drop(reply.send(source.unwatch(&root))),
-                Command::Barrier(reply) => barriers.push(reply),
-                Command::Stop => return,
-            }
-            next = queue.try_recv().ok();
+/// Carries commands out, and reads events where the source needs that, until told to stop or until nobody can send any
+/// more.
+fn serve(mut source: Box<dyn EventSource>, queue: &Receiver<Command>, wake: &OwnedFd) {
+    let mut again = None;
+    loop {
+        if let Err(error) = wait(&*source, wake, again) {
+            tracing::error!(%error, "the event source cannot be waited for");
+            return;
         }
-        if !barriers.is_empty() {
-            let reached = source.barrier().is_ok();
-            for reply in barriers.drain(..) {
-                let _ = reply.send(if reached { Ok(()) } else { Err(WatchError::Stopped) });
-            }
+        if !carry_out(&mut *source, queue) {
+            return;
+        }
+        again = match source.handle_events() {
+            Ok(again) => again,
+            Err(_) => return, // it has said why; whoever asks for anything is told that it has stopped
+        };
+    }
+}
+
+/// Waits until there is a command or an event, or until that time has passed.
+fn wait(source: &dyn EventSource, wake: &OwnedFd, again: Option<Duration>) -> io::Result<()> {
+    let timeout = again.map(|again| Timespec {
+        tv_sec: i64::try_from(again.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: again.subsec_nanos().into(),
+    });
+    let mut waiting = vec![PollFd::new(wake, PollFlags::IN)];
+    waiting.extend(source.readable().map(|events| PollFd::from_borrowed_fd(events, PollFlags::IN)));
+    match rustix::event::poll(&mut waiting, timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // Before commands are taken: one that comes now is told of anew.
+    let mut count = [0; 8];
+    let _ = rustix::io::read(wake.as_fd(), &mut count);
+    Ok(())
+}
+
+/// Carries out the commands that wait; says whether more may come.
+fn carry_out(source: &mut dyn EventSource, queue: &Receiver<Command>) -> bool {
+    // Barriers that wait already share one: each began before it.
+    let mut barriers = Vec::new();
+    loop {
+        match queue.try_recv() {
+            Ok(Command::Watch(root, reply)) => drop(reply.send(source.watch(&root))),
+            Ok(Command::WatchCookies(dir, reply)) => drop(reply.send(source.watch_cookies(&dir))),
+            Ok(Command::Unwatch(root, reply)) => drop(reply.send(source.unwatch(&root))),
+            Ok(Command::ApplyRules(reply)) => drop(reply.send(source.apply_rules())),
+            Ok(Command::Barrier(reply)) => barriers.push(reply),
+            Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
+            Err(TryRecvError::Empty) => break,
         }
     }
+    if !barriers.is_empty() {
+        let reached = source.barrier().is_ok();
+        for reply in barriers {
+            let _ = reply.send(if reached { Ok(()) } else { Err(WatchError::Stopped) });
+        }
+    }
+    true
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tests with real inotify.
+//! What every event source promises, with real events; each test runs with each source.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,12 +7,44 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::notify::NotifySource;
 use super::*;
 use crate::rules::Rules;
 use crate::testdir::TestDir;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Makes each of the tests one with notify and one with the direct source.
+macro_rules! with_each_source {
+    ($($test:ident),+ $(,)?) => {
+        mod with_notify {
+            $(#[test]
+            fn $test() {
+                super::$test(super::Backend::Notify);
+            })+
+        }
+        mod with_inotify {
+            $(#[test]
+            fn $test() {
+                super::$test(super::Backend::Inotify);
+            })+
+        }
+    };
+}
+
+with_each_source! {
+    every_kind_of_change_is_hinted,
+    a_root_that_moves_away_says_so,
+    symlinks_are_not_followed,
+    excluded_paths_are_dropped_and_cookies_are_not,
+    cookies_outside_every_root_arrive,
+    watching_again_and_unwatching_twice_are_no_errors_and_what_is_missing_is,
+    barriers_deliver_what_was_queued_before_them,
+    files_in_new_directories_are_hinted_or_listed,
+    rules_that_change_hold_for_what_is_watched_already,
+    what_is_written_after_a_rename_has_the_new_path,
+    one_root_is_unwatched_and_the_others_are_not,
+    what_is_written_under_a_deleted_name_is_hinted,
+}
 
 struct Watched {
     dir: TestDir,
@@ -22,12 +54,12 @@ struct Watched {
 }
 
 impl Watched {
-    fn start(options: impl FnOnce(&Path) -> SourceOptions) -> Watched {
+    fn start(backend: Backend, options: impl FnOnce(&Path) -> SourceOptions) -> Watched {
         let dir = TestDir::create();
         let (sender, hints) = crossbeam_channel::unbounded();
         let sink = move |hint| drop(sender.send(hint));
-        let source = NotifySource::create(options(dir.path()), sink).expect("a source");
-        let (thread, handle) = WatchThread::spawn(Box::new(source)).expect("a thread");
+        let source = create(backend, options(dir.path()), sink).expect("a source");
+        let (thread, handle) = WatchThread::spawn(source).expect("a thread");
         fs::create_dir(dir.join("root")).expect("mkdir");
         handle.watch(&dir.join("root")).expect("watched");
         Watched { dir, handle, hints, thread: Some(thread) }
@@ -63,9 +95,8 @@ fn has(hints: &[(String, What)], path: &str, what: What) -> bool {
     hints.contains(&(path.to_string(), what))
 }
 
-#[test]
-fn every_kind_of_change_is_hinted() {
-    let watched = Watched::start(|_| SourceOptions::default());
+fn every_kind_of_change_is_hinted(backend: Backend) {
+    let watched = Watched::start(backend, |_| SourceOptions::default());
     let file = watched.dir.join("root/f");
     let mut open = fs::File::create(&file).expect("create");
     assert!(has(&watched.drain(), "/root/f", What::Appeared { dir: false }));
@@ -114,16 +145,14 @@ fn every_kind_of_change_is_hinted() {
     assert!(has(&watched.drain(), "/root", What::Gone), "the root itself");
 }
 
-#[test]
-fn a_root_that_moves_away_says_so() {
-    let watched = Watched::start(|_| SourceOptions::default());
+fn a_root_that_moves_away_says_so(backend: Backend) {
+    let watched = Watched::start(backend, |_| SourceOptions::default());
     fs::rename(watched.dir.join("root"), watched.dir.join("elsewhere")).expect("mv");
     assert!(has(&watched.drain(), "/root", What::MovedFrom));
 }
 
-#[test]
-fn symlinks_are_not_followed() {
-    let watched = Watched::start(|_| SourceOptions::default());
+fn symlinks_are_not_followed(backend: Backend) {
+    let watched = Watched::start(backend, |_| SourceOptions::default());
     fs::create_dir(watched.dir.join("outside")).expect("mkdir");
     std::os::unix::fs::symlink(watched.dir.join("outside"), watched.dir.join("root/link")).expect("symlink");
     watched.drain();
@@ -131,9 +160,8 @@ fn symlinks_are_not_followed() {
     assert_eq!(watched.drain(), []);
 }
 
-#[test]
-fn excluded_paths_are_dropped_and_cookies_are_not() {
-    let watched = Watched::start(|base| {
+fn excluded_paths_are_dropped_and_cookies_are_not(backend: Backend) {
+    let watched = Watched::start(backend, |base| {
         let bytes = |name: &str| base.join(name).as_os_str().as_bytes().to_vec();
         let rules = SharedRules::new(Rules::new(vec![bytes("root/journal")]));
         SourceOptions { rules, cookies: Some(bytes("root/journal/cookies")) }
@@ -152,18 +180,16 @@ fn excluded_paths_are_dropped_and_cookies_are_not() {
     assert_eq!(watched.drain(), [("/root/s".to_string(), What::MovedTo { from: None })]);
 }
 
-#[test]
-fn cookies_outside_every_root_arrive() {
-    let watched = Watched::start(|_| SourceOptions::default());
+fn cookies_outside_every_root_arrive(backend: Backend) {
+    let watched = Watched::start(backend, |_| SourceOptions::default());
     fs::create_dir(watched.dir.join("cookies")).expect("mkdir");
     watched.handle.watch_cookies(&watched.dir.join("cookies")).expect("watched");
     fs::write(watched.dir.join("cookies/1"), "").expect("write");
     assert!(has(&watched.drain(), "/cookies/1", What::Closed));
 }
 
-#[test]
-fn watching_again_and_unwatching_twice_are_no_errors_and_what_is_missing_is() {
-    let watched = Watched::start(|_| SourceOptions::default());
+fn watching_again_and_unwatching_twice_are_no_errors_and_what_is_missing_is(backend: Backend) {
+    let watched = Watched::start(backend, |_| SourceOptions::default());
     let root = watched.dir.join("root");
     watched.handle.watch(&root).expect("again");
     let missing = watched.handle.watch(&watched.dir.join("missing"));
@@ -174,14 +200,78 @@ fn watching_again_and_unwatching_twice_are_no_errors_and_what_is_missing_is() {
     assert_eq!(watched.drain(), []);
 }
 
-#[test]
-fn barriers_deliver_what_was_queued_before_them() {
-    let watched = Watched::start(|_| SourceOptions::default());
+fn barriers_deliver_what_was_queued_before_them(backend: Backend) {
+    let watched = Watched::start(backend, |_| SourceOptions::default());
     for number in 0..2000 {
         let name = format!("root/{number}");
         fs::write(watched.dir.join(&name), "").expect("write");
         assert!(has(&watched.drain(), &format!("/{name}"), What::Closed), "{name}");
     }
+}
+
+fn rules_that_change_hold_for_what_is_watched_already(backend: Backend) {
+    let rules = SharedRules::new(Rules::default());
+    let watched = Watched::start(backend, |_| SourceOptions { rules: rules.clone(), cookies: None });
+    fs::create_dir_all(watched.dir.join("root/d/inner")).expect("mkdir");
+    fs::create_dir_all(watched.dir.join("root/e")).expect("mkdir");
+    watched.drain();
+    rules.replace(Rules::new(vec![watched.path("root/d")]));
+    watched.handle.apply_rules().expect("applied");
+    fs::write(watched.dir.join("root/d/inner/f"), "").expect("write");
+    fs::write(watched.dir.join("root/e/f"), "").expect("write");
+    let hints = watched.drain();
+    assert!(has(&hints, "/root/e/f", What::Closed), "{hints:?}");
+    assert!(hints.iter().all(|(path, _)| !path.starts_with("/root/d/")), "{hints:?}");
+    rules.replace(Rules::default());
+    watched.handle.apply_rules().expect("applied");
+    fs::write(watched.dir.join("root/d/inner/f"), "").expect("write");
+    assert!(has(&watched.drain(), "/root/d/inner/f", What::Closed));
+}
+
+fn what_is_written_after_a_rename_has_the_new_path(backend: Backend) {
+    let watched = Watched::start(backend, |_| SourceOptions::default());
+    fs::create_dir_all(watched.dir.join("root/a/inner")).expect("mkdir");
+    watched.drain();
+    fs::rename(watched.dir.join("root/a"), watched.dir.join("root/b")).expect("mv");
+    watched.drain();
+    fs::write(watched.dir.join("root/b/inner/f"), "").expect("write");
+    let hints = watched.drain();
+    assert!(has(&hints, "/root/b/inner/f", What::Closed), "{hints:?}");
+    // Another directory under the old name is another directory.
+    fs::create_dir_all(watched.dir.join("root/a/inner")).expect("mkdir");
+    watched.drain();
+    fs::write(watched.dir.join("root/a/inner/g"), "").expect("write");
+    let hints = watched.drain();
+    assert!(has(&hints, "/root/a/inner/g", What::Closed), "{hints:?}");
+    assert!(hints.iter().all(|(path, _)| path.starts_with("/root/a/")), "{hints:?}");
+}
+
+fn one_root_is_unwatched_and_the_others_are_not(backend: Backend) {
+    let watched = Watched::start(backend, |_| SourceOptions::default());
+    let other = watched.dir.join("other/root");
+    fs::create_dir_all(&other).expect("mkdir");
+    watched.handle.watch(&other).expect("watched");
+    watched.handle.unwatch(&watched.dir.join("root")).expect("unwatched");
+    fs::write(watched.dir.join("root/f"), "").expect("write");
+    fs::write(other.join("f"), "").expect("write");
+    let hints = watched.drain();
+    assert!(has(&hints, "/other/root/f", What::Closed), "{hints:?}");
+    assert!(hints.iter().all(|(path, _)| path.starts_with("/other/")), "{hints:?}");
+    watched.handle.watch(&watched.dir.join("root")).expect("watched again");
+    fs::write(watched.dir.join("root/f"), "").expect("write");
+    assert!(has(&watched.drain(), "/root/f", What::Closed));
+}
+
+/// It may be the content of a file's other names, which have no event.
+fn what_is_written_under_a_deleted_name_is_hinted(backend: Backend) {
+    let watched = Watched::start(backend, |_| SourceOptions::default());
+    let mut open = fs::File::create(watched.dir.join("root/f")).expect("create");
+    fs::hard_link(watched.dir.join("root/f"), watched.dir.join("root/g")).expect("ln");
+    fs::remove_file(watched.dir.join("root/f")).expect("rm");
+    watched.drain();
+    open.write_all(b"x").expect("write");
+    let hints = watched.drain();
+    assert!(has(&hints, "/root/f", What::Written), "{hints:?}");
 }
 
 fn list_below(dir: &Path, found: &mut HashSet<PathBuf>) {
@@ -197,9 +287,8 @@ fn list_below(dir: &Path, found: &mut HashSet<PathBuf>) {
     }
 }
 
-#[test]
-fn files_in_new_directories_are_hinted_or_listed() {
-    let watched = Watched::start(|_| SourceOptions::default());
+fn files_in_new_directories_are_hinted_or_listed(backend: Backend) {
+    let watched = Watched::start(backend, |_| SourceOptions::default());
     let root = watched.dir.join("root");
     let done = Arc::new(AtomicBool::new(false));
     let writer = {

@@ -22,14 +22,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use asof_journal::head::Head;
-use asof_journal::rules::CACHEDIR_TAG;
 use asof_journal::types::{
     Content, Group, Identity, Instant, Kind, NodeId, Op, Quality, Seq, Unbound, Version,
 };
 use asof_journal::view::{Entry, is_below};
 use crossbeam_channel::Sender;
 
-use crate::fs::{DirHandle, SourceFs, Stat};
+use crate::fs::{DirHandle, SourceFs};
 use crate::pool::{Batch, Claim, Claims, Priority, Task, Ticket, Workshop, count};
 use crate::rules::SharedRules;
 use crate::run::{Again, Event};
@@ -360,9 +359,7 @@ impl Scanner {
         let Some((node, handle)) = self.open_known(root, parent, trip)? else {
             return self.look_at_lost(root, path, marks, trip);
         };
-        if name == CACHEDIR_TAG {
-            self.look_at_tag(root, (node, parent), &handle, trip)?;
-        }
+        self.look_at_tag(root, (node, parent), name, &handle, trip)?;
         if marks.any(NAMES) {
             // Also where the journal will show no difference: a file that came and went left its mark all the same.
             trip.touched.insert(parent.to_vec(), node);
@@ -557,11 +554,6 @@ impl Scanner {
     /// Whether the agent ends: long work is given up.
     fn is_stopping(&self) -> bool {
         self.workshop.stop.load(Ordering::Relaxed)
-    }
-
-    fn dir_version(&self, dir: &DirHandle, stat: &Stat) -> Version {
-        let xattrs = self.fs().xattrs_dir(dir).unwrap_or_default();
-        Version { meta: stat.metadata(xattrs), content: Content::None, quality: Quality::Clean, racy: false }
     }
 
     /// Submits a version with the operations before it, unless it says nothing new.

@@ -247,6 +247,12 @@ impl Scanner {
         Some(Version { meta: stat.metadata(xattrs), ..before.clone() })
     }
 
+    /// What a directory is now.
+    pub(super) fn dir_version(&self, dir: &DirHandle, stat: &Stat) -> Version {
+        let xattrs = self.fs().xattrs_dir(dir).unwrap_or_default();
+        Version { meta: stat.metadata(xattrs), content: Content::None, quality: Quality::Clean, racy: false }
+    }
+
     /// What the node that a bind succeeds was last.
     fn predecessor(&self, ops: &[Op]) -> Result<Option<Version>> {
         let succeeded = ops.iter().find_map(|op| match op {

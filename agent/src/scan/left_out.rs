@@ -51,14 +51,18 @@ impl Scanner {
         }
     }
 
-    /// A hint named a tag: where it has come or gone, its directory is compared anew with everything below.
+    /// A hint may have named a tag: where it has come or gone, its directory is compared anew with everything below.
     pub(super) fn look_at_tag(
         &self,
         root: &Root,
         dir: (NodeId, &[u8]),
+        name: &[u8],
         handle: &DirHandle,
         trip: &mut Trip<'_>,
     ) -> Result<()> {
+        if name != CACHEDIR_TAG {
+            return Ok(());
+        }
         let (node, path) = dir;
         let tagged = self.rules.heeds_tag(path) && self.has_tag(handle);
         if !self.rules.set_tagged(path, tagged) {

@@ -65,7 +65,7 @@ impl Scanner {
     }
 
     /// Compares the entries of a directory with its bindings. With [`Reason::Below`] its subdirectories follow.
-    pub(super) fn list_entries(
+    fn list_entries(
         &self,
         root: &Root,
         open: &Open<'_>,

@@ -52,9 +52,6 @@ const DEPTH_MAX: usize = 1024;
 const NAMES: Marks =
     Marks::APPEARED.with(Marks::APPEARED_DIR).with(Marks::MOVED_TO).with(Marks::MOVED_FROM).with(Marks::GONE);
 
-/// Hints of content that was written.
-const CONTENT: Marks = Marks::WRITTEN.with(Marks::CLOSED);
-
 /// Why a name is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
@@ -253,14 +250,15 @@ impl Scanner {
         if let Some(from) = &work.from {
             self.look_at_path(root, from, Marks::MOVED_FROM, trip)?;
         }
-        if work.scan != Scan::No {
-            self.list_counting(root, work, trip)?;
-        }
+        // Before the listing: of what was renamed more is known than a listing tells.
         for arrival in &work.arrivals {
             self.look_at_path(root, &arrival.path, arrival.marks, trip)?;
             if let Some(from) = &arrival.from {
                 self.look_at_path(root, from, Marks::MOVED_FROM, trip)?;
             }
+        }
+        if work.scan != Scan::No {
+            self.list_counting(root, work, trip)?;
         }
         loop {
             while let Some(dir) = trip.pending.pop() {
@@ -365,7 +363,7 @@ impl Scanner {
                 }
                 let reason = Reason::Hinted(marks);
                 let seen = Seen { dir: node, handle: &handle, name, path, stat: &stat, reason, depth: 0 };
-                let written = marks.any(CONTENT) && self.is_unchanged(bound.as_ref(), &stat)?;
+                let written = marks.any(Marks::CONTENT) && self.is_unchanged(bound.as_ref(), &stat)?;
                 self.compare(root, &seen, bound, trip)?;
                 if written { self.look_at_former(root, (node, name), marks, trip) } else { Ok(()) }
             }

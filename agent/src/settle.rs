@@ -12,7 +12,9 @@
 
 mod again;
 mod collapse;
+mod launch;
 mod work;
+mod written;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -68,6 +70,8 @@ struct Entry {
     /// Where it was last renamed to: that has to be looked at first.
     renamed_to: Option<Arc<[u8]>>,
     scan: Scan,
+    /// Whether hints of content of what is below it became part of the scan.
+    written: bool,
     deletions: u64,
     arrivals: Vec<Arrival>,
     first_no: u64,
@@ -84,6 +88,8 @@ struct Entry {
 #[derive(Debug)]
 struct Flight {
     path: Arc<[u8]>,
+    /// Whether something there may have been written.
+    written: bool,
     first_no: u64,
     first_ns: u64,
     hinted: bool,
@@ -168,12 +174,17 @@ impl Settle {
         {
             entry.renamed_to = Some(Arc::clone(&path));
         }
+        // What was written under the old name is to be read under the new one; of what came from elsewhere nobody knows.
+        let written = mark == Marks::MOVED_TO && from.as_deref().is_none_or(|from| self.may_be_written(from));
         let settled_ns = now_ns.saturating_add(delay_ms * MS);
         let id = match self.covering(&path) {
             Some(id) => id,
             None => self.insert(Arc::clone(&path), now_ns, hint_no, settled_ns),
         };
-        self.add(id, hint_no, settled_ns, path, mark, from);
+        self.add(id, hint_no, settled_ns, Arc::clone(&path), mark, from);
+        if written {
+            self.mark_written(id, &path);
+        }
         self.keep_bounds(now_ns, id);
         true
     }
@@ -357,6 +368,7 @@ impl Settle {
                 from: None,
                 renamed_to: None,
                 scan: Scan::No,
+                written: false,
                 deletions: 0,
                 arrivals: Vec::new(),
                 first_no: hint_no,
@@ -413,6 +425,8 @@ impl Settle {
             if mark == Marks::MOVED_TO {
                 entry.from = from;
             }
+        } else if mark.any(Marks::CONTENT) {
+            entry.written = true;
         } else if mark == Marks::GONE {
             entry.deletions += 1;
         } else if !marks.is_empty() && entry.scan != Scan::Recursive {
@@ -508,71 +522,6 @@ impl Settle {
             Scan::Recursive => self.recursive -= 1,
         }
         Some(entry)
-    }
-
-    /// Takes an entry, and what covers the new name of what was renamed away from it. Where that waits for work in
-    /// flight, the entry waits for the same.
-    fn take_with_targets(&mut self, id: WorkId, taken: &mut Vec<Work>) {
-        let mut chain = vec![id];
-        let mut blocked_by = None;
-        let mut next = 0;
-        while let Some(id) = chain.get(next).copied() {
-            next += 1;
-            let target = self
-                .entries
-                .get(&id)
-                .and_then(|entry| entry.renamed_to.as_deref())
-                .and_then(|to| self.covering(to))
-                .filter(|target| !chain.contains(target));
-            let Some(target) = target else { continue };
-            match self.entries.get(&target).and_then(|entry| entry.held_by) {
-                Some(flight) => blocked_by = Some(flight),
-                None => chain.push(target),
-            }
-        }
-        match blocked_by {
-            Some(flight) => {
-                for id in chain {
-                    self.hold(id, flight);
-                }
-            }
-            None => {
-                for id in chain {
-                    self.launch(id, taken);
-                }
-            }
-        }
-    }
-
-    fn hold(&mut self, id: WorkId, flight: WorkId) {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        entry.held_by = Some(flight);
-        self.due.remove(&(entry.due_ns, id));
-        self.held.entry(flight).or_default().push(id);
-    }
-
-    fn launch(&mut self, id: WorkId, taken: &mut Vec<Work>) {
-        let Some(entry) = self.remove(id) else { return };
-        let hinted = entry.scan != Scan::No || entry.marks.are_hinted();
-        let path = Arc::clone(&entry.path);
-        let flight = Flight { path, first_no: entry.first_no, first_ns: entry.first_ns, hinted };
-        self.oldest.insert((entry.first_no, id));
-        self.flying.insert(Arc::clone(&entry.path), id);
-        self.in_flight.insert(id, flight);
-        taken.push(Work {
-            id,
-            path: entry.path,
-            marks: entry.marks,
-            from: entry.from,
-            scan: entry.scan,
-            deletions: entry.deletions,
-            arrivals: entry.arrivals,
-            first_no: entry.first_no,
-            first_ns: entry.first_ns,
-            last_no: entry.last_no,
-        });
     }
 }
 

@@ -177,7 +177,7 @@ impl Scanner {
         if stat.kind == Kind::File {
             if let Some(before) = &before
                 && same_node
-                && let Some(version) = self.attributes_only(seen, before, !ops.is_empty())
+                && let Some(version) = self.attributes_only(seen, before, !ops.is_empty(), trip)
                 && !trip.is_doubtful(before)
             {
                 return self.change_version(node, version, ops, trip.hinted, trip.ticket);
@@ -231,12 +231,19 @@ impl Scanner {
 
     /// The new version of a file of which only the attributes can have changed, so that its content need not be read:
     /// it was renamed, or a hint said so, and size and modification time are the same.
-    fn attributes_only(&self, seen: &Seen<'_>, before: &Version, renamed: bool) -> Option<Version> {
+    fn attributes_only(
+        &self,
+        seen: &Seen<'_>,
+        before: &Version,
+        renamed: bool,
+        trip: &Trip<'_>,
+    ) -> Option<Version> {
         let Seen { handle, name, stat, reason, .. } = *seen;
-        let content_hint = Marks::WRITTEN.with(Marks::CLOSED);
         let only_attributes = match reason {
-            Reason::Hinted(marks) => !marks.any(content_hint),
-            Reason::Crowd | Reason::Below | Reason::Level => renamed,
+            Reason::Hinted(marks) => !marks.any(Marks::CONTENT),
+            // While hints come, one of content may wait under the old name. After downtime size and time are all there is.
+            Reason::Below => renamed && trip.reconciling.is_some(),
+            Reason::Crowd | Reason::Level => false,
         };
         let same_content =
             (before.meta.size, before.meta.mtime, before.meta.ino) == (stat.size, stat.mtime, stat.ino);

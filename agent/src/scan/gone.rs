@@ -6,7 +6,7 @@ use asof_journal::types::{Kind, NodeId, Op, Unbound};
 use asof_journal::view::Entry;
 
 use super::compare::same;
-use super::{CONTENT, Result, Root, Scanner, Trip, split};
+use super::{Result, Root, Scanner, Trip, split};
 use crate::fs::Stat;
 use crate::run::{Again, Event};
 use crate::settle::Marks;
@@ -87,7 +87,7 @@ impl Scanner {
         marks: Marks,
         trip: &mut Trip<'_>,
     ) -> Result<()> {
-        if !marks.any(CONTENT) {
+        if !marks.any(Marks::CONTENT) {
             return Ok(());
         }
         let (dir, name) = name;

@@ -65,13 +65,7 @@ impl Scanner {
     }
 
     /// Compares the entries of a directory with its bindings. With [`Reason::Below`] its subdirectories follow.
-    fn list_entries(
-        &self,
-        root: &Root,
-        open: &Open<'_>,
-        reason: Reason,
-        trip: &mut Trip<'_>,
-    ) -> Result<()> {
+    fn list_entries(&self, root: &Root, open: &Open<'_>, reason: Reason, trip: &mut Trip<'_>) -> Result<()> {
         let Open { node: dir, path: dir_path, handle, depth } = *open;
         let tally = &self.workshop.tally;
         count(

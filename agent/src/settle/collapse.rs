@@ -90,8 +90,12 @@ impl Settle {
         entry.first_ns = entry.first_ns.min(merged.first_ns);
         entry.last_no = entry.last_no.max(merged.last_no);
         entry.deletions += merged.deletions + u64::from(merged.marks.any(Marks::GONE));
+        entry.written |= merged.written;
         let marks = merged.marks.only(Marks::ARRIVED);
-        if !marks.is_empty() && entry.scan != Scan::Recursive {
+        if marks.is_empty() {
+            entry.written |= merged.marks.any(Marks::CONTENT);
+        } else if entry.scan != Scan::Recursive {
+            let marks = marks.with(merged.marks.only(Marks::CONTENT));
             self.remember_arrival(target, Arrival { path: merged.path, from: merged.from, marks });
         }
         self.schedule(target);

@@ -32,6 +32,8 @@ impl Marks {
     /// It was not there any more when it was looked at; why, the next hint will say.
     pub(crate) const MISSED: Marks = Marks(1 << 11);
 
+    /// What says that content was written.
+    pub(crate) const CONTENT: Marks = Marks::WRITTEN.with(Marks::CLOSED);
     /// What brings a directory with things in it already.
     pub(crate) const ARRIVED: Marks = Marks::APPEARED_DIR.with(Marks::MOVED_TO);
 
@@ -107,7 +109,8 @@ pub(crate) struct Arrival {
     pub path: Arc<[u8]>,
     /// From where it was renamed, when that is known.
     pub from: Option<Vec<u8>>,
-    /// Whether it was renamed or made, or both: [`Marks::ARRIVED`] at most.
+    /// Whether it was renamed or made, and whether content is to be read: [`Marks::ARRIVED`] and [`Marks::CONTENT`] at
+    /// most.
     pub marks: Marks,
 }
 

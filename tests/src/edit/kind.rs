@@ -96,7 +96,7 @@ pub enum Edit {
 }
 
 /// All edits that can be made on any tree.
-pub const EDITS: [Edit; 44] = [
+pub const EDITS: [Edit; 43] = [
     Edit::Append,
     Edit::Overwrite,
     Edit::Insert,
@@ -124,7 +124,6 @@ pub const EDITS: [Edit; 44] = [
     Edit::Save(Program::Emacs),
     Edit::Save(Program::Sed),
     Edit::Save(Program::LibreOffice),
-    Edit::MapStore,
     Edit::OpenKeep,
     Edit::WriteAgain,
     Edit::Nameless,

@@ -14,9 +14,9 @@ use asof_tests::wait::{PATIENCE, eventually, quiet};
 
 use crate::place::{Outcome, Place, put};
 
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
-fn open(path: &Path) -> File {
+pub(crate) fn open(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(path).must(path.display())
 }
 

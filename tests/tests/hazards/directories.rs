@@ -82,7 +82,7 @@ pub(crate) fn written_right_after_the_move(place: &Place) -> Outcome {
 }
 
 /// Directories that more than fill the queue of events.
-fn forest(place: &Place) -> (PathBuf, usize) {
+pub(crate) fn forest(place: &Place) -> (PathBuf, usize) {
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").must("the queue's length");
     let limit: usize = limit.trim().parse().must("a number");
     (place.site.root.join("forest"), (limit * 5 / 4).clamp(2000, 30_000))
@@ -91,6 +91,7 @@ fn forest(place: &Place) -> (PathBuf, usize) {
 /// Listing directories makes events of its own unless they are masked.
 pub(crate) fn no_overflow_at_start(place: &Place) -> Outcome {
     let (forest, count) = forest(place);
+    // It may be there already, from the overflow.
     place.while_stopped(|| {
         for number in 0..count {
             make_dir(forest.join(number.to_string()));

@@ -171,6 +171,28 @@ pub(crate) fn journal_inside(place: &Place) -> Outcome {
     Outcome::Met
 }
 
+/// The journal has a second path below the root, from the start: a bind mount.
+pub(crate) fn journal_bound_inside(place: &Place) -> Outcome {
+    let site = Site::below(place.mount.point());
+    let bind = site.root.join("bind");
+    for dir in [&bind, &site.journal] {
+        make_dir(dir);
+    }
+    if let Err(why) = run(Command::new("mount").arg("--bind").args([&site.journal, &bind])) {
+        return Outcome::Skipped(why);
+    }
+    let over = Over(&bind);
+    let agent = site.start();
+    put(site.root.join("file"), "kept");
+    site.asof(["sync", "--timeout", "20s"]).exits(0);
+    let synced = site.sync();
+    let listed = site.asof(arguments(&[&"--json", &"ls", &"-R", &site.root, &"--at", &synced.at])).exits(0);
+    assert!(!listed.text().contains("segments"), "the journal is not in the journal: {}", listed.text());
+    agent.terminate();
+    drop(over);
+    Outcome::Met
+}
+
 /// A nested subvolume is another filesystem in all but its mount: what is in it is protected, or said not to be.
 pub(crate) fn subvolumes(place: &Place) -> Outcome {
     if place.filesystem() != Filesystem::Btrfs {

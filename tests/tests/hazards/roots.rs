@@ -61,6 +61,33 @@ pub(crate) fn mounted_over(place: &Place) -> Outcome {
     Outcome::Met
 }
 
+/// As long as something is mounted over a protected directory, status says so.
+pub(crate) fn mounted_over_is_named(place: &Place) -> Outcome {
+    let dir = place.path("dir");
+    make_dir(&dir);
+    put(dir.join("file"), "below the mount");
+    place.exact("before");
+    let gaps = place.site.status()["gaps"].as_u64();
+    place.agent().allow("dir");
+    let over = Over::mount(&dir);
+    if let Err(error) = &over {
+        return Outcome::Skipped(error.clone());
+    }
+    let status = place.agent().in_state(&place.site, "degraded");
+    let name = dir.to_string_lossy().into_owned();
+    assert!(status["problems"].to_string().contains(&name), "status names it: {status}");
+    put(dir.join("above"), "on another filesystem");
+    let during = place.site.sync();
+    place.is_gone(&dir.join("above"), &during);
+    assert_eq!(place.cat(&dir.join("file"), &during), b"below the mount");
+    drop(over);
+    let status = place.agent().protecting(&place.site);
+    assert!(status["gaps"].as_u64() > gaps, "the time below the mount is a gap: {status}");
+    put(dir.join("file"), "in sight again");
+    place.exact("unmounted");
+    Outcome::Met
+}
+
 pub(crate) fn deleted_and_recreated(place: &Place) -> Outcome {
     let site = Site::below(place.mount.point());
     make_dir(site.root.join("sub"));

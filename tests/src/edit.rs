@@ -4,15 +4,18 @@ mod held;
 mod kind;
 mod save;
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{CWD, FallocateFlags, FileType, Mode, RenameFlags, XattrFlags};
 
+use crate::must::Must;
 use crate::random::Random;
 use crate::tree::try_set_mtime;
 use held::Held;
@@ -32,6 +35,29 @@ const DEEP_PATH_BYTES: usize = 2600;
 /// and a file that was renamed, written and given its old time back look the same.
 const FORGED: &str = "forged-";
 
+/// Files that got one more name since the last freeze point. Nothing but names is changed of them until then: what is
+/// written through a name that is gone again before anybody looked has no event at the names that stay.
+#[derive(Clone, Default)]
+pub struct FreshLinks(Arc<Mutex<HashSet<(u64, u64)>>>);
+
+impl FreshLinks {
+    /// Everybody has looked.
+    pub fn clear(&self) {
+        self.0.lock().must("the fresh links").clear();
+    }
+
+    fn add(&self, path: &Path) -> io::Result<()> {
+        let meta = fs::symlink_metadata(path)?;
+        self.0.lock().must("the fresh links").insert((meta.dev(), meta.ino()));
+        Ok(())
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        let inode = fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()));
+        inode.is_ok_and(|inode| self.0.lock().must("the fresh links").contains(&inode))
+    }
+}
+
 /// Makes random edits below a root.
 pub struct Editor {
     root: PathBuf,
@@ -40,6 +66,7 @@ pub struct Editor {
     random: Random,
     made: u64,
     held: Held,
+    fresh: FreshLinks,
     /// Kinds of edits to choose from.
     kinds: Vec<Edit>,
 }
@@ -54,7 +81,14 @@ impl Editor {
     /// An editor of the tree at `root`.
     pub fn new(root: &Path, random: Random) -> Editor {
         let kinds = EDITS.to_vec();
-        Editor { root: root.to_path_buf(), outside: None, random, made: 0, held: Held::default(), kinds }
+        let (held, fresh) = (Held::default(), FreshLinks::default());
+        Editor { root: root.to_path_buf(), outside: None, random, made: 0, held, fresh, kinds }
+    }
+
+    /// The same, which knows the fresh links of others that edit the same tree.
+    #[must_use]
+    pub fn with_links(self, fresh: &FreshLinks) -> Editor {
+        Editor { fresh: fresh.clone(), ..self }
     }
 
     /// The same, which moves trees to a directory outside and back.
@@ -85,6 +119,10 @@ impl Editor {
             }
         }
         self.held.rest();
+        // Alone, everybody has looked when the round is over; together, whoever has them look clears it.
+        if Arc::strong_count(&self.fresh.0) == 1 {
+            self.fresh.clear();
+        }
     }
 
     /// Makes one edit; `None` where there is nothing to make it on.
@@ -154,6 +192,9 @@ impl Editor {
         match edit {
             Edit::Chmod | Edit::SetXattr | Edit::RemoveXattr | Edit::SetAcl | Edit::Chown | Edit::Touch => {
                 let path = if self.random.below(3) == 0 { dir } else { file? };
+                if self.fresh.has(&path) {
+                    return None;
+                }
                 Some(self.attribute(edit, &path).map(|()| format!("{edit:?} {path:?}")))
             }
             Edit::Forge => {
@@ -166,7 +207,8 @@ impl Editor {
             }
             _ => {
                 let path = file?;
-                if matches!(edit, Edit::Save(_) | Edit::ChangeType) && is_forged(&path) {
+                let refused = matches!(edit, Edit::Save(_) | Edit::ChangeType) && is_forged(&path);
+                if refused || edit != Edit::Delete && self.fresh.has(&path) {
                     return None;
                 }
                 Some(self.change(edit, &path).map(|()| format!("{edit:?} {path:?}")))
@@ -191,6 +233,10 @@ impl Editor {
                     return Some(fs::rename(&tree, new).map(|()| format!("{edit:?} {tree:?} as {new:?}")));
                 }
                 let file = self.random.pick(&there.files)?.clone();
+                // What happens outside to a file with a name inside is nobody's event.
+                if fs::metadata(&file).ok()?.nlink() > 1 {
+                    return None;
+                }
                 let edit =
                     *self.random.pick(&[Edit::Append, Edit::Delete, Edit::AtomicSave, Edit::Recreate])?;
                 return Some(self.change(edit, &file).map(|()| format!("outside: {edit:?} {file:?}")));
@@ -238,7 +284,11 @@ impl Editor {
         }
         let done = match edit {
             Edit::Rename => fs::rename(&from, new).map(|()| format!("{edit:?} {from:?} to {new:?}")),
-            Edit::HardLink => fs::hard_link(&from, new).map(|()| format!("{edit:?} {from:?} as {new:?}")),
+            Edit::HardLink => self
+                .fresh
+                .add(&from)
+                .and_then(|()| fs::hard_link(&from, new))
+                .map(|()| format!("{edit:?} {from:?} as {new:?}")),
             Edit::RenameOver if from == with => return None,
             Edit::RenameOver => fs::rename(&from, &with).map(|()| format!("{edit:?} {from:?} over {with:?}")),
             _ => rustix::fs::renameat_with(CWD, &from, CWD, &with, RenameFlags::EXCHANGE)
@@ -493,6 +543,7 @@ mod tests {
             let changes = |made: &io::Result<String>| {
                 made.is_ok() && (edit == Edit::EditOutside || !oracle::compare(&before, &root).is_empty())
             };
+            editor.fresh.clear();
             let made = (0..100).find_map(|_| editor.make(edit).filter(changes));
             assert!(made.is_some(), "{edit:?} changed nothing in a hundred tries");
         }

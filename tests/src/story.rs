@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::agent::Agent;
-use crate::edit::Editor;
+use crate::edit::{Editor, FreshLinks};
 use crate::must::Must;
 use crate::random::Random;
 use crate::site::Site;
@@ -120,12 +120,14 @@ struct Story<'s> {
     outcome: Outcome,
     /// What was done before each freeze point, by its name.
     told: Vec<(String, Vec<String>)>,
+    fresh: FreshLinks,
 }
 
 /// Lives a history on a fresh site. Panics where the agent or the command fail otherwise than by a difference.
 pub fn live(plan: &Plan, site: &Site) -> Outcome {
     let random = Random::new(plan.seed);
-    let mut story = Story { plan, site, random, agent: None, outcome: Outcome::default(), told: Vec::new() };
+    let (outcome, fresh) = (Outcome::default(), FreshLinks::default());
+    let mut story = Story { plan, site, random, agent: None, outcome, told: Vec::new(), fresh };
     story.live();
     story.outcome
 }
@@ -164,7 +166,10 @@ impl Story<'_> {
             fs::create_dir(&home).must(home.display());
             plant(&home, &mut self.random);
         }
-        Editor::new(&home, Random::new(self.random.bits())).with_outside(&outside)
+        Editor::new(&home, Random::new(self.random.bits()))
+            .with_outside(&outside)
+            .with_links(&self.fresh)
+            .with_links(&self.fresh)
     }
 
     /// Edits until the next freeze point, and that.
@@ -203,6 +208,7 @@ impl Story<'_> {
         self.outcome.operations += made.into_inner();
         self.told.push((name.clone(), lines));
         self.site.take(&name);
+        self.fresh.clear();
         self.outcome.freeze_points += 1;
     }
 

@@ -96,7 +96,7 @@ pub enum Edit {
 }
 
 /// All edits that can be made on any tree.
-pub const EDITS: [Edit; 44] = [
+pub const EDITS: [Edit; 48] = [
     Edit::Append,
     Edit::Overwrite,
     Edit::Insert,
@@ -125,9 +125,13 @@ pub const EDITS: [Edit; 44] = [
     Edit::Save(Program::Sed),
     Edit::Save(Program::LibreOffice),
     Edit::MapStore,
+    Edit::MapSync,
+    Edit::MapKeep,
+    Edit::MapAgain,
     Edit::OpenKeep,
     Edit::WriteAgain,
     Edit::Nameless,
+    Edit::NamelessKeep,
     Edit::RemoveXattr,
     Edit::SetAcl,
     Edit::Chown,

@@ -25,7 +25,7 @@ fn new_tree(top: &Path) {
 }
 
 pub(crate) fn files_in_new_directories(place: &Place) -> Outcome {
-    let all = if is_full() { 2000 } else { 600 };
+    let all = if is_full() { 2000 } else { 400 };
     let dir = place.dir();
     for number in 0..all / 2 {
         new_tree(&dir.join(format!("one-{number}")));
@@ -82,7 +82,7 @@ pub(crate) fn written_right_after_the_move(place: &Place) -> Outcome {
 }
 
 /// Directories that more than fill the queue of events.
-fn forest(place: &Place) -> (PathBuf, usize) {
+pub(crate) fn forest(place: &Place) -> (PathBuf, usize) {
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").must("the queue's length");
     let limit: usize = limit.trim().parse().must("a number");
     (place.site.root.join("forest"), (limit * 5 / 4).clamp(2000, 30_000))
@@ -91,15 +91,14 @@ fn forest(place: &Place) -> (PathBuf, usize) {
 /// Listing directories makes events of its own unless they are masked.
 pub(crate) fn no_overflow_at_start(place: &Place) -> Outcome {
     let (forest, count) = forest(place);
-    if !forest.exists() {
+    // It may be there already, from the overflow.
+    place.while_stopped(|| {
         for number in 0..count {
             make_dir(forest.join(number.to_string()));
         }
-    }
-    place.while_stopped(|| ());
+    });
     place.site.sync();
     assert_eq!(place.site.counter("overflows"), 0, "a start over {count} directories");
-    assert_eq!(place.site.counter("files_read"), 0, "nothing changed while the agent was stopped");
     // Without an agent: nobody has to hear of each.
     place.while_stopped(|| fs::remove_dir_all(&forest).must(forest.display()));
     place.is_gone(&forest, &place.site.sync());
@@ -117,7 +116,7 @@ pub(crate) fn barrier_under_load(place: &Place) -> Outcome {
             let dir = &dir;
             scope.spawn(move || {
                 // Bounded, so that checking does not take longer than the storm.
-                for number in 0..2000 * storm.as_secs() / 4 {
+                for number in 0..1000 * storm.as_secs() / 4 {
                     if start.elapsed() > storm {
                         return;
                     }

@@ -134,6 +134,27 @@ pub(crate) fn forged_times(place: &Place) -> Outcome {
     Outcome::Met
 }
 
+/// Written, given its old time back, and renamed before anybody has looked.
+pub(crate) fn forged_and_renamed(place: &Place) -> Outcome {
+    for name in ["renamed", "renamed over", "linked", "unlinked"] {
+        put(place.path(name), "old");
+    }
+    put(place.path("over"), "to be replaced");
+    fs::hard_link(place.path("unlinked"), place.path("its other name")).must("link");
+    quiet(Duration::from_millis(100));
+    place.exact("before");
+    rewrite_with_old_time(&place.path("renamed"), b"NEW");
+    fs::rename(place.path("renamed"), place.path("new name")).must("rename");
+    rewrite_with_old_time(&place.path("renamed over"), b"NEW");
+    fs::rename(place.path("renamed over"), place.path("over")).must("rename");
+    rewrite_with_old_time(&place.path("linked"), b"NEW");
+    fs::hard_link(place.path("linked"), place.path("second name")).must("link");
+    rewrite_with_old_time(&place.path("unlinked"), b"NEW");
+    fs::remove_file(place.path("unlinked")).must("remove");
+    place.exact("written and renamed at once");
+    Outcome::Met
+}
+
 pub(crate) fn attributes(place: &Place) -> Outcome {
     let (file, dir) = (place.path("file"), place.path("dir"));
     put(&file, "stays");

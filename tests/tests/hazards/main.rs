@@ -5,10 +5,15 @@
 
 mod content;
 mod directories;
+mod doors;
 mod downtime;
 mod identity;
+mod long_paths;
+mod mapped;
+mod nameless;
 mod names;
 mod place;
+mod queue;
 mod roots;
 
 use std::collections::BTreeMap;
@@ -29,31 +34,44 @@ const HAZARDS: &[Hazard] = &[
     ("files made in a new directory", directories::files_in_new_directories),
     ("opendir before watch", directories::made_right_after_the_directory),
     ("directory renamed", directories::written_right_after_the_move),
+    ("queue overflow", queue::overflow),
+    ("many directories removed", queue::many_removed),
+    ("watch limit", queue::watch_limit),
     ("overflow of our own making", directories::no_overflow_at_start),
     ("barrier under load", directories::barrier_under_load),
     ("excluded trees", directories::excluded),
     ("mmap", content::mapped),
+    ("mmap, another store", mapped::mapped_and_stored_again),
+    ("mmap, another store, kill -9", mapped::mapped_and_killed),
     ("torn read", content::torn),
     ("is a writer active", content::writer_active),
+    ("O_TMPFILE + linkat", nameless::nameless_then_linked),
+    ("written through a lost name", nameless::written_through_a_lost_name),
+    ("deleted before capture", nameless::deleted_before_capture),
     ("hard links", names::hard_links),
     ("rename over, RENAME_EXCHANGE", names::renames),
     ("atomic save", names::atomic_saves),
     ("inode reuse", identity::inode_reuse),
     ("overlay copy-up", identity::copy_up),
     ("timestamps", identity::forged_times),
+    ("timestamps, renamed at once", identity::forged_and_renamed),
     ("ACLs and xattrs", identity::attributes),
     ("clock jumps", downtime::clock_jumps),
     ("mounts", roots::mounted_over),
+    ("mounts, named in status", roots::mounted_over_is_named),
     ("root deleted and recreated", roots::deleted_and_recreated),
     ("root moved away and back", roots::moved_away_and_back),
     ("names", names::raw_names),
     ("symlinks", names::symlinks),
     ("own journal under a root", roots::journal_inside),
+    ("own journal bound under a root", roots::journal_bound_inside),
     ("special files", names::special_files),
     ("btrfs subvolumes", roots::subvolumes),
     ("bursts", directories::bursts),
     ("a writer that never pauses", content::never_pauses),
+    ("unreadable directory", doors::unreadable),
     ("a file of 2^32 bytes with holes", content::giant_with_holes),
+    ("paths beyond PATH_MAX", long_paths::beyond_path_max),
     ("moved out and in again", directories::moved_out_and_in),
     ("while the agent is down", downtime::recognised_after_downtime),
     ("100,000 entries in one directory", directories::crowded),

@@ -61,6 +61,33 @@ pub(crate) fn mounted_over(place: &Place) -> Outcome {
     Outcome::Met
 }
 
+/// As long as something is mounted over a protected directory, status says so.
+pub(crate) fn mounted_over_is_named(place: &Place) -> Outcome {
+    let dir = place.path("dir");
+    make_dir(&dir);
+    put(dir.join("file"), "below the mount");
+    place.exact("before");
+    let gaps = place.site.status()["gaps"].as_u64();
+    place.agent().allow("dir");
+    let over = Over::mount(&dir);
+    if let Err(error) = &over {
+        return Outcome::Skipped(error.clone());
+    }
+    let status = place.agent().in_state(&place.site, "degraded");
+    let name = dir.to_string_lossy().into_owned();
+    assert!(status["problems"].to_string().contains(&name), "status names it: {status}");
+    put(dir.join("above"), "on another filesystem");
+    let during = place.site.sync();
+    place.is_gone(&dir.join("above"), &during);
+    assert_eq!(place.cat(&dir.join("file"), &during), b"below the mount");
+    drop(over);
+    let status = place.agent().protecting(&place.site);
+    assert!(status["gaps"].as_u64() > gaps, "the time below the mount is a gap: {status}");
+    put(dir.join("file"), "in sight again");
+    place.exact("unmounted");
+    Outcome::Met
+}
+
 pub(crate) fn deleted_and_recreated(place: &Place) -> Outcome {
     let site = Site::below(place.mount.point());
     make_dir(site.root.join("sub"));
@@ -168,6 +195,28 @@ pub(crate) fn journal_inside(place: &Place) -> Outcome {
     assert_eq!(fs::read(restored.join("file")).must("file"), b"kept too");
     assert!(!restored.join(".local/state/asof").exists() && !restored.join("bind/segments").exists());
     agent.terminate();
+    Outcome::Met
+}
+
+/// The journal has a second path below the root, from the start: a bind mount.
+pub(crate) fn journal_bound_inside(place: &Place) -> Outcome {
+    let site = Site::below(place.mount.point());
+    let bind = site.root.join("bind");
+    for dir in [&bind, &site.journal] {
+        make_dir(dir);
+    }
+    if let Err(why) = run(Command::new("mount").arg("--bind").args([&site.journal, &bind])) {
+        return Outcome::Skipped(why);
+    }
+    let over = Over(&bind);
+    let agent = site.start();
+    put(site.root.join("file"), "kept");
+    site.asof(["sync", "--timeout", "20s"]).exits(0);
+    let synced = site.sync();
+    let listed = site.asof(arguments(&[&"--json", &"ls", &"-R", &site.root, &"--at", &synced.at])).exits(0);
+    assert!(!listed.text().contains("segments"), "the journal is not in the journal: {}", listed.text());
+    agent.terminate();
+    drop(over);
     Outcome::Met
 }
 

@@ -30,6 +30,7 @@ use crossbeam_channel::Sender;
 use crate::fs::{DirHandle, SourceFs};
 use crate::pool::{Batch, Claim, Claims, Priority, Task, Ticket, Workshop, count};
 use crate::rules::SharedRules;
+use crate::run::{Again, Event};
 use crate::settle::{Marks, Scan, Work};
 use crate::watch::WatchHandle;
 pub(crate) use check::{Checked, Suspect};
@@ -401,13 +402,38 @@ impl Scanner {
         if path == root.path {
             return Ok(Some((root.node, handle)));
         }
-        let resolved = self.head().view().resolve(path)?;
-        if let Some(entry) = resolved.filter(|entry| entry.kind == Kind::Dir) {
-            return Ok(Some((entry.node, handle)));
+        if let Some(node) = self.node_of(path, &handle)? {
+            return Ok(Some((node, handle)));
         }
         self.look_at_path(root, path, Marks::APPEARED_DIR, trip)?;
+        match self.node_of(path, &handle)? {
+            Some(node) => Ok(Some((node, handle))),
+            None => {
+                let stat = self.fs().stat_dir(&handle);
+                let protected = stat.is_ok_and(|stat| {
+                    !self.is_on_another_filesystem(path, &stat, (root.mnt_id, root.dev))
+                        && (stat.dev, stat.ino) != self.journal
+                });
+                if protected && self.head().view().resolve(path)?.is_some() {
+                    // Another directory has the path by now: what was hinted of it is found with it.
+                    (self.workshop.tell)(Event::Again(Again::Tree(path.to_vec())));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// The node of a directory, if that is what the journal has at its path. By identity: one that was deleted and made
+    /// anew has the same path, and often the same inode number, and what is in it belongs to another node.
+    fn node_of(&self, path: &[u8], handle: &DirHandle) -> Result<Option<NodeId>> {
         let resolved = self.head().view().resolve(path)?;
-        Ok(resolved.filter(|entry| entry.kind == Kind::Dir).map(|entry| (entry.node, handle)))
+        let Some(entry) = resolved.filter(|entry| entry.kind == Kind::Dir) else { return Ok(None) };
+        let identity = self.fs().stat_dir(handle).and_then(|stat| self.fs().identity_dir(handle, &stat));
+        match identity {
+            Ok(identity) => Ok((self.head().find(&identity)? == Some(entry.node)).then_some(entry.node)),
+            // It goes or cannot be asked; whoever lists it finds out.
+            Err(_) => Ok(Some(entry.node)),
+        }
     }
 
     /// Claims a name and an inode. Where somebody else has them, what waits here is handed on first: it may be that.

@@ -143,7 +143,7 @@ impl Scanner {
     }
 
     /// Whether a path is on another mount or device than its root, and that is left out.
-    fn is_on_another_filesystem(&self, path: &[u8], stat: &Stat, root: (u64, u64)) -> bool {
+    pub(super) fn is_on_another_filesystem(&self, path: &[u8], stat: &Stat, root: (u64, u64)) -> bool {
         let (mnt_id, dev) = root;
         let elsewhere = stat.mnt_id != mnt_id || stat.kind == Kind::Dir && stat.dev != dev;
         elsewhere && self.rules.one_file_system(path)

@@ -36,7 +36,7 @@ INSTALL = missing=(); for package in $(1); do \
 		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$${missing[@]}"; \
 	fi
 
-.PHONY: help setup build test lint demo soak bench-peers
+.PHONY: help setup build test lint demo soak bench-peers bench-watch
 .DEFAULT_GOAL := help
 
 help: ## says what there is
@@ -77,3 +77,6 @@ tree-given:
 bench-peers: tree-given build ## asof beside restic, borg and others; TREE=DIR, SCRATCH=DIR
 	@if [ "$$(id -u)" -eq 0 ] && command -v dpkg-query >/dev/null; then $(call INSTALL,$(BENCH_PACKAGES)); fi
 	@$(IN_TEMP) TREE="$(TREE)" SCRATCH="$(SCRATCH)" "$(PROGRAMS)/asof-bench-peers"
+
+bench-watch: build ## the two event sources beside each other; SIZES="1000 60000"
+	@$(IN_TEMP) "$(PROGRAMS)/asof-bench-watch"

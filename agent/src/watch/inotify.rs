@@ -27,7 +27,7 @@ use ::inotify::{EventMask, Inotify, Watches};
 use asof_journal::view::is_below;
 
 use super::cover::Cover;
-use super::{EventSource, Hint, HintSink, SourceOptions, WatchError, What, limit_text};
+use super::{EventSource, Hint, HintSink, Next, SourceOptions, WatchError, What, limit_text};
 use renames::{Place, Renames};
 use tree::{Tree, Wd};
 use walk::Postponed;
@@ -41,6 +41,9 @@ const PORTION: usize = 512;
 const BACKLOG_MAX: usize = 1 << 18;
 /// Watches added or removed before the queue is read again: removing one queues an event itself.
 const STEPS_MAX: usize = 64;
+/// How long the thread waits after events for more of them. Where a program makes thousands of files it would be woken
+/// for each otherwise, and wake others: that took three times the processor time and the program's place on it.
+const PAUSE: Duration = Duration::from_millis(2);
 /// How long a queue is when the system does not say.
 const QUEUE_DEFAULT: usize = 16_384;
 
@@ -215,11 +218,9 @@ impl InotifySource {
         self.hint(path, What::SourceError { text, limit });
     }
 
-    /// The queue is empty and so is the backlog: what was left for later is done now.
-    fn rest(&mut self) {
-        self.settle_places();
-        self.retry_postponed();
-        self.open.clear();
+    /// Whether nothing was left for when the queue is empty.
+    fn is_settled(&self) -> bool {
+        self.postponed.is_empty() && self.unsure.is_empty() && self.tree.displaced().next().is_none()
     }
 }
 
@@ -271,19 +272,24 @@ impl EventSource for InotifySource {
         Some(self.inotify.as_fd())
     }
 
-    fn handle_events(&mut self) -> Result<Option<Duration>, WatchError> {
+    fn handle_events(&mut self) -> Result<Next, WatchError> {
         let read = if self.backlog.is_empty() { self.read()? } else { Read::Full };
         self.handle_some(PORTION);
         self.alive()?;
         if !self.backlog.is_empty() {
-            return Ok(Some(Duration::ZERO));
+            return Ok(Next::Now);
         }
+        self.open.clear();
         if read != Read::Empty {
-            // Poll tells whether there is more.
-            return Ok(Some(Duration::ZERO));
+            return Ok(Next::After(PAUSE));
         }
-        self.rest();
-        Ok((!self.postponed.is_empty()).then_some(walk::RETRY_AFTER))
+        if self.is_settled() {
+            return Ok(Next::Readable);
+        }
+        self.settle_places();
+        self.retry_postponed();
+        self.open.clear();
+        Ok(Next::After(PAUSE))
     }
 
     fn cover(&self) -> Arc<Cover> {

@@ -179,6 +179,17 @@ pub(crate) struct SourceOptions {
     pub cookies: Option<Vec<u8>>,
 }
 
+/// When a source wants to handle events again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// At once, when the commands that wait are carried out.
+    Now,
+    /// When so much time has passed, whether events come or not.
+    After(Duration),
+    /// When [`EventSource::readable`] tells of events.
+    Readable,
+}
+
 /// Where hints come from.
 ///
 /// An implementation delivers to the [`HintSink`] it was made with. Its methods may take long; [`WatchHandle`] has the
@@ -210,10 +221,9 @@ pub(crate) trait EventSource: Send {
         None
     }
 
-    /// Handles a bounded portion of the events that wait. Gives when it has to be called again although
-    /// [`EventSource::readable`] tells nothing.
-    fn handle_events(&mut self) -> Result<Option<Duration>, WatchError> {
-        Ok(None)
+    /// Handles a bounded portion of the events that wait, and says when it is to be called again.
+    fn handle_events(&mut self) -> Result<Next, WatchError> {
+        Ok(Next::Readable)
     }
 
     /// What listings can be spared; nothing, unless the source says so.
@@ -421,37 +431,46 @@ impl PendingBarrier {
 /// Carries commands out, and reads events where the source needs that, until told to stop or until nobody can send any
 /// more.
 fn serve(mut source: Box<dyn EventSource>, queue: &Receiver<Command>, wake: &OwnedFd) {
-    let mut again = None;
+    let mut next = Next::Readable;
     loop {
-        if let Err(error) = wait(&*source, wake, again) {
+        if let Err(error) = wait(&*source, wake, next) {
             tracing::error!(%error, "the event source cannot be waited for");
             return;
         }
         if !carry_out(&mut *source, queue) {
             return;
         }
-        again = match source.handle_events() {
-            Ok(again) => again,
+        next = match source.handle_events() {
+            Ok(next) => next,
             Err(_) => return, // it has said why; whoever asks for anything is told that it has stopped
         };
     }
 }
 
-/// Waits until there is a command or an event, or until that time has passed.
-fn wait(source: &dyn EventSource, wake: &OwnedFd, again: Option<Duration>) -> io::Result<()> {
-    let timeout = again.map(|again| Timespec {
-        tv_sec: i64::try_from(again.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: again.subsec_nanos().into(),
-    });
+/// Waits until there is a command, or it is time for events.
+fn wait(source: &dyn EventSource, wake: &OwnedFd, next: Next) -> io::Result<()> {
     let mut waiting = vec![PollFd::new(wake, PollFlags::IN)];
-    waiting.extend(source.readable().map(|events| PollFd::from_borrowed_fd(events, PollFlags::IN)));
+    let timeout = match next {
+        Next::Now => Some(Duration::ZERO),
+        Next::After(pause) => Some(pause),
+        Next::Readable => {
+            waiting.extend(source.readable().map(|events| PollFd::from_borrowed_fd(events, PollFlags::IN)));
+            None
+        }
+    };
+    let timeout = timeout.map(|timeout| Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
     match rustix::event::poll(&mut waiting, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    // Before commands are taken: one that comes now is told of anew.
-    let mut count = [0; 8];
-    let _ = rustix::io::read(wake.as_fd(), &mut count);
+    if waiting.first().is_some_and(|wake| !wake.revents().is_empty()) {
+        // Before commands are taken: one that comes now is told of anew.
+        let mut count = [0; 8];
+        let _ = rustix::io::read(wake.as_fd(), &mut count);
+    }
     Ok(())
 }
 

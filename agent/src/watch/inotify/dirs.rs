@@ -112,8 +112,9 @@ pub(super) fn proc_path(dir: BorrowedFd<'_>, name: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(path))
 }
 
-/// Whether an error says that something is not there, or is no directory any more.
+/// Whether an error says that something is not there, or is no directory any more. (`EXDEV`: a rename led out of the root
+/// while a path was resolved.)
 pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        || matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ESTALE))
+        || matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ESTALE | libc::EXDEV))
 }

@@ -66,10 +66,11 @@ impl Site {
 
     /// Handles events until there are none, and nothing is left for later.
     fn settle(&mut self) {
-        // Once more when nothing is open any more: a directory is gone when nobody has it open.
-        for _ in 0..2 {
-            while self.source.handle_events().expect("alive").is_some() {
-                self.source.retried = Instant::now() - walk::RETRY_AFTER;
+        loop {
+            let again = self.source.handle_events().expect("alive");
+            self.source.retried = Instant::now() - walk::RETRY_AFTER;
+            if again == Next::Readable && self.source.read().expect("alive") == Read::Empty {
+                return;
             }
         }
     }

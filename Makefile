@@ -15,12 +15,16 @@ PROGRAMS := $(CARGO_TARGET_DIR)/release
 BUILD_PACKAGES := clang libclang-dev g++ make pkg-config
 TEST_PACKAGES := rsync attr acl e2fsprogs xfsprogs btrfs-progs faketime
 BENCH_PACKAGES := restic borgbackup zstd
+CAPTURE_PACKAGES := strace
 
 # Everything temporary goes below one directory, which is removed at the end, also after a failure.
 # Others may pass through it: a test runs the agent as another user.
 IN_TEMP := tmp=$$(mktemp -d "$${TMPDIR:-/tmp}/asof.XXXXXXXX"); chmod 755 "$$tmp"; \
 	trap 'chmod -R u+rwX "$$tmp" 2>/dev/null || true; rm -rf "$$tmp"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
 	export TMPDIR="$$tmp";
+
+# A bench may need more room than there is in the usual place.
+IN_SCRATCH := $(if $(SCRATCH),export TMPDIR="$(SCRATCH)";) $(IN_TEMP)
 
 # $(1): Debian packages. Installs those that are missing, or says which.
 INSTALL = missing=(); for package in $(1); do \
@@ -77,3 +81,8 @@ tree-given:
 bench-peers: tree-given build ## asof beside restic, borg and others; TREE=DIR, SCRATCH=DIR
 	@if [ "$$(id -u)" -eq 0 ] && command -v dpkg-query >/dev/null; then $(call INSTALL,$(BENCH_PACKAGES)); fi
 	@$(IN_TEMP) TREE="$(TREE)" SCRATCH="$(SCRATCH)" "$(PROGRAMS)/asof-bench-peers"
+
+.PHONY: bench-capture
+bench-capture: build ## what capturing costs, beside its targets; TREE=DIR, SCRATCH=DIR, BACKEND=, PARTS=, SMALL=1
+	@if [ "$$(id -u)" -eq 0 ] && command -v dpkg-query >/dev/null; then $(call INSTALL,$(CAPTURE_PACKAGES)); fi
+	@$(IN_SCRATCH) TREE="$(TREE)" BACKEND="$(BACKEND)" PARTS="$(PARTS)" SMALL="$(SMALL)" "$(PROGRAMS)/asof-bench-capture"

@@ -1,4 +1,4 @@
-//! What the test suites, the demo, and the benches share: trees, edits, real processes, an oracle.
+//! What the test suites, the demo, the benches and the storms share: trees, edits, real processes, an oracle.
 //!
 //! Nothing here is part of the product. Programs are driven through their command lines only, as a user would.
 
@@ -16,6 +16,7 @@ pub mod peers;
 pub mod process;
 pub mod programs;
 pub mod random;
+pub mod releases;
 pub mod report;
 pub mod saves;
 pub mod settings;

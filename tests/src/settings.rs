@@ -1,4 +1,4 @@
-//! How benches run the agent: nothing is found by a comparison, so that what is there came from events.
+//! How the benches and storms run the agent: nothing is found by a comparison, so that what is there came from events.
 //!
 //! Owns the configuration file of such a run, and the one check at its end that shows that no event was missed.
 

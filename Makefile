@@ -15,12 +15,17 @@ PROGRAMS := $(CARGO_TARGET_DIR)/release
 BUILD_PACKAGES := clang libclang-dev g++ make pkg-config
 TEST_PACKAGES := rsync attr acl e2fsprogs xfsprogs btrfs-progs faketime
 BENCH_PACKAGES := restic borgbackup zstd
+CAPTURE_PACKAGES := strace
+STORM_PACKAGES := git nodejs npm
 
 # Everything temporary goes below one directory, which is removed at the end, also after a failure.
 # Others may pass through it: a test runs the agent as another user.
 IN_TEMP := tmp=$$(mktemp -d "$${TMPDIR:-/tmp}/asof.XXXXXXXX"); chmod 755 "$$tmp"; \
 	trap 'chmod -R u+rwX "$$tmp" 2>/dev/null || true; rm -rf "$$tmp"' EXIT; trap 'exit 130' INT; trap 'exit 143' TERM; \
 	export TMPDIR="$$tmp";
+
+# Benches and storms may need more room than there is in the usual place.
+IN_SCRATCH := $(if $(SCRATCH),export TMPDIR="$(SCRATCH)";) $(IN_TEMP)
 
 # $(1): Debian packages. Installs those that are missing, or says which.
 INSTALL = missing=(); for package in $(1); do \
@@ -80,3 +85,14 @@ bench-peers: tree-given build ## asof beside restic, borg and others; TREE=DIR, 
 
 bench-watch: build ## the two event sources beside each other; SIZES="1000 60000"
 	@$(IN_TEMP) "$(PROGRAMS)/asof-bench-watch"
+.PHONY: bench-capture storm
+bench-capture: build ## what capturing costs, beside its targets; TREE=DIR, SCRATCH=DIR, BACKEND=, PARTS=, SMALL=1
+	@if [ "$$(id -u)" -eq 0 ] && command -v dpkg-query >/dev/null; then $(call INSTALL,$(CAPTURE_PACKAGES)); fi
+	@$(IN_SCRATCH) TREE="$(TREE)" BACKEND="$(BACKEND)" PARTS="$(PARTS)" SMALL="$(SMALL)" "$(PROGRAMS)/asof-bench-capture"
+
+# Asks for the programs: Debian's nodejs and npm are not the only ones. What is still missing then, the storm skips.
+storm: build ## git, npm and cargo in a watched root, each restored exactly; SCRATCH=DIR, BACKEND=, PARTS=, SMALL=1
+	@if [ "$$(id -u)" -eq 0 ] && command -v dpkg-query >/dev/null && \
+		! { command -v git && command -v node && command -v npm; } >/dev/null; then \
+		( $(call INSTALL,$(STORM_PACKAGES)) ) || echo "not everything could be installed: what needs it is skipped" >&2; fi
+	@$(IN_SCRATCH) BACKEND="$(BACKEND)" PARTS="$(PARTS)" SMALL="$(SMALL)" "$(PROGRAMS)/asof-storm"

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
@@ -59,11 +60,22 @@ impl Agent {
         self.in_state(site, "protecting")
     }
 
+    /// The same, where there is more to compare than a test has.
+    #[track_caller]
+    pub fn protecting_within(&self, site: &Site, patience: Duration) -> Value {
+        self.in_state_within(site, "protecting", patience)
+    }
+
     /// Waits until the agent is in a state; gives the status.
     #[track_caller]
     pub fn in_state(&self, site: &Site, state: &str) -> Value {
+        self.in_state_within(site, state, PATIENCE)
+    }
+
+    #[track_caller]
+    fn in_state_within(&self, site: &Site, state: &str, patience: Duration) -> Value {
         eventually(
-            PATIENCE,
+            patience,
             format!("the agent to be {state}; its log so far:\n{}", self.log_path().display()),
             || {
                 if let Some(status) = self.exited() {

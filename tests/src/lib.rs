@@ -1,4 +1,4 @@
-//! What the test suites, the demo and the comparison with other tools share: trees, edits, real processes, an oracle.
+//! What the test suites, the demo, the benches and the storms share: trees, edits, real processes, an oracle.
 //!
 //! Nothing here is part of the product. Programs are driven through their command lines only, as a user would.
 
@@ -6,15 +6,20 @@ pub mod agent;
 pub mod control;
 pub mod copy;
 pub mod edit;
+pub mod figures;
 pub mod filesystem;
 pub mod inject;
 pub mod measure;
 pub mod must;
 pub mod oracle;
 pub mod peers;
+pub mod process;
 pub mod programs;
 pub mod random;
+pub mod releases;
 pub mod report;
+pub mod saves;
+pub mod settings;
 pub mod site;
 pub mod story;
 pub mod sys;

@@ -1,6 +1,7 @@
 //! What a program cost: time, memory, bytes on disk; and how such figures are written.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -49,6 +50,25 @@ pub fn peak_memory_of(pid: u32) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// The same start for everybody: nothing left to write, everything that will be read is in the page cache.
+pub fn level(tree: &Path) {
+    rustix::fs::sync();
+    let mut buffer = vec![0; 1 << 20];
+    let mut queue = vec![tree.to_path_buf()];
+    while let Some(path) = queue.pop() {
+        let Ok(meta) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if meta.is_dir() {
+            queue.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+        } else if meta.is_file()
+            && let Ok(mut file) = File::open(&path)
+        {
+            while file.read(&mut buffer).is_ok_and(|length| length > 0) {}
+        }
+    }
 }
 
 /// The value below which `percent` of the values lie; of an unsorted list. `None` of none.

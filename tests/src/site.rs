@@ -133,7 +133,13 @@ impl Site {
     /// `asof --json sync`.
     #[track_caller]
     pub fn sync(&self) -> Synced {
-        let json = self.asof(["--json", "sync"]).exits(0).json();
+        self.sync_within("60s")
+    }
+
+    /// `asof --json sync --timeout`, where there is more to do than in a test.
+    #[track_caller]
+    pub fn sync_within(&self, timeout: &str) -> Synced {
+        let json = self.asof(["--json", "sync", "--timeout", timeout]).exits(0).json();
         let text = |field: &str| json[field].as_str().must(format!("{field} in {json}")).to_string();
         Synced {
             instant: text("instant"),

@@ -4,7 +4,6 @@
 //! earlier steps left to write is written before a clock starts, and nothing that fails or is missing is left out in silence.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -13,14 +12,15 @@ use std::time::{Duration, Instant};
 use asof_journal::control::State;
 use asof_journal::storage::Layout;
 use asof_tests::control::Control;
-use asof_tests::measure::{Cost, peak_memory_of, run, show_bytes, show_seconds};
+use asof_tests::measure::{Cost, level, peak_memory_of, run, show_bytes, show_seconds};
 use asof_tests::must::Must;
 use asof_tests::peers::{PEERS, Peer, Place};
 use asof_tests::programs::Programs;
 use asof_tests::random::Random;
 use asof_tests::report::{Column, Extra, report};
+use asof_tests::saves::saves;
 use asof_tests::site::{occupied_bytes, remove};
-use asof_tests::wait::{eventually, quiet};
+use asof_tests::wait::eventually;
 use asof_tests::{copy, oracle};
 
 /// Restores of everything of which the fastest counts, for every program alike.
@@ -284,42 +284,12 @@ impl Bench {
         rustix::fs::sync();
         column.store = Some(occupied_bytes(journal) as f64);
         extra.segments = Some(apparent());
-        let saves = self.saves(journal);
+        let mut control = Control::connect(&Layout::new(journal).socket())?;
+        let saves = saves(&mut control, &self.tree.join("asof-bench-small"), SAVES);
         memory = memory.max(agent.stop()?);
         column.memory_save = Some(memory as f64);
         extra.saves_ms = saves?;
         Ok(())
-    }
-
-    /// Saves of a small file: from close until the published durable watermark covers each.
-    fn saves(&self, journal: &Path) -> Result<Vec<f64>, String> {
-        let file = self.tree.join("asof-bench-small");
-        let mut control = Control::connect(&Layout::new(journal).socket())?;
-        let mut latencies = Vec::new();
-        for save in 0..SAVES {
-            let before = eventually(DEADLINE, "nothing to be pending", || {
-                let status = control.status().ok()?;
-                (status.pending == 0).then(|| status.durable.map_or(0, |place| place.seq))
-            });
-            let mut open = File::create(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-            open.write_all(format!("save {save} of a small file\n").as_bytes())
-                .map_err(|error| error.to_string())?;
-            drop(open);
-            let closed = Instant::now();
-            loop {
-                let status = control.status()?;
-                if status.pending == 0 && status.durable.is_some_and(|place| place.seq > before) {
-                    break;
-                }
-                if closed.elapsed() > Duration::from_secs(60) {
-                    return Err(format!("save {save} was not durable after 60 s"));
-                }
-                quiet(Duration::from_millis(1));
-            }
-            latencies.push(closed.elapsed().as_secs_f64() * 1e3);
-        }
-        remove_any(&file);
-        Ok(latencies)
     }
 }
 
@@ -338,25 +308,6 @@ fn best_of(runs: usize, mut once: impl FnMut() -> Result<Cost, String>) -> Resul
         best.rss_bytes_max = best.rss_bytes_max.max(cost.rss_bytes_max);
     }
     Ok(best)
-}
-
-/// The same start for everybody: nothing left to write, everything that will be read is in the page cache.
-fn level(tree: &Path) {
-    rustix::fs::sync();
-    let mut buffer = vec![0; 1 << 20];
-    let mut queue = vec![tree.to_path_buf()];
-    while let Some(path) = queue.pop() {
-        let Ok(meta) = fs::symlink_metadata(&path) else {
-            continue;
-        };
-        if meta.is_dir() {
-            queue.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
-        } else if meta.is_file()
-            && let Ok(mut file) = File::open(&path)
-        {
-            while file.read(&mut buffer).is_ok_and(|length| length > 0) {}
-        }
-    }
 }
 
 fn remove_any(path: &Path) {

@@ -9,7 +9,7 @@ use asof_tests::agent::Agent;
 use asof_tests::filesystem::{Filesystem, run, unmount};
 use asof_tests::must::Must;
 use asof_tests::site::{Site, arguments};
-use asof_tests::wait::quiet;
+use asof_tests::wait::{PATIENCE, eventually, quiet};
 
 use crate::place::{Outcome, Place, make_dir, put};
 
@@ -73,14 +73,15 @@ pub(crate) fn mounted_over_is_named(place: &Place) -> Outcome {
     if let Err(error) = &over {
         return Outcome::Skipped(error.clone());
     }
-    let status = place.agent().in_state(&place.site, "degraded");
     let name = dir.to_string_lossy().into_owned();
-    assert!(status["problems"].to_string().contains(&name), "status names it: {status}");
+    let is_named = || place.site.status()["problems"].to_string().contains(&name);
+    eventually(PATIENCE, "status to name it", || is_named().then_some(()));
     put(dir.join("above"), "on another filesystem");
     let during = place.site.sync();
     place.is_gone(&dir.join("above"), &during);
     assert_eq!(place.cat(&dir.join("file"), &during), b"below the mount");
     drop(over);
+    eventually(PATIENCE, "that to be over", || (!is_named()).then_some(()));
     let status = place.agent().protecting(&place.site);
     assert!(status["gaps"].as_u64() > gaps, "the time below the mount is a gap: {status}");
     put(dir.join("file"), "in sight again");

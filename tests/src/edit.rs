@@ -439,7 +439,12 @@ impl Editor {
                     0 => fs::create_dir(path)
                         .and_then(|()| fs::write(path.join("inside"), self.random.text(few))),
                     1 => symlink("elsewhere", path),
-                    _ => Ok(rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?),
+                    // Under a name of its own: another writer that takes it for the file would wait for a reader.
+                    _ => {
+                        let fifo =
+                            path.with_file_name(format!("fifo-{}-{:x}", self.made, self.random.below(4096)));
+                        Ok(rustix::fs::mknodat(CWD, fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?)
+                    }
                 }
             }
             _ => Err(io::ErrorKind::Unsupported.into()),

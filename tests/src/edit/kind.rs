@@ -83,7 +83,7 @@ pub enum Edit {
     ShortLived,
     /// Removes a directory with everything below and makes it anew with something else in it.
     RecreateDir,
-    /// A name becomes something else: a file, a directory, a symlink or a fifo.
+    /// A file makes room for a directory or symlink of its name, or for a fifo beside it.
     ChangeType,
     /// Replaces a symlink by renaming another over it.
     ReplaceSymlink,

@@ -79,6 +79,13 @@ pub(crate) enum What {
     },
 }
 
+impl What {
+    /// Whether a name came or went, which changes the times of its directory.
+    pub(crate) fn changes_names(&self) -> bool {
+        matches!(self, What::Appeared { .. } | What::MovedTo { .. } | What::MovedFrom | What::Gone)
+    }
+}
+
 /// Takes hints, on the source's thread.
 pub(crate) trait HintSink: Send + 'static {
     /// Takes one hint; must neither block nor call the source.

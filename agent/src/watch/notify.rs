@@ -186,6 +186,15 @@ impl<S: HintSink> Handler<S> {
         };
         if !self.is_excluded(&path, dir) {
             self.sink.hint(Hint { path, what });
+            return;
+        }
+        let slash = path.iter().rposition(|byte| *byte == b'/').filter(|slash| *slash > 0);
+        if what.changes_names()
+            && let Some(above) = slash.and_then(|slash| path.get(..slash))
+            && !self.is_excluded(above, Some(true))
+        {
+            // The directory's own times changed with the name, and the kernel sends nothing of that.
+            self.sink.hint(Hint { path: above.to_vec(), what: What::Attributes });
         }
     }
 

@@ -72,7 +72,16 @@ impl InotifySource {
         };
         if !left_out {
             self.hint(path, what);
-        } else if dir {
+            return;
+        }
+        if what.changes_names()
+            && let Some(above) = self.tree.path(wd)
+            && !self.is_left_out(&above, true)
+        {
+            // The directory's own times changed with the name, and the kernel sends nothing of that.
+            self.hint(above, What::Attributes);
+        }
+        if dir {
             self.tree.leave_out_below(wd);
         }
     }

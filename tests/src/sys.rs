@@ -10,8 +10,11 @@ use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::process::Child;
 use std::ptr::{self, NonNull};
+
+use crate::must::Must;
 
 /// What a child process was when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +73,20 @@ impl Mapping {
         NonNull::new(start).map(|start| Mapping { start, len }).ok_or(io::ErrorKind::OutOfMemory.into())
     }
 
-    /// Stores bytes; what would lie beyond the mapping is left out.
+    /// Stores bytes; what would lie beyond the mapping, or beyond the end that the file has by now, is left out.
+    ///
+    /// By way of `/proc/self/mem`: it is a store to the mapped page like any other, but where somebody has cut the file
+    /// off meanwhile it fails, and does not end the process with SIGBUS.
     pub fn store(&mut self, at: usize, bytes: &[u8]) {
         let at = at.min(self.len);
         let count = bytes.len().min(self.len - at);
-        // SAFETY: `at + count <= len`, all of which is mapped writable as long as `self` lives; no reference to it is
-        // ever given out. The file is not cut shorter by whoever holds a mapping of it.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().cast::<u8>().add(at), count) };
+        let memory = File::options().write(true).open("/proc/self/mem").must("/proc/self/mem");
+        let address = self.start.as_ptr() as u64 + at as u64;
+        match memory.write_at(&bytes[..count], address) {
+            Ok(_) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EFAULT)) => {}
+            Err(error) => panic!("a store to a mapping: {error}"),
+        }
     }
 
     /// `msync`: what was stored is written to the file's medium.

@@ -7,6 +7,31 @@ use asof_tests::site::{Site, arguments};
 
 const DIRECTORIES: usize = 1000;
 
+/// A tree that is unpacked at full speed: what appears is listed once at most, and what was empty when it was watched not
+/// at all, whatever the order in which events and listings come. Directories with many files are listed once more.
+#[test]
+fn what_is_unpacked_is_listed_once_and_nothing_is_lost() {
+    let site = Site::new();
+    let agent = site.start();
+    site.sync();
+    let listed_before = site.counter("directories_listed");
+    let mut made = 0;
+    for number in 0..DIRECTORIES {
+        let dir = site.root.join(format!("group-{}/sub-{}/dir-{number}", number % 10, number % 50));
+        made += dir.ancestors().take_while(|above| !above.exists()).count();
+        fs::create_dir_all(&dir).must(dir.display());
+        for file in 0..5 {
+            fs::write(dir.join(format!("file-{file}")), format!("{number} {file}")).must(dir.display());
+        }
+    }
+    site.take("unpacked");
+    let listed = site.counter("directories_listed") - listed_before;
+    println!("{listed} directories listed, {made} made");
+    assert!(listed <= made as u64, "{listed} directories listed, {made} made");
+    site.check_all("the agent runs");
+    agent.terminate();
+}
+
 #[test]
 fn sync_lists_no_more_than_what_changed_and_a_restart_reads_nothing() {
     let site = Site::new();

@@ -245,3 +245,14 @@ fn the_command_line_is_what_it_is_said_to_be() {
     assert_eq!(args.roots, [PathBuf::from("/a"), PathBuf::from("/b")]);
     assert_eq!(args.log_format, Some(LogFormat::Json));
 }
+
+#[test]
+fn the_event_source_can_be_chosen() {
+    let setup = Setup::create();
+    let backend = |text: &str| load(&setup.with_file(text)).map(|loaded| loaded.config.backend);
+    assert_eq!(backend("").expect("loaded"), Backend::Auto);
+    assert_eq!(backend("backend = \"notify\"").expect("loaded"), Backend::Notify);
+    assert_eq!(backend("backend = \"inotify\"").expect("loaded"), Backend::Inotify);
+    let error = backend("backend = \"fanotify\"").expect_err("unknown").to_string();
+    assert!(error.contains("backend") && error.contains("inotify"), "{error}");
+}

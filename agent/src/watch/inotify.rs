@@ -1,7 +1,7 @@
 //! The event source directly on inotify: a watch descriptor stands for a directory, a removed one costs a moment.
 //!
 //! Owns the queue: reading it, in order, in bounded portions; what events mean is in `events`, adding and removing
-//! watches in `walk`. Nothing outside this directory names the inotify crate.
+//! watches in `walk`, what has to be looked at later in `again`. Nothing outside this directory names the inotify crate.
 //!
 //! Everything happens in the order of the queue. A new directory is watched, and walked for what was made in it before,
 //! before the next event is looked at; what the kernel queues meanwhile is read into a backlog, so that its queue does
@@ -9,6 +9,7 @@
 //! its own watch, and adding a watch again gives the same descriptor. So a descriptor that comes back tells which
 //! directory has a name now, and what was believed is put right.
 
+mod again;
 mod dirs;
 mod events;
 mod renames;
@@ -28,9 +29,9 @@ use asof_journal::view::is_below;
 
 use super::cover::Cover;
 use super::{EventSource, Hint, HintSink, Next, SourceOptions, WatchError, What, limit_text};
+use again::Postponed;
 use renames::{Place, Renames};
 use tree::{Tree, Wd};
-use walk::Postponed;
 
 /// Bytes read from the queue at a time: some 2,000 events.
 const READ_BYTES: usize = 64 * 1024;

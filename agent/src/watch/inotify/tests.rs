@@ -68,7 +68,7 @@ impl Site {
     fn settle(&mut self) {
         loop {
             let again = self.source.handle_events().expect("alive");
-            self.source.retried = Instant::now() - walk::RETRY_AFTER;
+            self.source.retried = Instant::now() - again::RETRY_AFTER;
             if again == Next::Readable && self.source.read().expect("alive") == Read::Empty {
                 return;
             }

@@ -11,24 +11,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use ::inotify::WatchMask;
 use asof_journal::view::is_below;
 
+use super::again::Postponed;
 use super::dirs::{self, is_gone};
-use super::renames::Place;
 use super::tree::{Moved, NONE, Wd};
 use super::{InotifySource, Top};
 use crate::fs::stat_fd;
 use crate::watch::{WatchError, What};
 
-/// When directories that could not be reached are tried again.
-pub(super) const RETRY_AFTER: Duration = Duration::from_millis(20);
-/// How often: for some seconds. Then they are reported as not seen.
-const RETRIES_MAX: u32 = 200;
-/// Directories that wait for that; one more is reported at once.
-const POSTPONED_MAX: usize = 4096;
 /// How often a directory is tried whose name changes hands while it is being watched.
 const SWAPS_MAX: usize = 8;
 /// Directories that are open at one time in a walk, and as many that are kept open between events.
@@ -82,20 +75,12 @@ pub(super) enum Outcome {
     Nothing,
 }
 
-/// A name, or all names, in a directory that could not be reached.
-#[derive(Debug)]
-pub(super) struct Postponed {
-    parent: Wd,
-    name: Option<Box<[u8]>>,
-    tries: u32,
-}
-
 /// A directory whose own directories are being watched.
-struct Frame {
-    wd: Wd,
-    path: Vec<u8>,
-    dir: Option<Arc<OwnedFd>>,
-    names: Vec<Box<[u8]>>,
+pub(super) struct Frame {
+    pub wd: Wd,
+    pub path: Vec<u8>,
+    pub dir: Option<Arc<OwnedFd>>,
+    pub names: Vec<Box<[u8]>>,
 }
 
 /// How far watching one name came.
@@ -185,33 +170,11 @@ impl InotifySource {
     }
 
     /// Watches everything below an open directory that is watched itself, and forgets what is not there any more.
-    fn walk_all(&mut self, wd: Wd, dir: OwnedFd, why: Why) -> io::Result<Result<(), WatchError>> {
+    pub(super) fn walk_all(&mut self, wd: Wd, dir: OwnedFd, why: Why) -> io::Result<Result<(), WatchError>> {
         let names = dirs::list(dir.as_fd())?.dirs;
         self.drop_children_but(wd, &names);
         let path = self.tree.path(wd).unwrap_or_default();
         Ok(self.walk(Some(Frame { wd, path, dir: Some(Arc::new(dir)), names }), why))
-    }
-
-    /// Events were lost: whatever is not watched, or not where it is believed to be, is found.
-    pub(super) fn repair(&mut self) {
-        for top in self.recursive_tops() {
-            let opened = self.open_node(top).and_then(|dir| dirs::open_entry(dir.as_fd(), b"."));
-            match opened.and_then(|dir| self.walk_all(top, dir, Why::Lost)) {
-                // What could not be watched was reported.
-                Ok(_) => {}
-                // Whoever owns the roots looks whether they are there.
-                Err(error) if is_gone(&error) => {}
-                Err(error) => {
-                    if let Some(path) = self.tree.path(top) {
-                        self.unseen(path, &error);
-                    }
-                }
-            }
-        }
-    }
-
-    fn recursive_tops(&self) -> Vec<Wd> {
-        self.tops.iter().filter(|(_, top)| top.recursive).map(|(wd, _)| *wd).collect()
     }
 
     fn alias_of(&self, wd: Wd) -> io::Error {
@@ -224,7 +187,7 @@ impl InotifySource {
         self.arrive_after(parent, name, why, 0)
     }
 
-    fn arrive_after(&mut self, parent: Wd, name: &[u8], why: Why, tries: u32) -> Outcome {
+    pub(super) fn arrive_after(&mut self, parent: Wd, name: &[u8], why: Why, tries: u32) -> Outcome {
         if self.tree.root_of(parent).and_then(|top| self.tops.get(&top)).is_none_or(|top| !top.recursive) {
             return Outcome::Nothing;
         }
@@ -338,7 +301,7 @@ impl InotifySource {
     }
 
     /// Watches what is below a directory. Gives the first directory at which the limit was reached, as an error.
-    fn walk(&mut self, first: Option<Frame>, why: Why) -> Result<(), WatchError> {
+    pub(super) fn walk(&mut self, first: Option<Frame>, why: Why) -> Result<(), WatchError> {
         let mut stack: Vec<Frame> = first.into_iter().collect();
         let mut limit = Ok(());
         while let Some(frame) = stack.last_mut() {
@@ -390,54 +353,6 @@ impl InotifySource {
             self.step();
         }
         limit
-    }
-
-    /// Watches what is not watched below a directory in which something was left out.
-    fn walk_again(&mut self, wd: Wd, tries: u32) {
-        let opened = self.open_node(wd).and_then(|dir| dirs::open_entry(dir.as_fd(), b"."));
-        let listed = opened.and_then(|dir| Ok((dirs::list(dir.as_fd())?, dir)));
-        match listed {
-            Ok((listing, dir)) => {
-                let mut names = listing.dirs;
-                names.retain(|name| self.tree.at(wd, name).is_none());
-                let Some(path) = self.tree.path(wd) else { return };
-                let _ = self.walk(Some(Frame { wd, path, dir: Some(Arc::new(dir)), names }), Why::Created);
-            }
-            Err(error) if is_gone(&error) => self.postpone(Postponed { parent: wd, name: None, tries }),
-            Err(error) => {
-                if let Some(path) = self.tree.path(wd) {
-                    self.unseen(path, &error);
-                }
-            }
-        }
-    }
-
-    /// A directory has another path: what the rules left out in it they may not leave out there.
-    pub(super) fn look_at_left_out(&mut self, moved: Wd) {
-        for wd in self.tree.take_left_out(moved) {
-            self.walk_again(wd, 0);
-        }
-    }
-
-    /// The rules are new: what they leave out is not watched any more, and what they no longer leave out is.
-    pub(super) fn apply_rules_everywhere(&mut self) {
-        for top in self.recursive_tops() {
-            let Some(path) = self.tree.path(top) else { continue };
-            let mut stack = vec![(top, path)];
-            while let Some((wd, path)) = stack.pop() {
-                let children: Vec<(Wd, Vec<u8>)> =
-                    self.tree.children(wd).map(|(child, name)| (child, join(&path, name))).collect();
-                for (child, path) in children {
-                    if self.is_left_out(&path, true) {
-                        self.depart(child);
-                        self.tree.leave_out_below(wd);
-                    } else {
-                        stack.push((child, path));
-                    }
-                }
-            }
-            self.look_at_left_out(top);
-        }
     }
 
     /// Removes the watches of a directory and of everything below it.
@@ -494,7 +409,7 @@ impl InotifySource {
     }
 
     /// Opens a watched directory. By its path, and only if that leads to the very directory that the watch is of.
-    fn open_node(&mut self, wd: Wd) -> io::Result<Arc<OwnedFd>> {
+    pub(super) fn open_node(&mut self, wd: Wd) -> io::Result<Arc<OwnedFd>> {
         if let Some((_, dir)) = self.open.iter().find(|(open, _)| *open == wd) {
             return Ok(dir.clone());
         }
@@ -541,65 +456,6 @@ impl InotifySource {
         }
         Some((at, names.into()))
     }
-
-    fn postpone(&mut self, postponed: Postponed) {
-        let path = self.tree.path_in(postponed.parent, postponed.name.as_deref().unwrap_or_default());
-        let Some(path) = path else { return };
-        let known = |other: &Postponed| (other.parent, &other.name) == (postponed.parent, &postponed.name);
-        if self.postponed.iter().any(known) {
-            return;
-        }
-        if postponed.tries >= RETRIES_MAX || self.postponed.len() >= POSTPONED_MAX {
-            self.unseen(path, &io::Error::other("it could not be reached by its path"));
-            return;
-        }
-        self.postponed.push(postponed);
-    }
-
-    /// Everything queued was handled: places that two directories claimed, or that only events told of, are looked at.
-    pub(super) fn settle_places(&mut self) {
-        let displaced: Vec<Wd> = self.tree.displaced().collect();
-        let lost: Vec<Place> = displaced
-            .iter()
-            .filter_map(|wd| self.tree.last_place(*wd))
-            .map(|(parent, name)| Place::new(parent, name))
-            .collect();
-        for Place { parent, name } in lost {
-            self.arrive(parent, &name, Why::Created);
-        }
-        for Place { parent, name } in std::mem::take(&mut self.unsure) {
-            let believed = self.tree.at(parent, &name);
-            let found = self.arrive(parent, &name, Why::Created);
-            if let Some(believed) = believed
-                && found != Outcome::Known(believed)
-            {
-                self.depart(believed);
-            }
-        }
-        // Whoever has no place now is gone, or where nobody watches.
-        for wd in displaced {
-            if self.tree.place(wd).is_none() {
-                self.depart(wd);
-            }
-        }
-    }
-
-    /// Tries directories again that were not where their path led; meanwhile events may have told where they are.
-    pub(super) fn retry_postponed(&mut self) {
-        if self.postponed.is_empty() || self.retried.elapsed() < RETRY_AFTER {
-            return;
-        }
-        self.retried = Instant::now();
-        for Postponed { parent, name, tries } in std::mem::take(&mut self.postponed) {
-            if !self.tree.contains(parent) {
-                continue; // it is gone; where it turns up again it is walked
-            }
-            match name {
-                Some(name) => drop(self.arrive_after(parent, &name, Why::Created, tries + 1)),
-                None => self.walk_again(parent, tries + 1),
-            }
-        }
-    }
 }
 
 fn refused(path: &Path, source: io::Error) -> WatchError {
@@ -611,7 +467,7 @@ fn refused(path: &Path, source: io::Error) -> WatchError {
     }
 }
 
-fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+pub(super) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     let mut path = dir.to_vec();
     if !path.ends_with(b"/") {
         path.push(b'/');

@@ -97,7 +97,7 @@ struct Report {
     settings: Settings,
     rows: Vec<Vec<String>>,
     notes: Vec<String>,
-    /// Differences, and changes that no event announced.
+    /// Differences, changes that no event announced, gaps where nothing was missed.
     wrong: u64,
 }
 
@@ -211,6 +211,18 @@ impl<'r> Storm<'r> {
         self.frozen.push(frozen);
     }
 
+    /// The same after a step that only removed what was durable: nothing can have gone unread, and no gap may say so.
+    fn freeze_removed(&mut self, name: &str, seconds: f64) {
+        let before = self.before;
+        self.freeze(name, seconds);
+        let (gaps, overflows) = (self.before.gaps - before.gaps, self.before.overflows - before.overflows);
+        if gaps > overflows {
+            println!("  WRONG: {gaps} gaps after a removal of what was captured");
+            self.report.notes.push(format!("{}: {name}: {gaps} gaps where nothing was missed", self.name));
+            self.report.wrong += gaps - overflows;
+        }
+    }
+
     /// Every freeze point is restored once more, the agent checks itself, and ends in good order.
     fn end(mut self) {
         let frozen = std::mem::take(&mut self.frozen);
@@ -317,7 +329,7 @@ fn packages(scale: &Scale, report: &mut Report) -> Result<(), String> {
     let seconds = storm.run(npm("uninstall", &project).arg(NODE_UNINSTALLED));
     storm.freeze(format!("uninstall {NODE_UNINSTALLED}"), seconds);
     let seconds = storm.run(Command::new("rm").arg("-rf").arg(&modules));
-    storm.freeze("rm -rf node_modules", seconds);
+    storm.freeze_removed("rm -rf node_modules", seconds);
     let seconds = storm.run(&mut npm("install", &project));
     storm.freeze("install again", seconds);
     // Nothing in between: what is removed may still be on its way into the journal.
@@ -356,7 +368,7 @@ fn builds(scale: &Scale, report: &mut Report) -> Result<(), String> {
     let seconds = build(&storm);
     storm.freeze("touch and build", seconds);
     let seconds = storm.run(cargo(&project).args(["clean", "--quiet"]));
-    storm.freeze("clean", seconds);
+    storm.freeze_removed("clean", seconds);
     storm.end();
     Ok(())
 }

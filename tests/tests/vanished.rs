@@ -145,3 +145,20 @@ fn a_storm_of_brief_files_is_counted_and_costs_little() {
     assert!(cost < FILES * 256, "{cost} bytes for {FILES} files");
     agent.terminate();
 }
+
+#[test]
+fn a_full_directory_that_was_captured_and_goes_is_no_gap() {
+    let site = Site::new();
+    let dir = site.root.join("full");
+    fs::create_dir(&dir).must(dir.display());
+    for number in 0..300 {
+        fs::write(dir.join(format!("file-{number}")), "x").must(dir.display());
+    }
+    let agent = site.start();
+    site.sync();
+    let gaps = site.status()["gaps"].as_u64();
+    fs::remove_dir_all(&dir).must(dir.display());
+    site.sync();
+    assert_eq!(site.status()["gaps"].as_u64(), gaps, "everything in it had been captured");
+    agent.terminate();
+}

@@ -13,15 +13,17 @@ impl Scanner {
     /// Lists what a piece of work names. Of the entries that were deleted according to its hints, those that the journal
     /// does not have were missed.
     pub(super) fn list_counting(&self, root: &Root, work: &Work, trip: &mut Trip<'_>) -> Result<()> {
+        // Of a directory that went, or went elsewhere, the journal has the entries still: its own line tells.
+        let is_there = self.open(root, &work.path).is_ok();
         let known = trip.gone.len();
         self.list_path(root, &work.path, work.scan, trip)?;
         // In a recursive scan the directories that went took entries with them that the journal still has.
         match work.scan {
-            Scan::Entries => {
+            Scan::Entries if is_there => {
                 let unread = work.deletions.saturating_sub(trip.gone.len().saturating_sub(known) as u64);
                 self.crowd_vanished(&work.path, unread, trip)
             }
-            Scan::No | Scan::Recursive => Ok(()),
+            _ => Ok(()),
         }
     }
 

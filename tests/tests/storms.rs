@@ -36,6 +36,7 @@ with_each_source! {
     four_writers_of_new_directories_lose_nothing,
     directories_that_keep_moving_lose_nothing,
     names_that_change_what_they_are_lose_nothing,
+    directories_made_anew_at_once_lose_nothing,
     an_overflow_is_a_gap_and_everything_is_found,
     an_end_during_the_first_capture_is_prompt_and_the_next_start_goes_on,
     a_root_that_is_deleted_and_made_anew_is_protected_again,
@@ -165,6 +166,26 @@ fn names_that_change_what_they_are_lose_nothing(backend: &str) {
         put(&site.root.join(format!("thing-{writer}")), "a file at last");
     }
     site.take("after the storm");
+    site.check_all("the agent runs");
+    agent.terminate();
+}
+
+/// Path and often inode number are the old ones, and what was hinted in the new one comes while the old one is in flight.
+fn directories_made_anew_at_once_lose_nothing(backend: &str) {
+    let site = Site::new();
+    let agent = start(&site, backend);
+    for round in 0..25 {
+        for again in 0..3 {
+            for number in 0..12 {
+                let dir = site.root.join(format!("dir-{number}"));
+                let _ = fs::remove_dir_all(&dir);
+                fs::create_dir_all(dir.join("level")).must(dir.display());
+                put(&dir.join("anew"), &format!("{round} {again}"));
+                put(&dir.join("level/file"), &format!("{round} {again} {number}"));
+            }
+        }
+        site.take(&format!("round {round}"));
+    }
     site.check_all("the agent runs");
     agent.terminate();
 }

@@ -247,6 +247,55 @@ fn stretched_files_wait_longer_but_not_for_ever() {
 }
 
 #[test]
+fn what_was_written_under_an_old_name_is_read_under_the_new_one() {
+    let is_read = |work: &Work| work.marks.any(Marks::CONTENT);
+    let of = |works: &[Work], path: &str| {
+        works.iter().any(|work| work.path[..] == *path.as_bytes() && is_read(work))
+    };
+    // It waits still.
+    let mut settle = settle();
+    settle.hint(0, hint("/r/a", What::Written), 1);
+    settle.hint(MS, hint("/r/a", What::MovedFrom), 2);
+    settle.hint(MS, moved("/r/b", "/r/a"), 3);
+    settle.hint(2 * MS, hint("/r/b", What::MovedFrom), 4);
+    settle.hint(2 * MS, moved("/r/c", "/r/b"), 5);
+    assert!(of(&take(&mut settle, 300), "/r/c"), "through two names");
+    // It is being looked at.
+    let mut settle = self::settle();
+    settle.hint(0, hint("/r/a", What::Closed), 1);
+    let flying = take(&mut settle, 20);
+    settle.hint(21 * MS, moved("/r/b", "/r/a"), 2);
+    assert!(of(&take(&mut settle, 50), "/r/b"));
+    settle.release(flying[0].id);
+    // Nothing was written: a rename is a rename.
+    settle.hint(100 * MS, moved("/r/d", "/r/never-written"), 3);
+    assert!(!of(&take(&mut settle, 150), "/r/d"));
+    // From where nobody looks.
+    settle.hint(200 * MS, hint("/r/in", What::MovedTo { from: None }), 4);
+    assert!(of(&take(&mut settle, 250), "/r/in"));
+}
+
+#[test]
+fn a_scan_says_of_its_arrivals_whether_something_was_written() {
+    for written in [false, true] {
+        let mut settle = settle();
+        for number in 0..200 {
+            settle.hint(0, hint(&format!("/r/d/{number}"), What::MovedFrom), number + 1);
+        }
+        if written {
+            settle.hint(0, hint("/r/d/7", What::Closed), 201);
+        }
+        for number in 0..200 {
+            settle.hint(MS, moved(&format!("/r/e/{number}"), &format!("/r/d/{number}")), 300 + number);
+        }
+        let works = take(&mut settle, 100);
+        let arrivals = works.iter().flat_map(|work| &work.arrivals);
+        let read = arrivals.filter(|arrival| arrival.marks.any(Marks::CONTENT)).count();
+        assert_eq!(read > 0, written, "{read} are to be read");
+    }
+}
+
+#[test]
 fn many_children_become_one_scan_that_remembers_arrivals() {
     let mut settle = settle();
     settle.hint(0, moved("/r/d/new", "/r/old"), 1);

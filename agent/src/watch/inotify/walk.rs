@@ -285,7 +285,7 @@ impl InotifySource {
                     return Err(error);
                 }
             };
-            if Some(stat.mnt_id) != self.mount_of(parent) {
+            if Some(stat.mnt_id) != self.mount_of(parent) && !self.enters_mounts(parent, name) {
                 self.forget_unless_known(wd);
                 return Ok(None);
             }
@@ -435,6 +435,12 @@ impl InotifySource {
         let mask = if name.is_empty() { EVENTS } else { EVENTS.union(WatchMask::DONT_FOLLOW) };
         let added = self.watches.add(dirs::proc_path(dir, name), mask)?;
         Ok(added.get_watch_descriptor_id())
+    }
+
+    /// Whether another filesystem that is mounted there is protected with the root.
+    fn enters_mounts(&self, parent: Wd, name: &[u8]) -> bool {
+        let path = self.tree.path_in(parent, name);
+        path.is_some_and(|path| !self.options.rules.one_file_system(&path))
     }
 
     fn mount_of(&self, wd: Wd) -> Option<u64> {

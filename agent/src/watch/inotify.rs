@@ -51,8 +51,8 @@ const QUEUE_DEFAULT: usize = 16_384;
 /// A root, by the descriptor of its watch.
 #[derive(Debug)]
 struct Top {
-    /// The mount that it is on; others are not entered.
-    mnt_id: u64,
+    /// Its mount and device; others are entered only where the rules say so.
+    filesystem: (u64, u64),
     /// Whether what is below it is watched too: not with cookies.
     recursive: bool,
 }

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use asof_tests::agent::Agent;
@@ -167,27 +166,25 @@ fn processor_of(pid: u32) -> f64 {
 
 /// Four writers of new directories for a while, and a `sync` after the other beside them: how many, and the longest.
 fn storm(site: &Site, duration: Duration) -> (usize, f64) {
-    let over = AtomicBool::new(false);
+    let began = Instant::now();
     let (mut syncs, mut longest) = (0, 0.0_f64);
     std::thread::scope(|scope| {
         for writer in 0..4 {
-            let (over, top) = (&over, site.root.join(format!("storm/{writer}")));
+            let top = site.root.join(format!("storm/{writer}"));
             scope.spawn(move || {
                 for round in 0.. {
-                    if over.load(Ordering::Relaxed) {
+                    if began.elapsed() >= duration {
                         return;
                     }
                     directories(&top.join(round.to_string()), 3, 3);
                 }
             });
         }
-        let began = Instant::now();
         while began.elapsed() < duration {
             let asked = Instant::now();
             longest = longest.max(until_durable(site, asked));
             syncs += 1;
         }
-        over.store(true, Ordering::Relaxed);
     });
     (syncs, longest)
 }

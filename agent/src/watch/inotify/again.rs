@@ -146,7 +146,9 @@ impl InotifySource {
                 let children: Vec<(Wd, Vec<u8>)> =
                     self.tree.children(wd).map(|(child, name)| (child, join(&path, name))).collect();
                 for (child, path) in children {
-                    if self.is_left_out(&path, true) {
+                    let elsewhere =
+                        self.tree.is_elsewhere(child) && self.options.rules.one_file_system(&path);
+                    if elsewhere || self.is_left_out(&path, true) {
                         self.depart(child);
                         self.tree.leave_out_below(wd);
                     } else {

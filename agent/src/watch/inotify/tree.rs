@@ -21,6 +21,8 @@ pub(super) const NONE: Wd = 0;
 const DISPLACED: u8 = 1;
 /// A hint told that it came to be.
 const ANNOUNCED: u8 = 1 << 1;
+/// Is on another filesystem than its root.
+const ELSEWHERE: u8 = 1 << 2;
 
 #[derive(Debug)]
 struct Node {
@@ -222,6 +224,16 @@ impl Tree {
     pub(super) fn announce(&mut self, wd: Wd) {
         if let Some(node) = self.nodes.get_mut(&wd) {
             node.flags |= ANNOUNCED;
+        }
+    }
+
+    pub(super) fn is_elsewhere(&self, wd: Wd) -> bool {
+        self.nodes.get(&wd).is_some_and(|node| node.flags & ELSEWHERE != 0)
+    }
+
+    pub(super) fn note_elsewhere(&mut self, wd: Wd) {
+        if let Some(node) = self.nodes.get_mut(&wd) {
+            node.flags |= ELSEWHERE;
         }
     }
 

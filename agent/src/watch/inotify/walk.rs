@@ -98,12 +98,25 @@ struct Found {
     wd: Wd,
     dir: OwnedFd,
     inode: (u64, u64),
+    /// Whether it is on another filesystem than its root.
+    elsewhere: bool,
+    /// Whether a mount begins here.
+    mounted: bool,
 }
 
 impl InotifySource {
     /// Watches a tree by its absolute path: a new root, or what is at or below one.
     pub(super) fn watch_tree(&mut self, path: &Path) -> Result<(), WatchError> {
         let Some((at, rest)) = self.locate(path) else { return self.watch_top(path, true) };
+        let bytes = path.as_os_str().as_bytes();
+        if !rest.is_empty() && self.options.rules.one_file_system(bytes) {
+            let stat = dirs::open_root(path).and_then(|dir| stat_fd(dir.as_fd()));
+            let stat = stat.map_err(|source| refused(path, source))?;
+            if self.filesystem_of(at) != Some((stat.mnt_id, stat.dev)) {
+                // A root on a filesystem of its own, which the root around it does not enter.
+                return self.watch_top(path, true);
+            }
+        }
         let missing = WatchError::Missing { path: path.to_path_buf() };
         let place = match rest.first() {
             Some(name) => (at, name.clone()),
@@ -162,7 +175,7 @@ impl InotifySource {
             }
             self.tree.insert(wd, NONE, bytes);
         }
-        self.tops.insert(wd, Top { mnt_id: stat.mnt_id, recursive });
+        self.tops.insert(wd, Top { filesystem: (stat.mnt_id, stat.dev), recursive });
         if !recursive {
             return Ok(());
         }
@@ -224,7 +237,7 @@ impl InotifySource {
     /// Watches one directory by its name in an open one.
     fn enter(&mut self, above: BorrowedFd<'_>, parent: Wd, name: &[u8], why: Why) -> io::Result<Entered> {
         let Some(found) = self.find(above, parent, name)? else { return Ok(Entered::Not) };
-        let Found { wd, dir, inode } = found;
+        let Found { wd, dir, inode, elsewhere, mounted } = found;
         let Some(path) = self.tree.path_in(parent, name) else {
             self.forget_unless_known(wd);
             return Ok(Entered::Not);
@@ -235,7 +248,8 @@ impl InotifySource {
             if self.tops.contains_key(&wd) {
                 return Ok(Entered::Not); // a root has been moved here, and stays one
             }
-            if self.mount_of(wd) != self.mount_of(parent) {
+            if mounted || self.filesystem_of(wd) != self.filesystem_of(parent) {
+                // The same directory by another mount has the same watch, which tells of one of them only.
                 return Err(self.alias_of(wd));
             }
             if self.tree.move_to(wd, parent, name) == Moved::Below {
@@ -244,6 +258,9 @@ impl InotifySource {
             replaced = true;
         } else if !known {
             self.tree.insert(wd, parent, name);
+            if elsewhere {
+                self.tree.note_elsewhere(wd);
+            }
         }
         let mut frame = None;
         if !known || why.repairs() {
@@ -285,13 +302,16 @@ impl InotifySource {
                     return Err(error);
                 }
             };
-            if Some(stat.mnt_id) != self.mount_of(parent) && !self.enters_mounts(parent, name) {
+            let elsewhere = self.filesystem_of(parent) != Some((stat.mnt_id, stat.dev));
+            if elsewhere && self.is_kept_to_one(parent, name) {
+                self.tree.leave_out_below(parent);
                 self.forget_unless_known(wd);
                 return Ok(None);
             }
             let same = self.add(dir.as_fd(), b"");
             if matches!(same, Ok(same) if same == wd) {
-                return Ok(Some(Found { wd, dir, inode: (stat.dev, stat.ino) }));
+                let mounted = elsewhere && stat_fd(above)?.mnt_id != stat.mnt_id;
+                return Ok(Some(Found { wd, dir, inode: (stat.dev, stat.ino), elsewhere, mounted }));
             }
             self.forget_unless_known(wd);
             self.forget_unless_known(same?);
@@ -437,14 +457,14 @@ impl InotifySource {
         Ok(added.get_watch_descriptor_id())
     }
 
-    /// Whether another filesystem that is mounted there is protected with the root.
-    fn enters_mounts(&self, parent: Wd, name: &[u8]) -> bool {
-        let path = self.tree.path_in(parent, name);
-        path.is_some_and(|path| !self.options.rules.one_file_system(&path))
+    /// Mount and device of the root that a directory is below.
+    fn filesystem_of(&self, wd: Wd) -> Option<(u64, u64)> {
+        self.tops.get(&self.tree.root_of(wd)?).map(|top| top.filesystem)
     }
 
-    fn mount_of(&self, wd: Wd) -> Option<u64> {
-        self.tops.get(&self.tree.root_of(wd)?).map(|top| top.mnt_id)
+    /// Whether other filesystems are left out where a name is.
+    fn is_kept_to_one(&self, parent: Wd, name: &[u8]) -> bool {
+        self.tree.path_in(parent, name).is_none_or(|path| self.options.rules.one_file_system(&path))
     }
 
     /// The deepest watched directory on the way to a path, and the names from there on; `None` below no root.

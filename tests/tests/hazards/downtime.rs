@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use asof_tests::agent::Agent;
+use asof_tests::filesystem::Filesystem;
 use asof_tests::must::Must;
 use asof_tests::site::Site;
 use asof_tests::tree::set_mtime;
@@ -38,7 +39,10 @@ pub(crate) fn recognised_after_downtime(place: &Place) -> Outcome {
     });
     let renamed = place.site.sync();
     let counters = ["files_read", "bytes_read"].map(|name| place.site.counter(name));
-    assert_eq!(counters, [0, 0], "files and bytes read for what was only moved and removed");
+    // Where the kernel does not tell who writes, what is recent is read again.
+    if place.filesystem() != Filesystem::Overlay {
+        assert_eq!(counters, [0, 0], "files and bytes read for what was only moved and removed");
+    }
     place.exact("moved while down");
     assert_eq!(node("tree", &before), node("moved tree", &renamed));
     assert_eq!(node("tree/1/file-5", &before), node("moved tree/0/one/file-5", &renamed));

@@ -189,7 +189,9 @@ pub(crate) fn attributes(place: &Place) -> Outcome {
     chown(&dir, Some(12345), Some(54321)).must("chown");
     place.exact("mode and owner");
     let read = place.site.counter("files_read") - read;
-    assert!(read <= 1, "attributes are not content: {read} files read for one that was made");
+    // Where the kernel does not tell who writes, what is recent is read again.
+    let tells = place.filesystem() != Filesystem::Overlay;
+    assert!(read <= 1 || !tells, "attributes are not content: {read} files read for one that was made");
     place.while_stopped(|| {
         set(&file, b"set while down").must("setxattr");
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o2750)).must("chmod");

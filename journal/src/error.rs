@@ -59,10 +59,16 @@ pub enum Error {
         /// What does not hold.
         what: String,
     },
-    /// The medium is full.
+    /// The medium is full, or a quota is used up.
     #[error("{path}: no space left")]
     Full {
         /// The file.
+        path: PathBuf,
+    },
+    /// The temporary directory is full: a reader needs some of it, and more where the journal has no index of use.
+    #[error("{path}: no space left in the temporary directory; nothing is wrong with the journal")]
+    FullTemporary {
+        /// The temporary directory.
         path: PathBuf,
     },
     /// An earlier write or fsync failed; nothing more is written through this handle.

@@ -22,6 +22,7 @@ pub mod quality;
 pub mod reader;
 pub mod records;
 pub mod recovery;
+pub mod reserve;
 pub mod rules;
 pub mod segments;
 pub mod storage;

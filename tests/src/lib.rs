@@ -8,6 +8,7 @@ pub mod copy;
 pub mod edit;
 pub mod figures;
 pub mod filesystem;
+pub mod full;
 pub mod inject;
 pub mod measure;
 pub mod must;

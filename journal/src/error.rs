@@ -59,6 +59,14 @@ pub enum Error {
         /// What does not hold.
         what: String,
     },
+    /// Somebody else could read what is in the journal, or decide what it gives back.
+    #[error("{path}: {what}")]
+    Unsafe {
+        /// The directory.
+        path: PathBuf,
+        /// Why it is refused, and what helps.
+        what: String,
+    },
     /// The medium is full, or a quota is used up.
     #[error("{path}: no space left")]
     Full {

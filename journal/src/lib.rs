@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod manifest;
 pub mod open;
 pub mod places;
+mod private;
 pub mod quality;
 pub mod reader;
 pub mod records;

@@ -37,7 +37,7 @@ impl Journal {
     /// Opens the journal in a directory for writing; makes one where there is none.
     ///
     /// # Errors
-    /// `Locked`, `Unsupported`, `Corrupt`, `Full`, `Io`, `Index`.
+    /// `Locked`, `Unsafe`, `Unsupported`, `Corrupt`, `Full`, `Io`, `Index`.
     pub fn open(dir: &Path, clock: &ClockReading, limits: Limits) -> Result<Journal> {
         Self::open_on(Arc::new(OsStorage), dir, clock, limits)
     }
@@ -118,10 +118,11 @@ impl WriterLock {
     /// the process ends, however it ends.
     ///
     /// # Errors
-    /// `Locked`, `Full`, `Io`.
+    /// `Locked`, `Unsafe`, `Full`, `Io`.
     pub fn take(dir: &Path) -> Result<WriterLock> {
         let layout = Layout::new(dir);
         crate::storage::create_private_dir(dir).context(dir)?;
+        crate::private::make_sure(&layout)?;
         let file = lock_writer(&layout)?;
         Ok(WriterLock { layout, _file: Arc::new(file) })
     }

@@ -190,7 +190,7 @@ pub trait Storage: Send + Sync {
     /// What the system said.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Takes everybody's permission to write to a file.
+    /// Takes everybody's permission to write to a file, and to read it but for its owner's.
     ///
     /// # Errors
     /// What the system said.
@@ -269,7 +269,7 @@ impl Storage for OsStorage {
     }
 
     fn make_read_only(&self, path: &Path) -> io::Result<()> {
-        std::fs::set_permissions(path, Permissions::from_mode(0o444))
+        std::fs::set_permissions(path, Permissions::from_mode(0o400))
     }
 
     fn allocate(&self, path: &Path, bytes: u64) -> io::Result<()> {

@@ -96,3 +96,10 @@ storm: build ## git, npm and cargo in a watched root, each restored exactly; SCR
 		! { command -v git && command -v node && command -v npm; } >/dev/null; then \
 		( $(call INSTALL,$(STORM_PACKAGES)) ) || echo "not everything could be installed: what needs it is skipped" >&2; fi
 	@$(IN_SCRATCH) BACKEND="$(BACKEND)" PARTS="$(PARTS)" SMALL="$(SMALL)" "$(PROGRAMS)/asof-storm"
+
+.PHONY: kill9 readers
+kill9: build ## kill -9 of the agent in a storm, each acknowledged sync restored; KILLS=500 SEED=n
+	@$(IN_SCRATCH) KILLS="$(KILLS)" SEED="$(SEED)" "$(PROGRAMS)/asof-kill9"
+
+readers: build ## commands beside a writer that seals and rebuilds, one state each; READERS=50 MINUTES=5 SEED=n
+	@$(IN_SCRATCH) READERS="$(READERS)" MINUTES="$(MINUTES)" SEED="$(SEED)" "$(PROGRAMS)/asof-readers"

@@ -341,6 +341,7 @@ impl Scanner {
 
     /// Looks at one name by its path. Directories above it that the journal does not know are looked at first.
     fn look_at_path(&self, root: &Root, path: &[u8], marks: Marks, trip: &mut Trip<'_>) -> Result<()> {
+        tracing::trace!(path = %path.escape_ascii(), ?marks, "looked at");
         if !is_below(path, &root.path) || path == root.path || self.is_excluded(path, None) {
             return Ok(());
         }

@@ -62,7 +62,10 @@ impl Scanner {
         for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
             match view.last_bound(at.0, name)? {
                 Some(next) if at.1 == Kind::Dir => at = next,
-                _ => return Ok(()),
+                _ => {
+                    tracing::trace!(path = %path.escape_ascii(), ?marks, "leads nowhere");
+                    return Ok(());
+                }
             }
         }
         match at {

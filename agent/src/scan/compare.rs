@@ -105,7 +105,8 @@ impl Scanner {
             (Some(entry), Some(node)) if entry.node == node && entry.kind == stat.kind => (node, Vec::new()),
             _ => self.take_name(dir, name, stat.kind, bound.as_ref(), known, &identity)?,
         };
-        if is_lost(reason) {
+        let left_behind = self.left_behind(&ops)?;
+        if is_lost(reason) && left_behind.is_none() {
             say_unread(&mut ops);
         }
         let moved = !ops.is_empty();
@@ -123,7 +124,23 @@ impl Scanner {
         self.change(seen, claimed, ops, trip)?;
         let came = if opened && came == Came::Known { Came::Renamed } else { came };
         self.descend(seen, node, came, trip);
-        Ok(())
+        match left_behind {
+            Some(former) => self.look_at_other_names(root, former, Some((dir, name)), may_have(reason), trip),
+            None => Ok(()),
+        }
+    }
+
+    /// The file that loses a name to another one here and lives on under a further name. What was written to it under this
+    /// one, no event of the others tells.
+    fn left_behind(&self, ops: &[Op]) -> Result<Option<NodeId>> {
+        let lost = ops.iter().find_map(|op| match op {
+            Op::Unbind { node, kind: Kind::File, why: Unbound::Deleted, .. } => Some(*node),
+            _ => None,
+        });
+        match lost {
+            Some(node) if self.head().view().bindings_of(node)?.len() > 1 => Ok(Some(node)),
+            _ => Ok(None),
+        }
     }
 
     /// Puts a directory on the list of those to be listed, where what is below it may differ.
@@ -370,6 +387,15 @@ fn say_unread(ops: &mut [Op]) {
         if let Op::Unbind { kind: Kind::File, why: why @ Unbound::Deleted, .. } = op {
             *why = Unbound::Unread;
         }
+    }
+}
+
+/// What may have happened to the file that had the name before: it lost a name, and it was written where hints say so, or
+/// do not say.
+fn may_have(reason: Reason) -> Marks {
+    match reason {
+        Reason::Hinted(marks) if !marks.any(Marks::CONTENT.with(Marks::LOST)) => Marks::ATTRIBUTES,
+        Reason::Hinted(_) | Reason::Crowd | Reason::Below | Reason::Level => Marks::CLOSED,
     }
 }
 

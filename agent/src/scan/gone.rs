@@ -42,7 +42,7 @@ impl Scanner {
                 self.unbind(&gone.entry, why, trip)?;
                 self.forget_closed(&gone.path);
                 if gone.entry.kind == Kind::File {
-                    self.look_at_other_names(root, gone.entry.node, gone.marks, trip)?;
+                    self.look_at_other_names(root, gone.entry.node, None, gone.marks, trip)?;
                 }
             }
         }
@@ -69,7 +69,7 @@ impl Scanner {
             }
         }
         match at {
-            (node, Kind::File) => self.look_at_other_names(root, node, marks, trip),
+            (node, Kind::File) => self.look_at_other_names(root, node, None, marks, trip),
             _ => Ok(()),
         }
     }
@@ -98,17 +98,19 @@ impl Scanner {
         let now = view.lookup(dir, name)?.map(|entry| entry.node);
         for (node, kind) in view.nodes_bound(dir, name, FORMER_MAX)? {
             if kind == Kind::File && Some(node) != now {
-                self.look_at_other_names(root, node, marks, trip)?;
+                self.look_at_other_names(root, node, None, marks, trip)?;
             }
         }
         Ok(())
     }
 
-    /// A file may have been written under a name that is gone now; its other names had no event of that.
-    fn look_at_other_names(
+    /// A file may have been written under a name that is gone now; its other names had no event of that. `lost`: a name that
+    /// is just being taken from it.
+    pub(super) fn look_at_other_names(
         &self,
         root: &Root,
         node: NodeId,
+        lost: Option<(NodeId, &[u8])>,
         marks: Marks,
         trip: &mut Trip<'_>,
     ) -> Result<()> {
@@ -118,7 +120,9 @@ impl Scanner {
         }
         let view = self.head().view();
         for (dir, name) in view.bindings_of(node)? {
-            if let Some(path) = view.path_in(dir, &name)? {
+            if lost != Some((dir, &name))
+                && let Some(path) = view.path_in(dir, &name)?
+            {
                 self.look_at_path(root, &path, marks, trip)?;
             }
         }

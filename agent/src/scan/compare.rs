@@ -80,6 +80,7 @@ impl Scanner {
             && same(before, stat)
             && !(trip.is_doubtful(before) && wants_reread(reason))
             && !(is_closed(reason) && stat.kind == Kind::File && !self.fs().stores_stamp(stat))
+            && !(has_arrived(reason) && stat.kind == Kind::Dir)
         {
             // The inode and its change time are the same: this is the very node, unchanged. Only what is below a
             // directory may differ.
@@ -379,6 +380,12 @@ fn wants_reread(reason: Reason) -> bool {
 /// to be seen of them.
 fn is_closed(reason: Reason) -> bool {
     matches!(reason, Reason::Hinted(marks) if marks.any(Marks::CLOSED))
+}
+
+/// Whether a hint says that something came to have the name: one that was made where another one was removed a moment
+/// before may have its inode number, and its change time where the clock has not moved on.
+fn has_arrived(reason: Reason) -> bool {
+    matches!(reason, Reason::Hinted(marks) if marks.any(Marks::ARRIVED))
 }
 
 /// What had the name until now was not read since it was written.

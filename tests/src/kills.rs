@@ -134,11 +134,17 @@ fn one_kill(site: &Site, random: &mut Random, outcome: &mut Outcome) {
         fs::remove_dir_all(&index).must(index.display());
         outcome.rebuilds += 1;
     }
+    // A socket that is left over is replaced by another one.
+    let socket = || {
+        let meta = fs::symlink_metadata(Layout::new(&site.journal).socket()).ok()?;
+        Some((meta.ino(), meta.ctime(), meta.ctime_nsec()))
+    };
+    let left = socket();
     let agent = Agent::start(site, &[]);
     // A third in the first moments, the rest at any time of some hundreds of milliseconds.
     let ms = if random.below(3) == 0 { random.below(60) } else { 60 + random.below(900) };
     quiet(Duration::from_millis(ms));
-    let has_begun = Layout::new(&site.journal).socket().exists();
+    let has_begun = socket().is_some_and(|now| Some(now) != left);
     let has_compared = agent.log().contains("compared and durable");
     agent.kill9();
     match (has_begun, has_compared) {

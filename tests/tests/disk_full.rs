@@ -247,6 +247,7 @@ fn an_index_that_takes_no_more_is_opened_anew_and_nothing_is_lost() {
     let filler = Filler::fill(mount.point());
     put(&site.root.join("meets it"), noise(256 << 10, 1));
     until_full(&site, &agent);
+    agent.allow("the index refused a write");
     // Enough operations for a flush once there is room.
     for dir in 0..60 {
         let dir = site.root.join(format!("d{dir}"));

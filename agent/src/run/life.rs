@@ -39,7 +39,9 @@ pub(crate) fn run(mut loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
             }
         }
         let mut bye = || drop(control.take());
-        match once(&life, loaded.clone(), &mut bye) {
+        let ended = once(&life, loaded.clone(), &mut bye);
+        life.waited.clear();
+        match ended {
             Ok((Ended::ForGood, _)) => break,
             Ok((Ended::ToBeginAgain, config)) => loaded = with(loaded, config),
             // The disk filled up in this moment, or a quota leaves no room: the journal is as it was.

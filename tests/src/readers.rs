@@ -269,6 +269,9 @@ impl Writer {
         assert_eq!(mark.seq, Seq(number + 1), "a group is one Seq");
         shared.durable.store(number, Ordering::SeqCst);
         self.commits += 1;
+        // The index is not closed while somebody has it.
+        drop(ingest);
+        drop(head);
         if self.commits.is_multiple_of(REBUILD_EVERY) {
             self.lose_index(shared);
         }

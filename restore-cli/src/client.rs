@@ -74,10 +74,15 @@ impl Client {
         self.stream.set_write_timeout(patience)?;
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
-        self.stream.write_all(&line)?;
+        let written = match self.stream.write_all(&line) {
+            // Whoever is refused is told so before it has asked.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+            written => written,
+        };
         let mut answer = Vec::new();
-        BufReader::new(&self.stream).take(ANSWER_BYTES_MAX).read_until(b'\n', &mut answer)?;
+        let read = BufReader::new(&self.stream).take(ANSWER_BYTES_MAX).read_until(b'\n', &mut answer);
         if answer.last() != Some(&b'\n') {
+            written.and(read.map(|_| ()))?;
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "asofd hung up before it answered"));
         }
         Ok(serde_json::from_slice(&answer)?)
@@ -152,6 +157,18 @@ mod tests {
             let answer = client.ask(&SYNC, None).unwrap();
             assert_eq!(answer, Some(Answer::Failed { error: "e".into(), timed_out: false }));
         }
+    }
+
+    #[test]
+    fn a_refusal_that_comes_before_the_request_is_read_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("agent.sock")).unwrap();
+        let mut client = Client::connect(dir.path()).unwrap().unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"{\"answer\":\"failed\",\"error\":\"not you\"}\n").unwrap();
+        drop(stream);
+        let answer = client.ask(&SYNC, None).unwrap();
+        assert_eq!(answer, Some(Answer::Failed { error: "not you".into(), timed_out: false }));
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Agent {
         }
         let compared = matches!(self.reconcile, Reconcile::Done | Reconcile::Submitted(..));
         let has_room = !self.health.has(|known| matches!(known, Trouble::Full(..)));
-        match has_room {
+        match has_room || self.ended == Ended::ToBeginAgain {
             true => tracing::info!("stopping: what is dirty is captured first"),
             false => tracing::info!("stopping without room for the journal: the gap stays open"),
         }

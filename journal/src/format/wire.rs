@@ -18,6 +18,8 @@ pub trait Put {
     fn put_u8(&mut self, value: u8);
     /// An unsigned integer, LEB128.
     fn put_uint(&mut self, value: u64);
+    /// An unsigned integer with a tag of two bits below it, LEB128 of up to 66 bits.
+    fn put_tagged(&mut self, value: u64, tag: u8);
     /// A signed integer, zigzag LEB128.
     fn put_int(&mut self, value: i64);
     /// Bytes as they are; the reader knows how many.
@@ -41,6 +43,17 @@ impl Put for Vec<u8> {
             value >>= 7;
         }
         self.push(value as u8);
+    }
+
+    fn put_tagged(&mut self, value: u64, tag: u8) {
+        let (rest, first) = (value >> 5, ((value & 31) << 2) as u8 | tag & 3);
+        match rest {
+            0 => self.push(first),
+            _ => {
+                self.push(first | 0x80);
+                self.put_uint(rest);
+            }
+        }
     }
 
     fn put_int(&mut self, value: i64) {
@@ -119,6 +132,16 @@ impl<'a> Take<'a> {
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
+    /// An unsigned integer and the tag of two bits below it.
+    pub fn tagged(&mut self) -> Result<(u64, u8)> {
+        let first = self.u8()?;
+        let rest = if first & 0x80 == 0 { 0 } else { self.uint()? };
+        if rest >> 59 != 0 {
+            return Err(Malformed("integer too large"));
+        }
+        Ok((rest << 5 | u64::from(first & 0x7f) >> 2, first & 3))
+    }
+
     /// A count of things that occupy at least `each` bytes: never more than the rest can hold.
     pub fn count(&mut self, each: usize) -> Result<usize> {
         let count = usize::try_from(self.uint()?).map_err(|_| Malformed("count too large"))?;
@@ -185,9 +208,11 @@ mod tests {
     fn times_before_1970_and_at_the_ends_come_back() {
         for ns in [0, -1, 1, i64::MIN, i64::MIN + 1, i64::MIN + NANOS, i64::MAX, -NANOS, NANOS - 1] {
             let mut bytes = Vec::new();
+            bytes.put_tagged(value, 2);
             bytes.put_time(Instant(ns));
             assert_eq!(Take::new(&bytes).time(), Ok(Instant(ns)), "{ns}");
         }
+            assert_eq!(take.tagged(), Ok((value, 2)));
     }
 
     #[test]

@@ -310,6 +310,11 @@ impl Appender {
 
     fn append_batch(&mut self, bytes: &mut Vec<u8>, batch: &Batch, salt: u32) -> Result<[u8; HEADER_LEN]> {
         let plain = batch.encode();
+        // Nobody could read it again. Whoever submits commits long before this; it is said aloud instead of lost.
+        if plain.len() > frame::BODY_MAX as usize {
+            let what = format!("a batch of {} bytes, {} at most", plain.len(), frame::BODY_MAX);
+            return Err(Error::Codec { what });
+        }
         let (encoding, body) = match plain.len() {
             len if len < COMPRESS_MIN => (Encoding::Raw, plain.as_slice()),
             _ => self.codec.encode(&plain)?,

@@ -87,3 +87,22 @@ fn a_hole_of_any_length_comes_back() -> Result<()> {
     }
     Ok(())
 }
+
+/// A batch that is too long for a frame was written all the same, called durable, and refused by every reader.
+#[test]
+fn a_batch_that_nobody_could_read_is_refused_aloud() -> Result<()> {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let mut desk = Desk::open(tmp.path(), 0)?;
+    desk.create("before", b"committed")?;
+    desk.commit()?;
+    let node = desk.journal.head.new_node();
+    let mut version = version(Content::None, 0);
+    version.meta.xattrs = (0..70).map(|n| (vec![b'a', n], vec![n; 1 << 20])).collect();
+    let ops = vec![Op::Version { node, version }];
+    desk.journal.head.submit(vec![Group { ops, ..Group::default() }])?;
+    assert!(desk.commit().is_err());
+    let reader = Reader::open(tmp.path())?;
+    assert_eq!((reader.report().damage.len(), reader.head()), (0, Seq(1)));
+    assert_eq!(content_of(&reader, "/before", Seq::MAX)?.as_deref(), Some(&b"committed"[..]));
+    Ok(())
+}

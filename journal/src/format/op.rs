@@ -117,7 +117,10 @@ pub fn take_version(take: &mut Take<'_>) -> Result<Version> {
         CONTENT_NONE => Content::None,
         CONTENT_INLINE => Content::Inline(take.bytes()?.to_vec()),
         CONTENT_EXTENTS => Content::Extents(take_extents(take)?),
-        CONTENT_UNREAD => Content::Unread(take.int()? as i32),
+        CONTENT_UNREAD => {
+            let errno = i32::try_from(take.int()?).map_err(|_| Malformed("errno out of range"))?;
+            Content::Unread(errno)
+        }
         _ => return Err(Malformed("unknown kind of content")),
     };
     Ok(Version {
@@ -333,9 +336,11 @@ pub fn put_group(out: &mut Vec<u8>, group: &Group, wall: Instant) {
 pub fn take_group(take: &mut Take<'_>, wall: Instant) -> Result<Group> {
     let count = take.count(1)?;
     let mut time = || -> Result<Option<Instant>> {
-        let ago = take.uint()?;
-        let ns = i64::try_from(ago.saturating_sub(1)).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-        Ok((ago > 0).then(|| Instant(wall.0.saturating_sub(ns))))
+        let Some(ago) = take.uint()?.checked_sub(1) else { return Ok(None) };
+        let ns = i64::try_from(ago).ok().and_then(|ago| ago.checked_mul(1_000_000));
+        let time =
+            ns.and_then(|ns| wall.0.checked_sub(ns)).ok_or(Malformed("time of a hint out of range"))?;
+        Ok(Some(Instant(time)))
     };
     let (hinted, read) = (time()?, time()?);
     let mut ops = Vec::with_capacity(count.min(1024));

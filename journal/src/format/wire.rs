@@ -81,6 +81,17 @@ pub struct Take<'a> {
     rest: &'a [u8],
 }
 
+/// Decodes bytes that hold one value and nothing behind it.
+///
+/// # Errors
+/// Those of `take`, and where bytes are left over.
+pub fn whole<'a, T>(bytes: &'a [u8], take: impl FnOnce(&mut Take<'a>) -> Result<T>) -> Result<T> {
+    let mut rest = Take::new(bytes);
+    let value = take(&mut rest)?;
+    rest.finish()?;
+    Ok(value)
+}
+
 impl<'a> Take<'a> {
     /// Starts at the front of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Take<'a> {
@@ -121,6 +132,16 @@ impl<'a> Take<'a> {
         Err(Malformed("integer too long"))
     }
 
+    /// An unsigned integer and the tag of two bits below it.
+    pub fn tagged(&mut self) -> Result<(u64, u8)> {
+        let first = self.u8()?;
+        let rest = if first & 0x80 == 0 { 0 } else { self.uint()? };
+        if rest >> 59 != 0 {
+            return Err(Malformed("integer too large"));
+        }
+        Ok((rest << 5 | u64::from(first & 0x7f) >> 2, first & 3))
+    }
+
     /// An unsigned integer that must fit 32 bits.
     pub fn uint32(&mut self) -> Result<u32> {
         u32::try_from(self.uint()?).map_err(|_| Malformed("integer exceeds 32 bits"))
@@ -130,16 +151,6 @@ impl<'a> Take<'a> {
     pub fn int(&mut self) -> Result<i64> {
         let value = self.uint()?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    /// An unsigned integer and the tag of two bits below it.
-    pub fn tagged(&mut self) -> Result<(u64, u8)> {
-        let first = self.u8()?;
-        let rest = if first & 0x80 == 0 { 0 } else { self.uint()? };
-        if rest >> 59 != 0 {
-            return Err(Malformed("integer too large"));
-        }
-        Ok((rest << 5 | u64::from(first & 0x7f) >> 2, first & 3))
     }
 
     /// A count of things that occupy at least `each` bytes: never more than the rest can hold.
@@ -197,22 +208,24 @@ mod tests {
             let mut bytes = Vec::new();
             bytes.put_uint(value);
             bytes.put_int(value as i64);
+            bytes.put_tagged(value, 2);
             let mut take = Take::new(&bytes);
             assert_eq!(take.uint(), Ok(value));
             assert_eq!(take.int(), Ok(value as i64));
+            assert_eq!(take.tagged(), Ok((value, 2)));
             assert_eq!(take.finish(), Ok(()));
         }
     }
 
+    /// `i64::MIN` is what a file gets whose time lies before 1677, as tmpfs and btrfs allow: a batch that held it was written
+    /// and could not be read.
     #[test]
     fn times_before_1970_and_at_the_ends_come_back() {
         for ns in [0, -1, 1, i64::MIN, i64::MIN + 1, i64::MIN + NANOS, i64::MAX, -NANOS, NANOS - 1] {
             let mut bytes = Vec::new();
-            bytes.put_tagged(value, 2);
             bytes.put_time(Instant(ns));
             assert_eq!(Take::new(&bytes).time(), Ok(Instant(ns)), "{ns}");
         }
-            assert_eq!(take.tagged(), Ok((value, 2)));
     }
 
     #[test]
@@ -225,5 +238,3 @@ mod tests {
         assert!(Take::new(&[1]).finish().is_err());
     }
 }
-    /// `i64::MIN` is what a file gets whose time lies before 1677, as tmpfs and btrfs allow: a batch that held it was written
-    /// and could not be read.

@@ -151,11 +151,13 @@ impl Reader {
         let store = &self.records.store;
         let mut containing = Vec::new();
         let mut before: Option<Moment> = None;
-        for epoch in 0..=self.applied.epoch {
+        let mut next = Some(0u32);
+        // From epoch to epoch that there is, not by counting: a number is only as good as where it comes from.
+        while let Some(from) = next {
+            let Some(entry) = store.ceiling(Cf::Clock, &[], &from.to_be_bytes())? else { break };
+            let (epoch, first) = keys::parse_clock(&entry.0).map_err(self.records.index_damage(Cf::Clock))?;
+            next = epoch.checked_add(1);
             let prefix = epoch.to_be_bytes();
-            let Some((_, first)) = clock_entry(self, store.ceiling(Cf::Clock, &prefix, &prefix)?)? else {
-                continue;
-            };
             let at = |wall| -> Result<Option<(Seq, Instant)>> {
                 clock_entry(self, store.floor(Cf::Clock, &prefix, &keys::clock(epoch, wall))?)
             };

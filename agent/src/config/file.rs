@@ -393,7 +393,7 @@ fn uint(value: &DeValue<'_>) -> Option<u64> {
 /// A duration: seconds, or digits and a unit.
 fn duration(value: &DeValue<'_>) -> Option<Duration> {
     if let Some(seconds) = uint(value) {
-        return Some(Duration::from_secs(seconds));
+        return seconds.checked_mul(1_000).map(Duration::from_millis);
     }
     let (number, unit) = number_and_unit(value.as_str()?)?;
     let ms = match unit {

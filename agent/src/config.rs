@@ -186,4 +186,6 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -28,6 +28,11 @@ mod testdir;
 mod watch;
 mod worker;
 
+/// Fuzz targets look at what an input costs.
+#[cfg(test)]
+#[global_allocator]
+static MEMORY: asof_fuzz::Counting = asof_fuzz::Counting;
+
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 

@@ -57,9 +57,9 @@ impl Deref for Block {
 }
 
 /// A decoded frame: the plain bytes of its blocks one behind the other.
-struct Decoded {
-    members: Vec<(FullId, Range<usize>)>,
-    bytes: Vec<u8>,
+pub(crate) struct Decoded {
+    pub(crate) members: Vec<(FullId, Range<usize>)>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Reads blocks; shared by threads.
@@ -211,7 +211,7 @@ fn decode_block(
     Ok(Decoded { members: vec![(FullId(*id), 0..bytes.len())], bytes })
 }
 
-fn decode_pack(
+pub(crate) fn decode_pack(
     body: &[u8],
     encoding: Encoding,
     raw_len: u32,

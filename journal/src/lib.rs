@@ -11,6 +11,8 @@ pub mod control;
 pub mod error;
 pub mod fate;
 pub mod format;
+#[cfg(test)]
+mod fuzz;
 pub mod head;
 pub mod history;
 pub mod index;

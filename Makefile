@@ -97,10 +97,13 @@ storm: build ## git, npm and cargo in a watched root, each restored exactly; SCR
 		( $(call INSTALL,$(STORM_PACKAGES)) ) || echo "not everything could be installed: what needs it is skipped" >&2; fi
 	@$(IN_SCRATCH) BACKEND="$(BACKEND)" PARTS="$(PARTS)" SMALL="$(SMALL)" "$(PROGRAMS)/asof-storm"
 
-.PHONY: fuzz
+.PHONY: fuzz golden
 # Each target gets its share of the time; as many run at once as there are processors. A failing input is printed and kept in
 # tests/corpus, from where `make test` replays it ever after.
 FUZZ_TARGETS := 38
 fuzz: setup ## every decoder against broken input, with a new seed; MINUTES=10 SEED=n
 	@export FUZZ_SEED="$${SEED:-$$(date +%s)}" FUZZ_MS=$$(( $(or $(MINUTES),10) * 60000 * $$(nproc) / $(FUZZ_TARGETS) )); \
 		$(IN_TEMP) cargo test $(CARGO_FLAGS) fuzz -- --nocapture
+
+golden: build ## writes the golden journal of format 0 anew, after the format changed
+	@$(IN_TEMP) "$(PROGRAMS)/asof-golden"

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::blocks::{Block, Locate, occupied};
 use crate::error::{IoContext, Result};
+use crate::format::batch::Batch;
 use crate::format::wire::Malformed;
 use crate::index::Cf;
-use crate::index::apply;
+use crate::index::apply::{self, BatchPlace};
 use crate::index::db::Db;
 use crate::index::keys::{self, Applied, BatchAt};
 use crate::index::rebuild::Builder;
@@ -18,7 +19,7 @@ use crate::index::store::Store;
 use crate::manifest::Manifest;
 use crate::records::Records;
 use crate::recovery::{self, RecoveryReport, Tail};
-use crate::segments::SegmentSet;
+use crate::segments::{SegmentSet, Walked};
 use crate::storage::{Layout, OsStorage, Storage};
 use crate::types::{BlockId, Instant, Seq};
 use crate::view::View;
@@ -94,21 +95,25 @@ impl Reader {
         // The index before the segments: it then never knows of a segment that the list does not have.
         let index = open_index(&layout, scratch.path());
         let set = SegmentSet::open(&*storage, &layout, manifest.uuid)?;
-        let mut report = RecoveryReport { tail: recovery::find_tail(&set)?, ..RecoveryReport::default() };
-        let usable = index.and_then(|(db, applied)| match recovery::stale(&applied, &set, &report.tail) {
-            Ok(None) => Ok((db, applied)),
+        let (tail, met) = match &index {
+            Ok((store, applied)) => find_tail(&set, store, applied)?,
+            Err(_) => (recovery::find_tail(&set)?, None),
+        };
+        let mut report = RecoveryReport { tail, ..RecoveryReport::default() };
+        let usable = index.and_then(|(store, applied)| match recovery::stale(&applied, &set, &report.tail) {
+            Ok(None) => Ok((store, applied)),
             Ok(Some(why)) => Err(why),
             Err(error) => Err(error.to_string()),
         });
-        let (db, from) = match usable {
-            Ok((db, applied)) => (Some(db), applied),
+        let (store, from, met) = match usable {
+            Ok((store, from)) => (store, from, met),
             Err(why) => {
                 report.rebuilt = Some(why);
-                temporary_index(&set, &mut report, scratch.path())?
+                let (db, from) = temporary_index(&set, &mut report, scratch.path())?;
+                (Store::new(db), from, None)
             }
         };
-        let store = Store::new(db);
-        let applied = overlay(&store, &set, &mut report, from)?;
+        let applied = overlay(&store, &set, &mut report, from, met)?;
         let records = Records::new(store, storage, layout, manifest.id_key);
         Ok(Reader { records, manifest, applied, report, _scratch: scratch })
     }
@@ -247,15 +252,24 @@ fn clock_entry(reader: &Reader, entry: Option<(Vec<u8>, Vec<u8>)>) -> Result<Opt
     entry.map(decode).transpose().map_err(damage)
 }
 
-fn open_index(layout: &Layout, log_dir: &Path) -> std::result::Result<(Db, Applied), String> {
+fn open_index(layout: &Layout, log_dir: &Path) -> std::result::Result<(Store, Applied), String> {
     if !layout.index().join("CURRENT").exists() {
         return Err("there is no index".into());
     }
     let db = Db::open_read_only(&layout.index(), log_dir).map_err(|error| error.to_string())?;
     match db.applied() {
-        Ok(Some(applied)) => Ok((db, applied)),
+        Ok(Some(applied)) => Ok((Store::new(Some(db)), applied)),
         Ok(None) => Err("the index is empty".into()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The end of the log, found from where the index ends, if that can be trusted.
+fn find_tail(set: &SegmentSet, store: &Store, applied: &Applied) -> Result<(Tail, Option<Vec<Walked>>)> {
+    let newest = store.floor(Cf::Event, &[], &keys::seq(Seq::MAX)).ok().flatten();
+    match newest.and_then(|(_, value)| BatchAt::decode(&value).ok()) {
+        Some(last) => recovery::find_tail_behind(set, applied, last.frame),
+        None => Ok((recovery::find_tail(set)?, None)),
     }
 }
 
@@ -293,17 +307,39 @@ pub(crate) fn build_index(
     Ok((builder.finish()?, applied))
 }
 
-/// Overlays what the index does not have yet.
-fn overlay(store: &Store, set: &SegmentSet, report: &mut RecoveryReport, from: Applied) -> Result<Applied> {
+/// Overlays what the index does not have yet: what was met behind it, or else what a replay finds.
+fn overlay(
+    store: &Store,
+    set: &SegmentSet,
+    report: &mut RecoveryReport,
+    from: Applied,
+    met: Option<Vec<Walked>>,
+) -> Result<Applied> {
     let mut applied = from;
-    let (tail, mut damage) = (report.tail, Vec::new());
-    recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {
-        let mut entries = Vec::new();
+    let (tail, mut damage, mut entries) = (report.tail, Vec::new(), Vec::new());
+    let mut replayed = 0;
+    let mut apply = |batch: &Batch, place: &BatchPlace| {
         applied = apply::batch(&applied, batch, place, &mut entries);
-        store.overlay(entries);
-        report.replayed += 1;
-        Ok(())
-    })?;
+        replayed += 1;
+    };
+    match met {
+        Some(met) => {
+            damage.extend(set.damage.iter().cloned());
+            for walked in met {
+                match walked {
+                    Walked::Batch(batch, place) => apply(&batch, &place),
+                    Walked::Damage(found) => damage.push(found),
+                }
+            }
+        }
+        None => recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {
+            apply(batch, place);
+            Ok(())
+        })?,
+    }
+    // All at once: sorting is cheaper than finding a place for each.
+    store.overlay(entries);
+    report.replayed += replayed;
     if report.damage.is_empty() {
         report.damage = damage;
     }

@@ -299,10 +299,10 @@ pub(crate) fn build_index(
 ) -> Result<(Db, Applied)> {
     let mut builder = Builder::create(dir)?;
     let mut applied = Applied::default();
+    let mut entries = Vec::new();
     recovery::replay(set, tail, &Applied::default(), damage, &mut |batch, place| {
-        let mut entries = Vec::new();
         applied = apply::batch(&applied, batch, place, &mut entries);
-        builder.add(entries)
+        builder.add(entries.drain(..))
     })?;
     Ok((builder.finish()?, applied))
 }

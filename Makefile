@@ -97,7 +97,7 @@ storm: build ## git, npm and cargo in a watched root, each restored exactly; SCR
 		( $(call INSTALL,$(STORM_PACKAGES)) ) || echo "not everything could be installed: what needs it is skipped" >&2; fi
 	@$(IN_SCRATCH) BACKEND="$(BACKEND)" PARTS="$(PARTS)" SMALL="$(SMALL)" "$(PROGRAMS)/asof-storm"
 
-.PHONY: fuzz golden
+.PHONY: fuzz golden bench-store
 # Each target gets its share of the time; as many run at once as there are processors. A failing input is printed and kept in
 # tests/corpus, from where `make test` replays it ever after.
 FUZZ_TARGETS := 38
@@ -107,3 +107,6 @@ fuzz: setup ## every decoder against broken input, with a new seed; MINUTES=10 S
 
 golden: build ## writes the golden journal of format 0 anew, after the format changed
 	@$(IN_TEMP) "$(PROGRAMS)/asof-golden"
+
+bench-store: build ## rebuild, opening and verifying, beside their targets; VERSIONS=n PARTS= SMALL=1 KEEP=DIR SCRATCH=DIR
+	@$(IN_SCRATCH) VERSIONS="$(VERSIONS)" PARTS="$(PARTS)" SMALL="$(SMALL)" KEEP="$(KEEP)" "$(PROGRAMS)/asof-bench-store"

@@ -3,6 +3,7 @@
 //! Nothing here is part of the product. Programs are driven through their command lines only, as a user would.
 
 pub mod agent;
+pub mod bulk;
 pub mod control;
 pub mod copy;
 pub mod edit;

@@ -210,7 +210,7 @@ fn frames() {
     let check = |bytes: &[u8]| {
         let Some((header, body)) = bytes.split_first_chunk::<HEADER_LEN>() else { return false };
         let Ok(header) = Header::decode(header, SALT) else { return false };
-        assert!(header.frame_len() >= HEADER_LEN as u64 && header.frame_len() % frame::ALIGN == 0);
+        assert!(header.frame_len() >= HEADER_LEN as u64 && header.frame_len().is_multiple_of(frame::ALIGN));
         if header.frame_type.is_some() {
             assert_eq!(Header::decode(&header.encode(SALT), SALT), Ok(header));
         }

@@ -1,6 +1,6 @@
 //! One target's run: stored inputs first, then new ones until the time is up; and what is said of a failure.
 //!
-//! The environment: `FUZZ_MS` is how long each target runs (milliseconds of wall clock; default [`DEFAULT_MS`]),
+//! The environment: `FUZZ_MS` is how long each target runs (milliseconds of wall clock; default 1500),
 //! `FUZZ_SEED` where it starts (default 1: the same inputs every time), `FUZZ_INPUT` a file that is the only input.
 
 use std::cell::Cell;

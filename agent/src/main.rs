@@ -16,6 +16,7 @@ mod health;
 mod mounts;
 mod pool;
 mod reread;
+mod room;
 mod rpo;
 mod rules;
 mod run;
@@ -77,6 +78,8 @@ fn check(args: &RunArgs) -> ExitCode {
 
 fn start(args: RunArgs) -> ExitCode {
     sys::ignore_lease_breaks();
+    // What RocksDB makes is nobody else's business either.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let loaded = match config::load(&args) {
         Ok(loaded) => loaded,
         Err(error) => {

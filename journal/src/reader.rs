@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::blocks::{Block, Locate, occupied};
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::format::batch::Batch;
 use crate::format::wire::Malformed;
 use crate::index::Cf;
@@ -26,6 +26,11 @@ use crate::view::View;
 
 /// Without an index, a log up to this size is overlaid in memory; a longer one gets a temporary index.
 const OVERLAY_LOG_MAX: u64 = 8 << 20;
+
+/// A temporary index that could not be made where there is less than this failed for want of room.
+const TEMPORARY_ROOM_MIN: u64 = 4 << 20;
+/// Where there is mostly room when the disk is full.
+const IN_MEMORY: &str = "/dev/shm";
 
 /// A journal opened for reading; `Sync`, so that several threads can restore from it.
 pub struct Reader {
@@ -89,8 +94,7 @@ impl Reader {
         let layout = Layout::new(dir);
         let manifest = Manifest::open(&layout)?;
         let storage: Arc<dyn Storage> = Arc::new(OsStorage);
-        let scratch =
-            tempfile::Builder::new().prefix("asof-index-").tempdir().context(std::env::temp_dir())?;
+        let scratch = scratch()?;
 
         // The index before the segments: it then never knows of a segment that the list does not have.
         let index = open_index(&layout, scratch.path());
@@ -227,6 +231,19 @@ impl Reader {
     }
 }
 
+/// A temporary directory. Where the usual place is full, as the one of the journal may be, memory takes the little that
+/// is written.
+fn scratch() -> Result<tempfile::TempDir> {
+    let usual = std::env::temp_dir();
+    let make = |dir: &Path| tempfile::Builder::new().prefix("asof-index-").tempdir_in(dir);
+    match make(&usual) {
+        Err(error) if crate::reserve::is_full(&error) => {
+            make(Path::new(IN_MEMORY)).map_err(|_| Error::FullTemporary { path: usual })
+        }
+        made => made.context(&usual),
+    }
+}
+
 /// The moment at which a `Seq` was committed.
 pub(crate) fn moment_of(records: &Records, seq: Seq) -> Result<Option<Moment>> {
     if seq == Seq::ZERO {
@@ -286,7 +303,13 @@ fn temporary_index(
     if log <= OVERLAY_LOG_MAX {
         return Ok((None, Applied::default()));
     }
-    let (db, applied) = build_index(set, &report.tail, &scratch.join("index"), &mut report.damage)?;
+    let built = build_index(set, &report.tail, &scratch.join("index"), &mut report.damage);
+    let (db, applied) = built.map_err(|error| match crate::storage::OsStorage.space(scratch) {
+        Ok(space) if space.available < TEMPORARY_ROOM_MIN => {
+            Error::FullTemporary { path: scratch.to_path_buf() }
+        }
+        _ => error,
+    })?;
     Ok((Some(db), applied))
 }
 

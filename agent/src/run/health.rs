@@ -29,6 +29,7 @@ impl Agent {
         let since = match trouble {
             // It is noticed some time after it happened.
             Trouble::RootMissing(..) | Trouble::Hidden(..) => self.unseen(GapReason::RootMissing).since,
+            Trouble::Full(_, since) => since,
             _ => now,
         };
         let known = self.health.has(|known| known.is_same(&trouble));

@@ -12,7 +12,7 @@ use rocksdb::{
 };
 
 use super::{Cf, Entry, keys};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::index::keys::Applied;
 
 /// Decoded index blocks kept in memory, for all column families together.
@@ -36,8 +36,9 @@ impl Db {
     /// Opens or creates an index for writing.
     ///
     /// # Errors
-    /// `Index`: damaged, or held by another writer.
+    /// `Index`: damaged, or held by another writer. `Io`, `Full`.
     pub fn open(path: &Path) -> Result<Db> {
+        crate::storage::create_private_dir(path).context(path)?;
         let mut options = options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);

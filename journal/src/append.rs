@@ -121,7 +121,7 @@ pub struct Appender {
     codec: Codec,
     unflushed: u64,
     /// Held until the writer is dropped.
-    _lock: std::fs::File,
+    lock: std::fs::File,
 }
 
 /// Where a writer begins.
@@ -155,7 +155,7 @@ impl Appender {
             staged: Staged::default(),
             codec: Codec::default(),
             unflushed: 0,
-            _lock: start.lock,
+            lock: start.lock,
         }
     }
 
@@ -278,7 +278,7 @@ impl Appender {
         segment.seqs = Some((segment.seqs.map_or(batch.first_seq, |seqs| seqs.0), batch.last_seq()));
         segment.walls = Some((segment.walls.map_or(wall, |walls| walls.0), wall));
         let at = |offset| Position { segment: segment.id, offset };
-        let place = BatchPlace { frame: at(frame_offset), end: at(segment.end), chain };
+        let place = BatchPlace { frame: at(frame_offset), end: at(segment.end), salt: segment.salt, chain };
         self.durable = place.end;
         self.tail = Predecessor { end: place.end, chain };
         let mark = Mark { seq: batch.last_seq(), instant: wall };
@@ -432,13 +432,18 @@ impl Appender {
     ///
     /// # Errors
     /// As for [`Appender::commit`].
-    pub fn close(mut self, clock: &ClockReading) -> Result<()> {
+    pub fn close(self, clock: &ClockReading) -> Result<()> {
+        self.close_and_keep_lock(clock).map(drop)
+    }
+
+    /// The same by whoever goes on as the only writer: gives the lock.
+    pub(crate) fn close_and_keep_lock(mut self, clock: &ClockReading) -> Result<std::fs::File> {
         self.commit(clock, None)?;
         if let Some(segment) = self.segment.take() {
             self.seal(segment);
         }
         self.head.flush_index();
-        Ok(())
+        Ok(self.lock)
     }
 
     /// The newest place that survives a power cut.

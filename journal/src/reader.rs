@@ -3,21 +3,20 @@
 //! Takes no lock and writes nothing into the journal. What the index lacks is overlaid from the segments; where there
 //! is no usable index, a private temporary one is made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blocks::{Block, Locate, occupied};
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::format::wire::Malformed;
 use crate::index::Cf;
-use crate::index::apply;
 use crate::index::db::Db;
 use crate::index::keys::{self, Applied, BatchAt};
 use crate::index::rebuild::Builder;
 use crate::index::store::Store;
 use crate::manifest::Manifest;
 use crate::records::Records;
-use crate::recovery::{self, RecoveryReport, Tail};
+use crate::recovery::{self, RecoveryReport, Standing, Tail};
 use crate::segments::SegmentSet;
 use crate::storage::{Layout, OsStorage, Storage};
 use crate::types::{BlockId, Instant, Seq};
@@ -88,28 +87,62 @@ impl Reader {
         let layout = Layout::new(dir);
         let manifest = Manifest::open(&layout)?;
         let storage: Arc<dyn Storage> = Arc::new(OsStorage);
-        let scratch =
-            tempfile::Builder::new().prefix("asof-index-").tempdir().context(std::env::temp_dir())?;
+        let scratch = scratch()?;
 
         // The index before the segments: it then never knows of a segment that the list does not have.
         let index = open_index(&layout, scratch.path());
         let set = SegmentSet::open(&*storage, &layout, manifest.uuid)?;
-        let mut report = RecoveryReport { tail: recovery::find_tail(&set)?, ..RecoveryReport::default() };
-        let usable = index.and_then(|(db, applied)| match recovery::stale(&applied, &set, &report.tail) {
-            Ok(None) => Ok((db, applied)),
-            Ok(Some(why)) => Err(why),
-            Err(error) => Err(error.to_string()),
-        });
-        let (db, from) = match usable {
-            Ok((db, applied)) => (Some(db), applied),
+        let mut report = RecoveryReport::default();
+        let opened = match usable(&layout, index, &set, &mut report)? {
+            Ok((db, applied)) => Some((db, applied)),
             Err(why) => {
+                report.tail = recovery::find_tail(&set, None)?;
                 report.rebuilt = Some(why);
-                temporary_index(&set, &mut report, scratch.path())?
+                None
             }
         };
-        let store = Store::new(db);
-        let applied = overlay(&store, &set, &mut report, from)?;
-        let records = Records::new(store, storage, layout, manifest.id_key);
+        Self::from_parts(storage, layout, manifest, &set, report, opened, scratch)
+    }
+
+    /// Reads the segments alone. `told` is how far an index of this log has come, which attests that far.
+    pub(crate) fn from_segments(
+        storage: Arc<dyn Storage>,
+        layout: Layout,
+        manifest: Manifest,
+        set: &SegmentSet,
+        told: Option<&Applied>,
+        scratch: tempfile::TempDir,
+    ) -> Result<Reader> {
+        let rebuilt = Some("the segments alone are asked".to_string());
+        let tail = recovery::find_tail(set, told)?;
+        let report = RecoveryReport { tail, rebuilt, ..RecoveryReport::default() };
+        Self::from_parts(storage, layout, manifest, set, report, None, scratch)
+    }
+
+    fn from_parts(
+        storage: Arc<dyn Storage>,
+        layout: Layout,
+        manifest: Manifest,
+        set: &SegmentSet,
+        mut report: RecoveryReport,
+        opened: Option<(Db, Applied)>,
+        scratch: tempfile::TempDir,
+    ) -> Result<Reader> {
+        let (db, from) = match opened {
+            Some((db, applied)) => (Some(db), applied),
+            None => temporary_index(set, &mut report, scratch.path())?,
+        };
+        let again = Again {
+            storage: storage.clone(),
+            layout: layout.clone(),
+            journal: manifest.uuid,
+            tail: report.tail,
+            dir: scratch.path().join("second"),
+        };
+        let store = Store::with_rebuild(db, Box::new(move || again.index()));
+        let applied = overlay(&store, set, &mut report, from)?;
+        let misplaced = set.misplaced(&layout);
+        let records = Records::new(store, storage, layout, manifest.id_key, misplaced);
         Ok(Reader { records, manifest, applied, report, _scratch: scratch })
     }
 
@@ -218,6 +251,32 @@ impl Reader {
     pub(crate) fn records(&self) -> &Records {
         &self.records
     }
+
+    /// How far the log goes.
+    pub(crate) fn end(&self) -> crate::types::Position {
+        self.applied.end
+    }
+}
+
+/// What an index is made of, once the first one has turned out to be damaged.
+struct Again {
+    storage: Arc<dyn Storage>,
+    layout: Layout,
+    journal: uuid::Uuid,
+    tail: Tail,
+    dir: PathBuf,
+}
+
+impl Again {
+    fn index(&self) -> Result<Db> {
+        let set = SegmentSet::open(&*self.storage, &self.layout, self.journal)?;
+        Ok(build_index(&set, &self.tail, &self.dir, &mut Vec::new())?.0)
+    }
+}
+
+/// A directory of one's own for what is derived; removed when dropped.
+pub(crate) fn scratch() -> Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("asof-index-").tempdir().context(std::env::temp_dir())
 }
 
 /// The moment at which a `Seq` was committed.
@@ -257,6 +316,33 @@ fn open_index(layout: &Layout, log_dir: &Path) -> std::result::Result<(Db, Appli
     }
 }
 
+/// The index, where it is of this log, and where the log ends; else why it is of no use.
+fn usable(
+    layout: &Layout,
+    index: std::result::Result<(Db, Applied), String>,
+    set: &SegmentSet,
+    report: &mut RecoveryReport,
+) -> Result<std::result::Result<(Db, Applied), String>> {
+    let (db, applied) = match index {
+        Ok(found) => found,
+        Err(why) => return Ok(Err(why)),
+    };
+    report.tail = recovery::find_tail(set, Some(&applied))?;
+    let standing = match recovery::standing(&db, &applied, set, &report.tail) {
+        Ok(standing) => standing,
+        Err(Error::Index { what, .. }) => return Ok(Err(what)),
+        Err(error) => return Err(error),
+    };
+    Ok(match standing {
+        Standing::Fits => Ok((db, applied)),
+        Standing::Ahead(what) => {
+            crate::open::ahead(layout, set, report, &applied, &what);
+            Ok((db, applied))
+        }
+        Standing::Foreign(why) => Err(why),
+    })
+}
+
 /// An index of one's own for a long log without one; a short log needs none.
 fn temporary_index(
     set: &SegmentSet,
@@ -282,28 +368,21 @@ pub(crate) fn build_index(
     damage: &mut Vec<crate::segments::Damage>,
 ) -> Result<(Db, Applied)> {
     let mut builder = Builder::create(dir)?;
-    let mut applied = Applied::default();
-    recovery::replay(set, tail, &Applied::default(), damage, &mut |batch, place| {
-        let mut entries = Vec::new();
-        applied = apply::batch(&applied, batch, place, &mut entries);
-        builder.add(entries)
-    })?;
-    Ok((builder.finish()?, applied))
+    let done = recovery::replay(set, tail, &Applied::default(), damage, &mut |entries| builder.add(entries))?;
+    Ok((builder.finish()?, done.applied))
 }
 
 /// Overlays what the index does not have yet.
 fn overlay(store: &Store, set: &SegmentSet, report: &mut RecoveryReport, from: Applied) -> Result<Applied> {
-    let mut applied = from;
     let (tail, mut damage) = (report.tail, Vec::new());
-    recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {
-        let mut entries = Vec::new();
-        applied = apply::batch(&applied, batch, place, &mut entries);
+    let done = recovery::replay(set, &tail, &from, &mut damage, &mut |entries| {
         store.overlay(entries);
-        report.replayed += 1;
         Ok(())
     })?;
-    if report.damage.is_empty() {
-        report.damage = damage;
+    report.replayed = done.batches;
+    // What a temporary index was made of has been looked at.
+    if report.rebuilt.is_none() || from == Applied::default() {
+        report.damage.extend(damage);
     }
-    Ok(applied)
+    Ok(done.applied)
 }

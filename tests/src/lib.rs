@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod control;
 pub mod copy;
+pub mod desk;
 pub mod edit;
 pub mod figures;
 pub mod filesystem;
@@ -21,6 +22,7 @@ pub mod report;
 pub mod saves;
 pub mod settings;
 pub mod site;
+pub mod specimen;
 pub mod story;
 pub mod sys;
 pub mod tree;

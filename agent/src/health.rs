@@ -35,6 +35,8 @@ pub(crate) enum Trouble {
     SourceDead,
     /// The configuration could not be read again; what was in force stays.
     Configuration(String),
+    /// So many places of the journal are damaged; one of them.
+    Damage(usize, String),
 }
 
 /// Why a root cannot be protected.
@@ -67,6 +69,7 @@ impl Trouble {
             | Trouble::Uncovered(path, _)
             | Trouble::Network(path, _) => Some(path),
             Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead | Trouble::Configuration(_) => None,
+            Trouble::Damage(..) => None,
         }
     }
 
@@ -75,7 +78,7 @@ impl Trouble {
     pub(crate) fn degrades(&self) -> bool {
         match self {
             Trouble::RootMissing(..) | Trouble::Unwatched(..) | Trouble::Unreadable(..) => true,
-            Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead => true,
+            Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead | Trouble::Damage(..) => true,
             Trouble::Hidden(..) | Trouble::Uncovered(..) | Trouble::Network(..) => false,
             Trouble::Configuration(_) => false,
         }
@@ -91,7 +94,9 @@ impl Trouble {
             Trouble::Hidden(path, text) => (path, GapReason::Unmounted, text.clone()),
             Trouble::Uncovered(..) | Trouble::Network(..) | Trouble::Configuration(_) => return None,
             // What was not seen meanwhile is known when it is over.
-            Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead => return None,
+            Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead | Trouble::Damage(..) => {
+                return None;
+            }
         })
     }
 
@@ -143,6 +148,10 @@ impl Trouble {
             Trouble::Configuration(text) => {
                 format!("the configuration could not be read again and stays as it was: {text}")
             }
+            Trouble::Damage(places, example) => format!(
+                "the journal is damaged in {places} places ({example}): `asof verify --deep` says what that costs; stop \
+                 asofd and run `asof verify --repair` to mend what can be mended"
+            ),
             Trouble::Stalled => "the event source does not answer in time".to_string(),
         }
     }

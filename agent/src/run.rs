@@ -40,6 +40,7 @@ use crate::reread::Rereads;
 use crate::rpo::Delays;
 use crate::rules::SharedRules;
 use crate::scan::Scanner;
+use crate::scrub::Scrubber;
 use crate::settle::{Scan, Settle, Work, WorkId};
 use crate::status;
 use crate::watch::{self, Backend, Hint, SourceOptions, WatchHandle, WatchThread, What};
@@ -116,6 +117,7 @@ pub(crate) struct Agent {
     cookies: u64,
     last_mark_ns: u64,
     checks: Sender<check::Roots>,
+    scrub: Scrubber,
     /// When the last check ended; `None` while one is under way.
     checked_ns: Option<u64>,
     /// Until when the end in good order waits.
@@ -153,8 +155,8 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(OsClock::open().map_err(system("the clocks"))?);
     let layout = Layout::new(&config.journal);
     let journal = Journal::open(&config.journal, &clock.now(), Limits::default())?;
-    status::report_recovery(&journal.report);
-    let Journal { head, appender, .. } = journal;
+    let Journal { head, appender, report } = journal;
+    status::report_recovery(&head, &report);
     let applied = *appender.applied();
     let durable = appender.durable();
 
@@ -195,6 +197,9 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
     let scanner = Arc::new(scanner);
     let (checks, checker) = check::spawn(scanner.clone(), watch.clone(), dirty.clone(), events_in.clone())
         .map_err(system("the checking thread"))?;
+    let (scrub, scrubber) =
+        Scrubber::spawn(head.clone(), &layout, clock.clone(), report.damage, events_in.clone())
+            .map_err(system("the scrub's thread"))?;
     let (jobs, worker) = worker::spawn(scanner, watch.clone(), config.workers, events_in)
         .map_err(system("the directory worker"))?;
 
@@ -206,6 +211,7 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
     let mut agent = Agent {
         last_mark_ns: clock.monotonic_ns(),
         checks,
+        scrub,
         checked_ns: Some(clock.monotonic_ns()),
         config,
         reload: Reload::new(args),
@@ -254,6 +260,7 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
     watch_thread.stop();
     let _ = worker.join();
     let _ = checker.join();
+    let _ = scrubber.join();
     ordinary.stop();
     background.stop();
     drop(workshop);
@@ -364,6 +371,7 @@ impl Agent {
                 self.roots_changed();
             }
             Event::Checked => self.checked_ns = Some(self.clock.monotonic_ns()),
+            Event::Scrubbed(scrubbed) => self.scrubbed(scrubbed),
             Event::Again(again) => self.look_again(again),
             Event::Doubtful(node) => self.doubtful(node),
             Event::Clean(node) => self.rereads.clean(node),
@@ -487,6 +495,7 @@ impl Agent {
             return;
         }
         self.polled_ns = now_ns;
+        self.scrub.hurry();
         let hinted = works.iter().map(|work| self.wall_of(work.first_ns, now_ns)).collect();
         let is_unwatched = |work: &&Work| self.health.unwatched().any(|path| path == &work.path[..]);
         let unwatched = works.iter().filter(is_unwatched).map(|work| work.path.to_vec()).collect();
@@ -512,6 +521,7 @@ impl Agent {
         self.bring_roots_back();
         self.poll_unseen();
         self.check_ourselves();
+        self.scrub_on(now_ns);
     }
 
     fn request(&mut self, request: ControlRequest) {
@@ -551,6 +561,8 @@ impl Agent {
             health: &self.health,
             stretched,
             rpo: self.delays.summary(now_ns),
+            scrub: self.scrub.progress(),
+            checked_bytes: self.scrub.checked(),
         }
         .status()
     }

@@ -24,6 +24,7 @@ pub mod records;
 pub mod recovery;
 pub mod repair;
 pub mod rules;
+pub mod scrub;
 pub mod segments;
 pub mod storage;
 pub mod types;

@@ -106,8 +106,8 @@ impl Scanner {
             (Some(entry), Some(node)) if entry.node == node && entry.kind == stat.kind => (node, Vec::new()),
             _ => self.take_name(dir, name, stat.kind, bound.as_ref(), known, &identity)?,
         };
-        let left_behind = self.left_behind(&ops)?;
-        if is_lost(reason) && left_behind.is_none() {
+        let former = former(&ops);
+        if is_lost(reason) && !self.lives_on(former)? {
             say_unread(&mut ops);
         }
         let moved = !ops.is_empty();
@@ -125,22 +125,17 @@ impl Scanner {
         self.change(seen, claimed, ops, trip)?;
         let came = if opened && came == Came::Known { Came::Renamed } else { came };
         self.descend(seen, node, came, trip);
-        match left_behind {
-            Some(former) => self.look_at_other_names(root, former, Some((dir, name)), may_have(reason), trip),
+        match former {
+            Some(former) => self.look_at_left_behind(root, former, (dir, name), may_have(reason), trip),
             None => Ok(()),
         }
     }
 
-    /// The file that loses a name to another one here and lives on under a further name. What was written to it under this
-    /// one, no event of the others tells.
-    fn left_behind(&self, ops: &[Op]) -> Result<Option<NodeId>> {
-        let lost = ops.iter().find_map(|op| match op {
-            Op::Unbind { node, kind: Kind::File, why: Unbound::Deleted, .. } => Some(*node),
-            _ => None,
-        });
-        match lost {
-            Some(node) if self.head().view().bindings_of(node)?.len() > 1 => Ok(Some(node)),
-            _ => Ok(None),
+    /// Whether a file that loses a name here has another one.
+    fn lives_on(&self, former: Option<(NodeId, Kind)>) -> Result<bool> {
+        match former {
+            Some((node, Kind::File)) => Ok(self.head().view().bindings_of(node)?.len() > 1),
+            _ => Ok(false),
         }
     }
 
@@ -395,6 +390,16 @@ fn say_unread(ops: &mut [Op]) {
             *why = Unbound::Unread;
         }
     }
+}
+
+/// What had the name until now, and does not go on under the other half of an exchange.
+fn former(ops: &[Op]) -> Option<(NodeId, Kind)> {
+    ops.iter().find_map(|op| match op {
+        Op::Unbind { node, kind: kind @ (Kind::File | Kind::Dir), why: Unbound::Deleted, .. } => {
+            Some((*node, *kind))
+        }
+        _ => None,
+    })
 }
 
 /// What may have happened to the file that had the name before: it lost a name, and it was written where hints say so, or

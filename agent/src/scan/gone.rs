@@ -41,9 +41,8 @@ impl Scanner {
                 let why = if lost { Unbound::Unread } else { Unbound::Deleted };
                 self.unbind(&gone.entry, why, trip)?;
                 self.forget_closed(&gone.path);
-                if gone.entry.kind == Kind::File {
-                    self.look_at_other_names(root, gone.entry.node, None, gone.marks, trip)?;
-                }
+                let Entry { dir, name, node, kind, .. } = &gone.entry;
+                self.look_at_left_behind(root, (*node, *kind), (*dir, name), gone.marks, trip)?;
             }
         }
         Ok(())
@@ -104,9 +103,33 @@ impl Scanner {
         Ok(())
     }
 
+    /// A name was taken from what had it. Files that live on under further names may have been written under that one, or
+    /// below it, and no event of the others tells.
+    pub(super) fn look_at_left_behind(
+        &self,
+        root: &Root,
+        former: (NodeId, Kind),
+        lost: (NodeId, &[u8]),
+        marks: Marks,
+        trip: &mut Trip<'_>,
+    ) -> Result<()> {
+        match former {
+            (node, Kind::File) => self.look_at_other_names(root, node, Some(lost), marks, trip),
+            (node, Kind::Dir) => {
+                // Mostly empty by now: what was in it went before it did. Not if it was made anew at once.
+                let view = self.head().view();
+                for Entry { name, node: below, kind, .. } in view.list(node)? {
+                    self.look_at_left_behind(root, (below, kind), (node, &name), Marks::CLOSED, trip)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A file may have been written under a name that is gone now; its other names had no event of that. `lost`: a name that
     /// is just being taken from it.
-    pub(super) fn look_at_other_names(
+    fn look_at_other_names(
         &self,
         root: &Root,
         node: NodeId,

@@ -149,7 +149,7 @@ impl Trouble {
                 format!("the configuration could not be read again and stays as it was: {text}")
             }
             Trouble::Damage(places, example) => format!(
-                "the journal is damaged in {places} places ({example}): `asof verify --deep` says what that costs; stop \
+                "the journal is damaged, places: {places} ({example}): `asof verify --deep` says what that costs; stop \
                  asofd and run `asof verify --repair` to mend what can be mended"
             ),
             Trouble::Stalled => "the event source does not answer in time".to_string(),

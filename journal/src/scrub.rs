@@ -62,7 +62,7 @@ struct Spot {
 pub struct Step {
     /// Bytes that were read.
     pub bytes: u64,
-    /// What was found that was not known.
+    /// What was found that was neither known nor told before.
     pub damage: Vec<Damage>,
     /// Whether there was nothing to check.
     pub idle: bool,
@@ -213,12 +213,18 @@ impl Scrub {
         let found = bodies.finish();
         head.distrust(found.lost_blocks(&segment, &mut Codec::default())?);
         let losses = losses(head.records())?;
-        let is_new = |damage: &Damage| !losses.iter().any(|loss| loss.lost.covers(damage.at));
-        let new: Vec<Damage> = found.damage.into_iter().filter(is_new).collect();
+        let is_unknown = |damage: &Damage| !losses.iter().any(|loss| loss.lost.covers(damage.at));
+        let unknown: Vec<Damage> = found.damage.into_iter().filter(is_unknown).collect();
+        // What an earlier round found is found again, and is no news.
+        let told = |damage: &Damage| {
+            let is_it = |spot: &Spot| (spot.segment, spot.offset) == (damage.at.segment.0, damage.at.offset);
+            self.state.damage.iter().any(is_it)
+        };
+        let new: Vec<Damage> = unknown.iter().filter(|damage| !told(damage)).cloned().collect();
         if from <= segment.start {
             self.state.damage.retain(|spot| spot.segment != id.0);
         }
-        for damage in &new {
+        for damage in &unknown {
             self.note(damage);
         }
         step.damage.extend(new);

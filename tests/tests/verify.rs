@@ -163,7 +163,7 @@ fn the_scrub_finds_damage_says_so_and_content_that_comes_again_is_stored_again()
     let start = || {
         let agent = Agent::start_configured(&site, &path);
         agent.allow("damage in the journal, found by the scrub");
-        agent.allow("the journal is damaged in");
+        agent.allow("the journal is damaged, places: ");
         agent
     };
     let agent = start();

@@ -328,11 +328,11 @@ impl Report<'_> {
         ))?;
         let verdict = match sound {
             true if found.places.is_empty() => "sound".to_owned(),
-            true => format!(
-                "sound but for {known} damaged places that are known, and nothing depends on them any more"
-            ),
+            true => {
+                format!("sound; damaged places that are known, and that nothing depends on any more: {known}")
+            }
             false => format!(
-                "damaged: {} places ({known} of them known), {lost} groups lost, {affected} paths affected for a time",
+                "damaged; places: {} (known: {known}), lost groups: {lost}, paths that were or are affected: {affected}",
                 found.places.len()
             ),
         };

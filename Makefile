@@ -41,7 +41,7 @@ INSTALL = missing=(); for package in $(1); do \
 		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$${missing[@]}"; \
 	fi
 
-.PHONY: help setup build test lint demo soak bench-peers bench-watch
+.PHONY: help setup build test lint corruption demo soak bench-peers bench-watch
 .DEFAULT_GOAL := help
 
 help: ## says what there is
@@ -64,6 +64,9 @@ lint: setup ## format, clippy and documentation, warnings are errors
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc $(CARGO_FLAGS) --no-deps
+
+corruption: build ## every byte flipped, every truncation of a small journal; prints how many; SEED=n
+	@$(IN_TEMP) ASOF_CORRUPTION=all $(if $(SEED),SEED="$(SEED)") cargo test $(CARGO_FLAGS) --test corruption --test repair -- --nocapture
 
 demo: build ## shows the main job on a real tree; TREE=DIR for another one
 	@$(IN_TEMP) TREE="$(TREE)" "$(PROGRAMS)/asof-demo"
@@ -96,6 +99,20 @@ storm: build ## git, npm and cargo in a watched root, each restored exactly; SCR
 		! { command -v git && command -v node && command -v npm; } >/dev/null; then \
 		( $(call INSTALL,$(STORM_PACKAGES)) ) || echo "not everything could be installed: what needs it is skipped" >&2; fi
 	@$(IN_SCRATCH) BACKEND="$(BACKEND)" PARTS="$(PARTS)" SMALL="$(SMALL)" "$(PROGRAMS)/asof-storm"
+
+.PHONY: fuzz golden bench-store
+# Each target gets its share of the time; as many run at once as there are processors. A failing input is printed and kept in
+# tests/corpus, from where `make test` replays it ever after.
+FUZZ_TARGETS := 38
+fuzz: setup ## every decoder against broken input, with a new seed; MINUTES=10 SEED=n
+	@export FUZZ_SEED="$${SEED:-$$(date +%s)}" FUZZ_MS=$$(( $(or $(MINUTES),10) * 60000 * $$(nproc) / $(FUZZ_TARGETS) )); \
+		$(IN_TEMP) cargo test $(CARGO_FLAGS) fuzz -- --nocapture
+
+golden: build ## writes the golden journal of format 0 anew, after the format changed
+	@$(IN_TEMP) "$(PROGRAMS)/asof-golden"
+
+bench-store: build ## rebuild, opening and verifying, beside their targets; VERSIONS=n PARTS= SMALL=1 KEEP=DIR SCRATCH=DIR
+	@$(IN_SCRATCH) VERSIONS="$(VERSIONS)" PARTS="$(PARTS)" SMALL="$(SMALL)" KEEP="$(KEEP)" "$(PROGRAMS)/asof-bench-store"
 
 .PHONY: kill9 readers
 kill9: build ## kill -9 of the agent in a storm, each acknowledged sync restored; KILLS=500 SEED=n

@@ -322,4 +322,6 @@ async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> io
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ mod rpo;
 mod rules;
 mod run;
 mod scan;
+mod scrub;
 mod settle;
 mod status;
 mod sys;
@@ -28,6 +29,11 @@ mod sys;
 mod testdir;
 mod watch;
 mod worker;
+
+/// Fuzz targets look at what an input costs.
+#[cfg(test)]
+#[global_allocator]
+static MEMORY: asof_fuzz::Counting = asof_fuzz::Counting;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

@@ -301,7 +301,7 @@ impl Appender {
         segment.seqs = Some((segment.seqs.map_or(batch.first_seq, |seqs| seqs.0), batch.last_seq()));
         segment.walls = Some((segment.walls.map_or(wall, |walls| walls.0), wall));
         let at = |offset| Position { segment: segment.id, offset };
-        let place = BatchPlace { frame: at(frame_offset), end: at(segment.end), chain };
+        let place = BatchPlace { frame: at(frame_offset), end: at(segment.end), salt: segment.salt, chain };
         self.durable = place.end;
         self.tail = Predecessor { end: place.end, chain };
         let mark = Mark { seq: batch.last_seq(), instant: wall };
@@ -333,6 +333,11 @@ impl Appender {
 
     fn append_batch(&mut self, bytes: &mut Vec<u8>, batch: &Batch, salt: u32) -> Result<[u8; HEADER_LEN]> {
         let plain = batch.encode();
+        // Nobody could read it again. Whoever submits commits long before this; it is said aloud instead of lost.
+        if plain.len() > frame::BODY_MAX as usize {
+            let what = format!("a batch of {} bytes, {} at most", plain.len(), frame::BODY_MAX);
+            return Err(Error::Codec { what });
+        }
         let (encoding, body) = match plain.len() {
             len if len < COMPRESS_MIN => (Encoding::Raw, plain.as_slice()),
             _ => self.codec.encode(&plain)?,

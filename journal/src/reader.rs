@@ -3,21 +3,20 @@
 //! Takes no lock and writes nothing into the journal. What the index lacks is overlaid from the segments; where there
 //! is no usable index, a private temporary one is made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blocks::{Block, Locate, occupied};
 use crate::error::{Error, IoContext, Result};
 use crate::format::wire::Malformed;
 use crate::index::Cf;
-use crate::index::apply;
 use crate::index::db::Db;
 use crate::index::keys::{self, Applied, BatchAt};
 use crate::index::rebuild::Builder;
 use crate::index::store::Store;
 use crate::manifest::Manifest;
 use crate::records::Records;
-use crate::recovery::{self, RecoveryReport, Tail};
+use crate::recovery::{self, RecoveryReport, Standing, Tail};
 use crate::segments::SegmentSet;
 use crate::storage::{Layout, OsStorage, Storage};
 use crate::types::{BlockId, Instant, Seq};
@@ -98,22 +97,57 @@ impl Reader {
         // The index before the segments: it then never knows of a segment that the list does not have.
         let index = open_index(&layout, scratch.path());
         let set = SegmentSet::open(&*storage, &layout, manifest.uuid)?;
-        let mut report = RecoveryReport { tail: recovery::find_tail(&set)?, ..RecoveryReport::default() };
-        let usable = index.and_then(|(db, applied)| match recovery::stale(&applied, &set, &report.tail) {
-            Ok(None) => Ok((db, applied)),
-            Ok(Some(why)) => Err(why),
-            Err(error) => Err(error.to_string()),
-        });
-        let (db, from) = match usable {
-            Ok((db, applied)) => (Some(db), applied),
+        let mut report = RecoveryReport::default();
+        let opened = match usable(&layout, index, &set, &mut report)? {
+            Ok((db, applied)) => Some((db, applied)),
             Err(why) => {
+                report.tail = recovery::find_tail(&set, None)?;
                 report.rebuilt = Some(why);
-                temporary_index(&set, &mut report, scratch.path())?
+                None
             }
         };
-        let store = Store::new(db);
-        let applied = overlay(&store, &set, &mut report, from)?;
-        let records = Records::new(store, storage, layout, manifest.id_key);
+        Self::from_parts(storage, layout, manifest, &set, report, opened, scratch)
+    }
+
+    /// Reads the segments alone. `told` is how far an index of this log has come, which attests that far.
+    pub(crate) fn from_segments(
+        storage: Arc<dyn Storage>,
+        layout: Layout,
+        manifest: Manifest,
+        set: &SegmentSet,
+        told: Option<&Applied>,
+        scratch: tempfile::TempDir,
+    ) -> Result<Reader> {
+        let rebuilt = Some("the segments alone are asked".to_string());
+        let tail = recovery::find_tail(set, told)?;
+        let report = RecoveryReport { tail, rebuilt, ..RecoveryReport::default() };
+        Self::from_parts(storage, layout, manifest, set, report, None, scratch)
+    }
+
+    fn from_parts(
+        storage: Arc<dyn Storage>,
+        layout: Layout,
+        manifest: Manifest,
+        set: &SegmentSet,
+        mut report: RecoveryReport,
+        opened: Option<(Db, Applied)>,
+        scratch: tempfile::TempDir,
+    ) -> Result<Reader> {
+        let (db, from) = match opened {
+            Some((db, applied)) => (Some(db), applied),
+            None => temporary_index(set, &mut report, scratch.path())?,
+        };
+        let again = Again {
+            storage: storage.clone(),
+            layout: layout.clone(),
+            journal: manifest.uuid,
+            tail: report.tail,
+            dir: scratch.path().join("second"),
+        };
+        let store = Store::with_rebuild(db, Box::new(move || again.index()));
+        let applied = overlay(&store, set, &mut report, from)?;
+        let misplaced = set.misplaced(&layout);
+        let records = Records::new(store, storage, layout, manifest.id_key, misplaced);
         Ok(Reader { records, manifest, applied, report, _scratch: scratch })
     }
 
@@ -155,11 +189,13 @@ impl Reader {
         let store = &self.records.store;
         let mut containing = Vec::new();
         let mut before: Option<Moment> = None;
-        for epoch in 0..=self.applied.epoch {
+        let mut next = Some(0u32);
+        // From epoch to epoch that there is, not by counting: a number is only as good as where it comes from.
+        while let Some(from) = next {
+            let Some(entry) = store.ceiling(Cf::Clock, &[], &from.to_be_bytes())? else { break };
+            let (epoch, first) = keys::parse_clock(&entry.0).map_err(self.records.index_damage(Cf::Clock))?;
+            next = epoch.checked_add(1);
             let prefix = epoch.to_be_bytes();
-            let Some((_, first)) = clock_entry(self, store.ceiling(Cf::Clock, &prefix, &prefix)?)? else {
-                continue;
-            };
             let at = |wall| -> Result<Option<(Seq, Instant)>> {
                 clock_entry(self, store.floor(Cf::Clock, &prefix, &keys::clock(epoch, wall))?)
             };
@@ -222,11 +258,31 @@ impl Reader {
     pub(crate) fn records(&self) -> &Records {
         &self.records
     }
+
+    /// How far the log goes.
+    pub(crate) fn end(&self) -> crate::types::Position {
+        self.applied.end
+    }
 }
 
-/// A temporary directory. Where the usual place is full, as the one of the journal may be, memory takes the little that
-/// is written.
-fn scratch() -> Result<tempfile::TempDir> {
+/// What an index is made of, once the first one has turned out to be damaged.
+struct Again {
+    storage: Arc<dyn Storage>,
+    layout: Layout,
+    journal: uuid::Uuid,
+    tail: Tail,
+    dir: PathBuf,
+}
+
+impl Again {
+    fn index(&self) -> Result<Db> {
+        let set = SegmentSet::open(&*self.storage, &self.layout, self.journal)?;
+        Ok(build_index(&set, &self.tail, &self.dir, &mut Vec::new())?.0)
+    }
+}
+
+/// A directory of one's own for what is derived; removed when dropped.
+pub(crate) fn scratch() -> Result<tempfile::TempDir> {
     let usual = std::env::temp_dir();
     let make = |dir: &Path| tempfile::Builder::new().prefix("asof-index-").tempdir_in(dir);
     match make(&usual) {
@@ -274,6 +330,33 @@ fn open_index(layout: &Layout, log_dir: &Path) -> std::result::Result<(Db, Appli
     }
 }
 
+/// The index, where it is of this log, and where the log ends; else why it is of no use.
+fn usable(
+    layout: &Layout,
+    index: std::result::Result<(Db, Applied), String>,
+    set: &SegmentSet,
+    report: &mut RecoveryReport,
+) -> Result<std::result::Result<(Db, Applied), String>> {
+    let (db, applied) = match index {
+        Ok(found) => found,
+        Err(why) => return Ok(Err(why)),
+    };
+    report.tail = recovery::find_tail(set, Some(&applied))?;
+    let standing = match recovery::standing(&db, &applied, set, &report.tail) {
+        Ok(standing) => standing,
+        Err(Error::Index { what, .. }) => return Ok(Err(what)),
+        Err(error) => return Err(error),
+    };
+    Ok(match standing {
+        Standing::Fits => Ok((db, applied)),
+        Standing::Ahead(what) => {
+            crate::open::ahead(layout, set, report, &applied, &what);
+            Ok((db, applied))
+        }
+        Standing::Foreign(why) => Err(why),
+    })
+}
+
 /// An index of one's own for a long log without one; a short log needs none.
 fn temporary_index(
     set: &SegmentSet,
@@ -305,28 +388,23 @@ pub(crate) fn build_index(
     damage: &mut Vec<crate::segments::Damage>,
 ) -> Result<(Db, Applied)> {
     let mut builder = Builder::create(dir)?;
-    let mut applied = Applied::default();
-    recovery::replay(set, tail, &Applied::default(), damage, &mut |batch, place| {
-        let mut entries = Vec::new();
-        applied = apply::batch(&applied, batch, place, &mut entries);
-        builder.add(entries)
-    })?;
-    Ok((builder.finish()?, applied))
+    let done = recovery::replay(set, tail, &Applied::default(), damage, &mut |entries| builder.add(entries))?;
+    Ok((builder.finish()?, done.applied))
 }
 
 /// Overlays what the index does not have yet.
 fn overlay(store: &Store, set: &SegmentSet, report: &mut RecoveryReport, from: Applied) -> Result<Applied> {
-    let mut applied = from;
-    let (tail, mut damage) = (report.tail, Vec::new());
-    recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {
-        let mut entries = Vec::new();
-        applied = apply::batch(&applied, batch, place, &mut entries);
-        store.overlay(entries);
-        report.replayed += 1;
+    let (tail, mut damage, mut lacking) = (report.tail, Vec::new(), Vec::new());
+    let done = recovery::replay(set, &tail, &from, &mut damage, &mut |entries| {
+        lacking.extend(entries);
         Ok(())
     })?;
-    if report.damage.is_empty() {
-        report.damage = damage;
+    // All at once: sorting is cheaper than finding a place for each.
+    store.overlay(lacking);
+    report.replayed = done.batches;
+    // What a temporary index was made of has been looked at.
+    if report.rebuilt.is_none() || from == Applied::default() {
+        report.damage.extend(damage);
     }
-    Ok(applied)
+    Ok(done.applied)
 }

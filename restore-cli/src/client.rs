@@ -74,19 +74,25 @@ impl Client {
         self.stream.set_write_timeout(patience)?;
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
-        let written = match self.stream.write_all(&line) {
+        match self.stream.write_all(&line) {
             // Whoever is refused is told so before it has asked.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-            written => written,
-        };
-        let mut answer = Vec::new();
-        let read = BufReader::new(&self.stream).take(ANSWER_BYTES_MAX).read_until(b'\n', &mut answer);
-        if answer.last() != Some(&b'\n') {
-            written.and(read.map(|_| ()))?;
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "asofd hung up before it answered"));
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                parse_answer(&self.stream).map_err(|_| error)
+            }
+            Err(error) => Err(error),
+            Ok(()) => parse_answer(&self.stream),
         }
-        Ok(serde_json::from_slice(&answer)?)
     }
+}
+
+/// Reads one line, and what it says.
+pub(crate) fn parse_answer(from: impl Read) -> io::Result<Answer> {
+    let mut answer = Vec::new();
+    BufReader::new(from).take(ANSWER_BYTES_MAX).read_until(b'\n', &mut answer)?;
+    if answer.last() != Some(&b'\n') {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "asofd hung up before it answered"));
+    }
+    Ok(serde_json::from_slice(&answer)?)
 }
 
 /// Whether the text of `/proc/PID/stat` is that of a stopped process: its state follows the name, which may hold

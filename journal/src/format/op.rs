@@ -4,8 +4,9 @@
 
 use crate::format::wire::{Malformed, Put, Result, Take};
 use crate::types::{
-    BlockId, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Mark, MarkCause,
-    Metadata, NodeId, Op, Place, Policy, Quality, RootPolicy, Unbound, Version,
+    BlockId, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Loss, Lost, Mark,
+    MarkCause, Metadata, NodeId, Op, Place, Policy, Position, Quality, RootPolicy, SegmentId, Seq, Unbound,
+    Version,
 };
 
 const BIND: u8 = 1;
@@ -15,15 +16,19 @@ const IDENTIFY: u8 = 4;
 const GAP: u8 = 5;
 const POLICY: u8 = 6;
 const MARK: u8 = 7;
+const LOSS: u8 = 8;
+
+const LOST_BYTES: u8 = 0;
+const LOST_GROUPS: u8 = 1;
 
 const CONTENT_NONE: u8 = 0;
 const CONTENT_INLINE: u8 = 1;
 const CONTENT_EXTENTS: u8 = 2;
 const CONTENT_UNREAD: u8 = 3;
 
-const EXTENT_HOLE: u64 = 0;
-const EXTENT_BLOCK: u64 = 1;
-const EXTENT_LIST: u64 = 2;
+const EXTENT_HOLE: u8 = 0;
+const EXTENT_BLOCK: u8 = 1;
+const EXTENT_LIST: u8 = 2;
 
 /// Encodes a list of extents: the content of a version, or a block that holds a list.
 pub fn put_extents(out: &mut Vec<u8>, extents: &[Extent]) {
@@ -34,7 +39,8 @@ pub fn put_extents(out: &mut Vec<u8>, extents: &[Extent]) {
             Extent::Block { id, .. } => (EXTENT_BLOCK, Some(id)),
             Extent::List { id, .. } => (EXTENT_LIST, Some(id)),
         };
-        out.put_uint(extent.len() << 2 | tag);
+        // A file can be 8 EiB long, so that length and tag take more than 64 bits.
+        out.put_tagged(extent.len(), tag);
         if let Some(id) = id {
             out.put_raw(&id.0);
         }
@@ -46,9 +52,8 @@ pub fn take_extents(take: &mut Take<'_>) -> Result<Vec<Extent>> {
     let count = take.count(1)?;
     let mut extents = Vec::with_capacity(count.min(4096));
     for _ in 0..count {
-        let head = take.uint()?;
-        let len = head >> 2;
-        extents.push(match head & 3 {
+        let (len, tag) = take.tagged()?;
+        extents.push(match tag {
             EXTENT_HOLE => Extent::Hole { len },
             EXTENT_BLOCK => Extent::Block {
                 len: u32::try_from(len).map_err(|_| Malformed("block extent too long"))?,
@@ -117,7 +122,10 @@ pub fn take_version(take: &mut Take<'_>) -> Result<Version> {
         CONTENT_NONE => Content::None,
         CONTENT_INLINE => Content::Inline(take.bytes()?.to_vec()),
         CONTENT_EXTENTS => Content::Extents(take_extents(take)?),
-        CONTENT_UNREAD => Content::Unread(take.int()? as i32),
+        CONTENT_UNREAD => {
+            let errno = i32::try_from(take.int()?).map_err(|_| Malformed("errno out of range"))?;
+            Content::Unread(errno)
+        }
         _ => return Err(Malformed("unknown kind of content")),
     };
     Ok(Version {
@@ -211,6 +219,39 @@ fn take_patterns(take: &mut Take<'_>) -> Result<Vec<String>> {
     Ok(patterns)
 }
 
+/// Encodes a loss.
+pub fn put_loss(out: &mut Vec<u8>, loss: &Loss) {
+    match loss.lost {
+        Lost::Bytes { at, len } => {
+            out.put_u8(LOST_BYTES);
+            out.put_uint(at.segment.0);
+            out.put_uint(at.offset);
+            out.put_uint(len);
+        }
+        Lost::Groups { first, last } => {
+            out.put_u8(LOST_GROUPS);
+            out.put_uint(first.0);
+            out.put_uint(last.0);
+        }
+    }
+    out.put_time(loss.noted);
+    out.put_bytes(loss.what.as_bytes());
+}
+
+/// Decodes a loss.
+pub fn take_loss(take: &mut Take<'_>) -> Result<Loss> {
+    let lost = match take.u8()? {
+        LOST_BYTES => Lost::Bytes {
+            at: Position { segment: SegmentId(take.uint()?), offset: take.uint()? },
+            len: take.uint()?,
+        },
+        LOST_GROUPS => Lost::Groups { first: Seq(take.uint()?), last: Seq(take.uint()?) },
+        _ => return Err(Malformed("unknown kind of loss")),
+    };
+    let noted = take.time()?;
+    Ok(Loss { lost, noted, what: String::from_utf8_lossy(take.bytes()?).into_owned() })
+}
+
 /// Decodes a kind of node.
 pub fn take_kind(take: &mut Take<'_>) -> Result<Kind> {
     Kind::from_byte(take.u8()?).ok_or(Malformed("unknown kind of node"))
@@ -259,6 +300,10 @@ fn put_op(out: &mut Vec<u8>, op: &Op) {
             out.put_time(mark.covered_through);
             out.put_u8(mark.cause as u8);
         }
+        Op::Loss(loss) => {
+            out.put_u8(LOSS);
+            put_loss(out, loss);
+        }
     }
 }
 
@@ -301,6 +346,7 @@ fn take_op(take: &mut Take<'_>) -> Result<Op> {
                 _ => return Err(Malformed("unknown cause of a mark")),
             },
         }),
+        LOSS => Op::Loss(take_loss(take)?),
         _ => return Err(Malformed("unknown operation")),
     })
 }
@@ -333,9 +379,11 @@ pub fn put_group(out: &mut Vec<u8>, group: &Group, wall: Instant) {
 pub fn take_group(take: &mut Take<'_>, wall: Instant) -> Result<Group> {
     let count = take.count(1)?;
     let mut time = || -> Result<Option<Instant>> {
-        let ago = take.uint()?;
-        let ns = i64::try_from(ago.saturating_sub(1)).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-        Ok((ago > 0).then(|| Instant(wall.0.saturating_sub(ns))))
+        let Some(ago) = take.uint()?.checked_sub(1) else { return Ok(None) };
+        let ns = i64::try_from(ago).ok().and_then(|ago| ago.checked_mul(1_000_000));
+        let time =
+            ns.and_then(|ns| wall.0.checked_sub(ns)).ok_or(Malformed("time of a hint out of range"))?;
+        Ok(Some(Instant(time)))
     };
     let (hinted, read) = (time()?, time()?);
     let mut ops = Vec::with_capacity(count.min(1024));
@@ -409,6 +457,16 @@ pub(crate) mod tests {
                     }],
                     excludes: vec!["*.o".into(), "target/".into()],
                     left_out: vec![LeftOut { path: b"/home/mnt".to_vec(), what: Place::OtherFilesystem }],
+                }),
+                Op::Loss(Loss {
+                    lost: Lost::Bytes { at: Position { segment: SegmentId(3), offset: 4096 }, len: 800 },
+                    noted: Instant(11),
+                    what: "checksum".into(),
+                }),
+                Op::Loss(Loss {
+                    lost: Lost::Groups { first: Seq(4), last: Seq(9) },
+                    noted: Instant(12),
+                    what: String::new(),
                 }),
                 Op::Mark(Mark { covered_through: Instant(77), cause: MarkCause::Sync }),
             ],

@@ -12,6 +12,8 @@ const END_MAGIC: [u8; 8] = *b"asofEND\n";
 const PREFIX_LEN: usize = 16;
 /// A header is never longer; `supersedes` is the only part that grows.
 pub const HEADER_MAX: usize = 64 << 10;
+/// A header that supersedes nothing is never longer.
+pub const HEADER_BYTES_USUAL: u64 = 160;
 /// Bytes of the trailer that follows the footer frame: where that frame begins, and the end magic.
 pub const TRAILER_LEN: usize = 16;
 
@@ -103,9 +105,7 @@ impl SegmentHeader {
         if take.array::<8>()? != MAGIC {
             return Err(Malformed("not a segment of an asof journal"));
         }
-        if u32::from_le_bytes(take.array()?) > super::FORMAT {
-            return Err(Malformed("segment of a newer format"));
-        }
+        let format = u32::from_le_bytes(take.array()?);
         let len = u32::from_le_bytes(take.array()?) as usize;
         if len > HEADER_MAX {
             return Err(Malformed("segment header too long"));
@@ -113,6 +113,10 @@ impl SegmentHeader {
         let body = take.raw(len)?;
         if crc32c::crc32c(&bytes[..PREFIX_LEN + len]) != u32::from_le_bytes(take.array()?) {
             return Err(Malformed("segment header checksum does not match"));
+        }
+        // Only behind the checksum, which has this place in every format: a flipped bit makes no newer one.
+        if format > super::FORMAT {
+            return Err(Malformed("segment of a newer format"));
         }
         let start = (PREFIX_LEN + len + 4).next_multiple_of(ALIGN as usize) as u64;
         Ok((Self::decode_body(body)?, start))
@@ -206,7 +210,8 @@ impl Footer {
         let mut frames = Vec::with_capacity(count.min(65_536));
         for _ in 0..count {
             let frame_type = take.u8()?;
-            frames.push((frame_type, take.uint()?.saturating_mul(ALIGN)));
+            let len = take.uint()?.checked_mul(ALIGN).ok_or(Malformed("frame length out of range"))?;
+            frames.push((frame_type, len));
         }
         take.finish()?;
         Ok(Footer { frames, seqs, walls, ops, chain, hash })
@@ -264,6 +269,34 @@ mod tests {
         for len in 0..bytes.len() - 8 {
             assert!(SegmentHeader::decode(&bytes[..len]).is_err(), "prefix {len}");
         }
+    }
+
+    /// A single bit in the format number once made a reader refuse the whole journal as a newer one.
+    #[test]
+    fn a_flipped_bit_in_the_format_is_damage_and_a_newer_format_is_not() {
+        let good = header().encode();
+        let mut flipped = good.clone();
+        flipped[9] ^= 0x40;
+        assert_eq!(SegmentHeader::decode(&flipped), Err(Malformed("segment header checksum does not match")));
+        let mut newer = good;
+        newer[8] = 99;
+        let end = PREFIX_LEN + u32::from_le_bytes([newer[12], newer[13], newer[14], newer[15]]) as usize;
+        let crc = crc32c::crc32c(&newer[..end]);
+        newer[end..end + 4].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(SegmentHeader::decode(&newer), Err(Malformed("segment of a newer format")));
+        let usual = SegmentHeader {
+            supersedes: Vec::new(),
+            id: SegmentId(u64::MAX),
+            first_seq: Seq::MAX,
+            created: Instant(i64::MIN),
+            predecessor: Some(Predecessor {
+                end: Position { segment: SegmentId(u64::MAX), offset: u64::MAX },
+                chain: Chain([4; 16]),
+            }),
+            durable: Position { segment: SegmentId(u64::MAX), offset: u64::MAX },
+            ..header()
+        };
+        assert!(usual.encode().len() as u64 <= HEADER_BYTES_USUAL, "{}", usual.encode().len());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 
 use super::{Cf, Entry, keys};
@@ -78,6 +78,25 @@ impl Db {
         })
     }
 
+    /// Makes an index that takes in tables and nothing else for now: it does not compact meanwhile.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(super) fn create_for_tables(path: &Path) -> Result<Db> {
+        let mut options = options();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_atomic_flush(true);
+        let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let families = Cf::ALL.map(|cf| {
+            let mut options = cf_options(cf, &cache);
+            options.set_disable_auto_compactions(true);
+            ColumnFamilyDescriptor::new(cf.name(), options)
+        });
+        let db = DB::open_cf_descriptors(&options, path, families).map_err(|e| refused(path, &e))?;
+        Ok(Db { db, path: path.to_path_buf() })
+    }
+
     fn family(&self, cf: Cf) -> Result<&ColumnFamily> {
         self.db.cf_handle(cf.name()).ok_or_else(|| Error::Index {
             path: self.path.clone(),
@@ -111,6 +130,22 @@ impl Db {
     /// `Index`.
     pub fn check(&self, iterator: &DBRawIterator<'_>) -> Result<()> {
         iterator.status().map_err(|e| refused(&self.path, &e))
+    }
+
+    /// Visits the values of `event`, the newest first, as long as the visitor says `true`.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn newest_events(&self, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<()> {
+        let mut iterator = self.iterator(Cf::Event, &[])?;
+        iterator.seek_to_last();
+        while let Some(value) = iterator.value() {
+            if !visit(value) {
+                return Ok(());
+            }
+            iterator.prev();
+        }
+        self.check(&iterator)
     }
 
     /// How far the index has come; `None` where it is new.
@@ -171,23 +206,48 @@ impl Db {
     }
 }
 
-/// Writes entries of one column family, sorted and without doubles, as a table file for [`Db::ingest`].
-///
-/// # Errors
-/// `Index`.
-pub fn write_table<'e>(
-    path: &Path,
-    cf: Cf,
-    entries: impl IntoIterator<Item = (&'e [u8], &'e [u8])>,
-) -> Result<()> {
-    let cache = Cache::new_lru_cache(1 << 20);
-    let options = cf_options(cf, &cache);
-    let mut writer = rocksdb::SstFileWriter::create(&options);
-    writer.open(path).map_err(|e| refused(path, &e))?;
-    for (key, value) in entries {
-        writer.put(key, value).map_err(|e| refused(path, &e))?;
+/// How the tables of a column family are written.
+pub(super) struct TableOptions(Options);
+
+impl TableOptions {
+    /// Those of a column family.
+    pub(super) fn of(cf: Cf) -> TableOptions {
+        TableOptions(cf_options(cf, &Cache::new_lru_cache(1 << 20)))
     }
-    writer.finish().map_err(|e| refused(path, &e))
+}
+
+/// A table file for [`Db::ingest`] that is being written, in the order of its keys and without doubles.
+pub(super) struct Table<'o> {
+    writer: SstFileWriter<'o>,
+    path: PathBuf,
+}
+
+impl<'o> Table<'o> {
+    /// Begins a table.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(super) fn create(options: &'o TableOptions, path: PathBuf) -> Result<Table<'o>> {
+        let writer = SstFileWriter::create(&options.0);
+        writer.open(&path).map_err(|e| refused(&path, &e))?;
+        Ok(Table { writer, path })
+    }
+
+    /// Adds an entry behind those before.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.writer.put(key, value).map_err(|e| refused(&self.path, &e))
+    }
+
+    /// Ends the table.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.writer.finish().map_err(|e| refused(&self.path, &e))
+    }
 }
 
 fn options() -> Options {
@@ -217,6 +277,8 @@ fn cf_options(cf: Cf, cache: &Cache) -> Options {
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_write_buffer_number(2);
     options.set_compression_type(DBCompressionType::Zstd);
+    // Level 1: entries are short and alike, and a rebuild compresses them all.
+    options.set_compression_options(-14, 1, 0, 0);
     options
 }
 

@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::content::hash::IdKey;
 use crate::error::{Error, IoContext, Result};
 use crate::format::FORMAT;
-use crate::storage::{Layout, create_private_dir, write_atomically};
+use crate::storage::{Layout, Storage, read_whole, write_atomically};
 use crate::types::{ClockReading, Instant};
+
+/// A manifest is a few hundred bytes; what is longer is none.
+const MANIFEST_BYTES_MAX: usize = 64 << 10;
 
 /// What a journal is.
 #[derive(Clone, Debug)]
@@ -39,10 +42,10 @@ impl Manifest {
     ///
     /// # Errors
     /// `Corrupt` where there are segments already: they belong to a journal whose manifest is gone. `Io`, `Full`.
-    pub fn create(layout: &Layout, clock: &ClockReading) -> Result<Manifest> {
-        refuse_orphans(layout)?;
-        for dir in [layout.dir().to_path_buf(), layout.segments(), layout.cookies()] {
-            create_private_dir(&dir).context(&dir)?;
+    pub fn create(storage: &dyn Storage, layout: &Layout, clock: &ClockReading) -> Result<Manifest> {
+        refuse_orphans(storage, layout)?;
+        for dir in [layout.dir().to_path_buf(), layout.segments()] {
+            storage.create_dir(&dir).context(&dir)?;
         }
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(std::io::Error::from).context("/dev/urandom")?;
@@ -57,7 +60,7 @@ impl Manifest {
         };
         let path = layout.manifest();
         let text = serde_json::to_string_pretty(&on_disk).map_err(std::io::Error::from).context(&path)?;
-        write_atomically(&path, format!("{text}\n").as_bytes()).context(&path)?;
+        write_atomically(storage, &path, format!("{text}\n").as_bytes()).context(&path)?;
         Ok(manifest)
     }
 
@@ -65,9 +68,9 @@ impl Manifest {
     ///
     /// # Errors
     /// `NoJournal`; `Unsupported` where the format or a feature is not known; `Corrupt`; `Io`.
-    pub fn open(layout: &Layout) -> Result<Manifest> {
+    pub fn open(storage: &dyn Storage, layout: &Layout) -> Result<Manifest> {
         let path = layout.manifest();
-        let text = match std::fs::read_to_string(&path) {
+        let bytes = match read_whole(storage, &path, MANIFEST_BYTES_MAX) {
             Err(error)
                 if matches!(
                     error.kind(),
@@ -76,9 +79,18 @@ impl Manifest {
             {
                 return Err(Error::NoJournal { path: layout.dir().to_path_buf() });
             }
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return Err(Error::Corrupt { path, offset: 0, what: error.to_string() });
+            }
             other => other.context(&path)?,
         };
-        Self::parse(&text, path)
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Self::parse(text, path),
+            Err(error) => {
+                let offset = error.valid_up_to() as u64;
+                Err(Error::Corrupt { path, offset, what: "not UTF-8".into() })
+            }
+        }
     }
 
     fn parse(text: &str, path: PathBuf) -> Result<Manifest> {
@@ -112,19 +124,17 @@ impl Manifest {
     }
 }
 
-fn refuse_orphans(layout: &Layout) -> Result<()> {
-    let names = match std::fs::read_dir(layout.segments()) {
+fn refuse_orphans(storage: &dyn Storage, layout: &Layout) -> Result<()> {
+    let names = match storage.list(&layout.segments()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other.context(layout.segments())?,
     };
-    for entry in names {
-        let entry = entry.context(layout.segments())?;
-        if Layout::parse_segment(&entry.file_name()).is_some() {
-            let what = "missing, but there are segments of a journal: put the file back from a copy of the journal, \
-                        or use another directory"
+    if names.iter().any(|name| Layout::parse_segment(name).is_some()) {
+        let what =
+            "missing, but there are segments of a journal: put the file back from a copy of the journal, or \
+                    use another directory"
                 .to_string();
-            return Err(Error::Corrupt { path: layout.manifest(), offset: 0, what });
-        }
+        return Err(Error::Corrupt { path: layout.manifest(), offset: 0, what });
     }
     Ok(())
 }

@@ -55,13 +55,12 @@ impl Journal {
         let layout = Layout::new(dir);
         crate::storage::create_private_dir(dir).context(dir)?;
         let lock = lock_writer(&layout)?;
-        let manifest = match Manifest::open(&layout) {
-            Err(Error::NoJournal { .. }) => Manifest::create(&layout, clock)?,
+        let manifest = match Manifest::open(&*storage, &layout) {
+            Err(Error::NoJournal { .. }) => Manifest::create(&*storage, &layout, clock)?,
             other => other?,
         };
-        for dir in [layout.segments(), layout.cookies()] {
-            crate::storage::create_private_dir(&dir).context(dir)?;
-        }
+        storage.create_dir(&layout.segments()).context(layout.segments())?;
+        crate::storage::create_private_dir(&layout.cookies()).context(layout.cookies())?;
 
         let set = SegmentSet::open(&*storage, &layout, manifest.uuid)?;
         let mut report = RecoveryReport { tail: recovery::find_tail(&set)?, ..RecoveryReport::default() };

@@ -133,8 +133,15 @@ pub trait ReadFile: Send + Sync {
     }
 }
 
-/// What the journal needs of the operating system for its segments.
+/// What the journal needs of the operating system for its manifest and its segments.
 pub trait Storage: Send + Sync {
+    /// Makes a directory that only its owner can enter, with those above it; one that exists is left as it is. The
+    /// names of those that were made survive a power cut when it returns.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
     /// Makes a file that must not exist yet, mode 0600.
     ///
     /// # Errors
@@ -189,6 +196,10 @@ pub trait Storage: Send + Sync {
 pub struct OsStorage;
 
 impl Storage for OsStorage {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        create_private_dir(path)
+    }
+
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
         let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(path)?;
         Ok(Box::new(file))
@@ -264,17 +275,38 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the system said.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_atomically(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
+    let temporary = PathBuf::from(temporary);
+    // What a crash left of an earlier try.
+    match storage.remove(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = storage.create(&temporary)?;
+    file.append(bytes)?;
+    file.sync()?;
+    storage.rename(&temporary, path)?;
     match path.parent() {
-        Some(dir) => File::open(dir)?.sync_all(),
+        Some(dir) => storage.sync_dir(dir),
         None => Ok(()),
     }
+}
+
+/// Reads a small file whole: so many bytes of it at most.
+///
+/// # Errors
+/// What the system said; `InvalidData` where it is longer.
+pub fn read_whole(storage: &dyn Storage, path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let file = storage.open(path)?;
+    let mut bytes = vec![0; bytes_max + 1];
+    let len = file.read_at(&mut bytes, 0)?;
+    if len > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "much longer than such a file can be"));
+    }
+    bytes.truncate(len);
+    Ok(bytes)
 }
 
 #[cfg(test)]

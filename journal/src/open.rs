@@ -68,8 +68,8 @@ impl Journal {
         let applied = catch_up(&db, &set, &mut report, from)?;
 
         let left_open = left_open(&*storage, &layout)?;
-        let newest =
-            set.segments.keys().chain(left_open.iter()).chain(set.damage.iter().map(|d| &d.at.segment)).max();
+        let damaged = set.damage.iter().map(|damage| &damage.at.segment);
+        let newest = set.segments.keys().chain(&left_open).chain(damaged).chain(&set.unbegun).max();
         let next_segment = SegmentId(newest.map_or(1, |id| id.0 + 1));
         let records = Records::new(Store::new(Some(db)), storage.clone(), layout.clone(), manifest.id_key);
         let durable = Mark { seq: applied.last_seq, instant: applied.wall };

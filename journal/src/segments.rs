@@ -11,7 +11,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::FORMAT;
 use crate::format::batch::Batch;
 use crate::format::frame::{ALIGN, Chain, Encoding, FrameType, HEADER_LEN, Header, UNKNOWN_FRAME};
-use crate::format::segment::{HEADER_MAX, SegmentHeader};
+use crate::format::segment::{HEADER_MAX, LOG_HEADER_MAX, SegmentHeader};
 use crate::format::wire::Malformed;
 use crate::index::apply::BatchPlace;
 use crate::storage::{Layout, ReadFile, Storage};
@@ -333,6 +333,9 @@ pub struct SegmentSet {
     pub segments: BTreeMap<SegmentId, Arc<SegmentFile>>,
     /// Files that look like segments and cannot be opened as such.
     pub damage: Vec<Damage>,
+    /// Files that were never more than the beginning of a segment: the power was cut, or the disk full, before the
+    /// header was there. No record was ever in them.
+    pub unbegun: Vec<SegmentId>,
 }
 
 impl SegmentSet {
@@ -342,7 +345,7 @@ impl SegmentSet {
     /// `Io`; `Unsupported` where one has a newer format.
     pub fn open(storage: &dyn Storage, layout: &Layout, journal: uuid::Uuid) -> Result<SegmentSet> {
         let dir = layout.segments();
-        let mut set = SegmentSet { segments: BTreeMap::new(), damage: Vec::new() };
+        let mut set = SegmentSet { segments: BTreeMap::new(), damage: Vec::new(), unbegun: Vec::new() };
         for name in storage.list(&dir).context(&dir)? {
             let Some((id, _)) = Layout::parse_segment(&name) else {
                 continue;
@@ -362,12 +365,27 @@ impl SegmentSet {
                     set.segments.insert(id, Arc::new(segment));
                 }
                 Err(Error::Corrupt { offset, what, .. }) => {
+                    if storage.open(&path).and_then(|file| file.len()).context(&path)? <= LOG_HEADER_MAX {
+                        set.unbegun.push(id);
+                    }
                     set.damage.push(Damage { path, at: Position { segment: id, offset }, what });
                 }
                 Err(error) => return Err(error),
             }
         }
+        set.excuse_unbegun();
         Ok(set)
+    }
+
+    /// A header is synced before the first record follows it, so a file that is no longer than one and holds none is an
+    /// ordinary end, unless another segment attests that there was more.
+    fn excuse_unbegun(&mut self) {
+        let headers = self.segments.values().map(|segment| &segment.header);
+        let attested: Vec<SegmentId> =
+            headers.filter_map(|header| header.predecessor).map(|before| before.end.segment).collect();
+        self.unbegun.retain(|id| !attested.contains(id));
+        let unbegun = &self.unbegun;
+        self.damage.retain(|damage| !unbegun.contains(&damage.at.segment));
     }
 
     /// Where the bytes of a segment that count end: what its successor says, else where the file ends.

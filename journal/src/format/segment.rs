@@ -12,6 +12,8 @@ const END_MAGIC: [u8; 8] = *b"asofEND\n";
 const PREFIX_LEN: usize = 16;
 /// A header is never longer; `supersedes` is the only part that grows.
 pub const HEADER_MAX: usize = 64 << 10;
+/// The header of a segment that replaces no others is never longer. With the shortest batch behind it a file is longer.
+pub const LOG_HEADER_MAX: u64 = 136;
 /// Bytes of the trailer that follows the footer frame: where that frame begins, and the end magic.
 pub const TRAILER_LEN: usize = 16;
 
@@ -264,6 +266,21 @@ mod tests {
         for len in 0..bytes.len() - 8 {
             assert!(SegmentHeader::decode(&bytes[..len]).is_err(), "prefix {len}");
         }
+    }
+
+    #[test]
+    fn a_header_of_the_log_has_a_greatest_length() {
+        let far = Position { segment: SegmentId(u64::MAX), offset: u64::MAX };
+        let longest = SegmentHeader {
+            id: SegmentId(u64::MAX),
+            created: Instant(i64::MIN),
+            first_seq: Seq::MAX,
+            supersedes: Vec::new(),
+            predecessor: Some(Predecessor { end: far, chain: Chain([4; 16]) }),
+            durable: far,
+            ..header()
+        };
+        assert!(longest.encode().len() as u64 <= LOG_HEADER_MAX, "{}", longest.encode().len());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot set itself up has failed")]
 
 mod desk;
+mod ends;
 mod gaps;
 mod quality;
 

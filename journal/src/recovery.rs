@@ -47,7 +47,7 @@ pub fn find_tail(set: &SegmentSet) -> Result<Tail> {
     let mut batches: Vec<BatchPlace> = Vec::new();
     let mut first_bad: Vec<u64> = Vec::new();
     let mut durable = segment.header.durable;
-    walk_batches(segment, segment.start, segment.first_chain(), len, &mut |walked| {
+    let footer = walk_batches(segment, segment.start, segment.first_chain(), len, &mut |walked| {
         match walked {
             Walked::Batch(batch, place) => {
                 durable = durable.max(batch.durable);
@@ -57,7 +57,12 @@ pub fn find_tail(set: &SegmentSet) -> Result<Tail> {
         }
         Ok(())
     })?;
-    let attested = if durable.segment == segment.id { durable.offset } else { segment.start };
+    // A segment is sealed when everything before the footer is durable.
+    let attested = match footer {
+        Some(footer) => footer,
+        None if durable.segment == segment.id => durable.offset,
+        None => segment.start,
+    };
     first_bad.retain(|&offset| offset >= attested);
     first_bad.extend(first_bad_body(segment, &batches, attested)?);
     let limit = first_bad.into_iter().min().unwrap_or(u64::MAX);
@@ -66,6 +71,9 @@ pub fn find_tail(set: &SegmentSet) -> Result<Tail> {
         Some(place) => (place.end.offset, place.chain),
         None => (segment.start, segment.first_chain()),
     };
+    // Where the batch is damaged that ended at the attested point, the log goes on to it all the same: damage is not
+    // cut away.
+    let end = end.max(attested);
     let counted = Position { segment: segment.id, offset: end };
     Ok(Tail { end: counted, chain, torn_bytes: torn(segment, end, len) })
 }

@@ -184,6 +184,8 @@ pub struct FrameWalk<'s> {
     chain: Option<Chain>,
     ahead: Vec<u8>,
     ahead_at: u64,
+    /// Where the footer begins that the walk ended at.
+    pub footer: Option<u64>,
     /// What could not be passed over by its own header.
     pub damage: Vec<Damage>,
 }
@@ -198,6 +200,7 @@ impl<'s> FrameWalk<'s> {
             chain: Some(chain),
             ahead: Vec::new(),
             ahead_at: 0,
+            footer: None,
             damage: Vec::new(),
         }
     }
@@ -235,6 +238,7 @@ impl<'s> FrameWalk<'s> {
                         self.note(from, what);
                     }
                     if header.frame_type == Some(FrameType::Footer) {
+                        self.footer = Some(self.offset);
                         return Ok(None);
                     }
                     let chain = self.chain;
@@ -279,7 +283,7 @@ pub enum Walked {
 }
 
 /// Visits the batches of a segment from an offset on. The chain ties each to the frames before it; a break is
-/// reported, and the batches behind it count all the same.
+/// reported, and the batches behind it count all the same. Gives where the footer begins, where it ended at one.
 ///
 /// # Errors
 /// `Io`, and those of the visitor.
@@ -289,7 +293,7 @@ pub fn walk_batches(
     chain: Chain,
     end: u64,
     visit: &mut dyn FnMut(Walked) -> Result<()>,
-) -> Result<()> {
+) -> Result<Option<u64>> {
     let mut codec = Codec::default();
     let mut walk = FrameWalk::new(segment, from, chain, end);
     let mut reported = 0;
@@ -324,7 +328,7 @@ pub fn walk_batches(
     for damage in &walk.damage[reported..] {
         visit(Walked::Damage(damage.clone()))?;
     }
-    Ok(())
+    Ok(walk.footer)
 }
 
 /// The segments that there are, in order.

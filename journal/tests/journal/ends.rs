@@ -23,6 +23,13 @@ fn three_commits(dir: &Path) -> Result<(Desk, Vec<u64>)> {
     Ok((desk, ends))
 }
 
+fn flip(path: &Path, at: u64) {
+    let mut bytes = fs::read(path).expect("a segment");
+    bytes[at as usize] ^= 0x10;
+    fs::remove_file(path).expect("a segment");
+    fs::write(path, bytes).expect("a segment");
+}
+
 /// Damage as a reader and a writer report it, and again after the writer has gone on and ended.
 fn damage_for_good(dir: &Path) -> Result<[usize; 3]> {
     let read = Reader::open(dir)?.report().damage.len();
@@ -37,6 +44,50 @@ fn damage_for_good(dir: &Path) -> Result<[usize; 3]> {
     let reader = Reader::open(dir)?;
     assert!(content_of(&reader, "/after", Seq::MAX)?.is_some(), "the writer went on");
     Ok([read, written, reader.report().damage.len()])
+}
+
+/// A footer says that everything before it was durable: its last batch is not a torn tail.
+#[test]
+fn damage_at_the_end_of_a_sealed_segment_is_named_and_never_cut_away() -> Result<()> {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let (desk, ends) = three_commits(tmp.path())?;
+    let now = clock(desk.now);
+    desk.journal.appender.close(&now)?;
+    drop(desk.journal.head);
+    // The last eight bytes of a batch may be padding, which holds nothing.
+    flip(&Layout::new(tmp.path()).segment(SegmentId(1)), ends[2] - 9);
+    fs::remove_dir_all(Layout::new(tmp.path()).index()).expect("the index");
+    assert_eq!(damage_for_good(tmp.path())?, [1, 1, 1]);
+    let reader = Reader::open(tmp.path())?;
+    assert!(content_of(&reader, "/b", Seq::MAX)?.is_some(), "it costs what depends on it and nothing else");
+    Ok(())
+}
+
+/// The same byte where the process ended before anything attested that the batch was durable.
+#[test]
+fn a_bad_last_batch_that_nothing_attests_is_an_ordinary_end() -> Result<()> {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let (desk, ends) = three_commits(tmp.path())?;
+    drop(desk);
+    flip(&Layout::new(tmp.path()).open_segment(SegmentId(1)), ends[2] - 9);
+    fs::remove_dir_all(Layout::new(tmp.path()).index()).expect("the index");
+    assert_eq!(damage_for_good(tmp.path())?, [0, 0, 0]);
+    assert_eq!(Reader::open(tmp.path())?.view(Seq::MAX).list(NodeId::ROOT)?.len(), 3);
+    Ok(())
+}
+
+/// One batch earlier: the last one attests that it was durable.
+#[test]
+fn a_bad_batch_that_the_next_one_attests_is_damage() -> Result<()> {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let (desk, ends) = three_commits(tmp.path())?;
+    drop(desk);
+    flip(&Layout::new(tmp.path()).open_segment(SegmentId(1)), ends[1] - 9);
+    fs::remove_dir_all(Layout::new(tmp.path()).index()).expect("the index");
+    assert!(damage_for_good(tmp.path())?.iter().all(|&count| count > 0));
+    let reader = Reader::open(tmp.path())?;
+    assert!(content_of(&reader, "/c", Seq::MAX)?.is_some(), "what lies behind counts");
+    Ok(())
 }
 
 /// The power was cut while a segment was begun: the file is there, the header is not, or not all of it.

@@ -3,7 +3,7 @@
 //! Unsynced pages reach the disk in any order, so a bad frame with good ones behind it is an ordinary power cut, if it
 //! lies above the durable point that the newest batches attest. Below that point it is damage: reported, never cut away.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::batch::Batch;
 use crate::format::frame::{Chain, FrameType};
 use crate::index::apply::BatchPlace;
@@ -88,10 +88,14 @@ fn first_bad_body(segment: &SegmentFile, batches: &[BatchPlace], attested: u64) 
     };
     let mut walk = FrameWalk::new(segment, from, chain, segment.len()?);
     while let Some(frame) = walk.next_frame()? {
-        if frame.header.frame_type != Some(FrameType::Batch)
-            && segment.body(frame.offset, &frame.header).is_err()
-        {
-            return Ok(Some(frame.offset));
+        if frame.header.frame_type == Some(FrameType::Batch) {
+            continue;
+        }
+        match segment.body(frame.offset, &frame.header) {
+            Ok(_) => {}
+            Err(Error::Corrupt { .. }) => return Ok(Some(frame.offset)),
+            // What could not be read now may be whole, and must not be given up.
+            Err(error) => return Err(error),
         }
     }
     Ok(None)

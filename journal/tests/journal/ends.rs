@@ -1,13 +1,18 @@
 //! The end of the log, on both sides of the tail rule: what is an ordinary end, and what is damage.
 
+use std::ffi::OsString;
 use std::fs;
+use std::io;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use asof_journal::append::Limits;
+use asof_journal::open::Journal;
 use asof_journal::reader::Reader;
-use asof_journal::storage::Layout;
+use asof_journal::storage::{AppendFile, Layout, OsStorage, ReadFile, Storage};
 use asof_journal::types::{NodeId, SegmentId, Seq};
-use asof_journal::Result;
+use asof_journal::{Error, Result};
 
 use crate::desk::{Desk, clock, content_of, text};
 
@@ -131,5 +136,95 @@ fn a_segment_that_held_something_and_has_no_header_is_damage() -> Result<()> {
     fs::write(layout.segment(SegmentId(2)), [0; 40]).expect("a file");
     fs::remove_dir_all(layout.index()).expect("the index");
     assert_eq!(damage_for_good(tmp.path())?, [1, 1, 1], "its successor names its end");
+    Ok(())
+}
+
+/// The real storage, but some bytes of one file cannot be read.
+struct Unreadable {
+    file: OsString,
+    bytes: Range<u64>,
+}
+
+struct Refusing {
+    file: Arc<dyn ReadFile>,
+    bytes: Range<u64>,
+}
+
+impl ReadFile for Refusing {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if offset < self.bytes.end && self.bytes.start < offset + buffer.len() as u64 {
+            return Err(io::Error::other("a bad sector"));
+        }
+        self.file.read_at(buffer, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+}
+
+impl Storage for Unreadable {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        OsStorage.create_dir(path)
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        OsStorage.create(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadFile>> {
+        let file = OsStorage.open(path)?;
+        if path.file_name() != Some(&self.file) {
+            return Ok(file);
+        }
+        Ok(Arc::new(Refusing { file, bytes: self.bytes.clone() }))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        OsStorage.list(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsStorage.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsStorage.remove(path)
+    }
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        OsStorage.truncate(path, len)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        OsStorage.sync_dir(dir)
+    }
+    fn make_read_only(&self, path: &Path) -> io::Result<()> {
+        OsStorage.make_read_only(path)
+    }
+}
+
+/// What a medium does not give at the moment may be whole: whoever took it for torn would begin the next segment before
+/// it, and it would be void for ever.
+#[test]
+fn bytes_that_cannot_be_read_are_not_taken_for_a_torn_tail() -> Result<()> {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let mut desk = Desk::open(tmp.path(), 0)?;
+    desk.create("a", b"1")?;
+    desk.commit()?;
+    let before = desk.journal.appender.applied().end.offset;
+    // Does not compress, so that the walk from header to header does not come near its end.
+    let mut state = 1u64;
+    let noise: Vec<u8> = (0..200_000)
+        .map(|_| {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .collect();
+    desk.create("b", &noise)?;
+    let last = desk.commit()?;
+    drop(desk);
+    let layout = Layout::new(tmp.path());
+    let path = layout.open_segment(SegmentId(1));
+    let file = path.file_name().expect("a name").to_os_string();
+    let storage = Arc::new(Unreadable { file, bytes: before + 150_000..before + 150_001 });
+    let opened = Journal::open_on(storage, tmp.path(), &clock(100), Limits::default());
+    assert!(matches!(opened, Err(Error::Io { .. })), "the log would end at {before}");
+    let reader = Reader::open(tmp.path())?;
+    assert_eq!(reader.head(), last);
+    assert!(content_of(&reader, "/b", last)?.as_ref() == Some(&noise));
     Ok(())
 }

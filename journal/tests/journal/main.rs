@@ -6,6 +6,7 @@ mod desk;
 mod ends;
 mod gaps;
 mod quality;
+mod swaps;
 
 use std::fs;
 use std::path::Path;

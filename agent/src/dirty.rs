@@ -104,6 +104,7 @@ impl HintSink for Intake {
         let mut state = self.dirty.lock();
         state.last_no += 1;
         let no = state.last_no;
+        tracing::trace!(no, path = %hint.path.escape_ascii(), what = ?hint.what, "hint");
         if let Some(cookie) = hint.path.strip_prefix(self.cookies.as_slice()) {
             if matches!(hint.what, What::Appeared { .. }) {
                 state.cookies.insert(cookie.to_vec(), no);

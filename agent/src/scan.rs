@@ -288,9 +288,9 @@ impl Scanner {
             Err(error) => return Err(error),
         };
         let Ok(stat) = self.fs().stat_dir(&dir) else { return Ok(()) };
-        let known = self.head().view().version(node)?;
-        if known.is_none_or(|known| known.version.meta.ino != stat.ino) {
-            return Ok(()); // another directory has the path now
+        let Ok(identity) = self.fs().identity_dir(&dir, &stat) else { return Ok(()) };
+        if self.head().find(&identity)? != Some(node) {
+            return Ok(()); // another directory has the path now, perhaps with the same inode number
         }
         self.change_version(node, self.dir_version(&dir, &stat), Vec::new(), None, ticket)
     }
@@ -341,6 +341,7 @@ impl Scanner {
 
     /// Looks at one name by its path. Directories above it that the journal does not know are looked at first.
     fn look_at_path(&self, root: &Root, path: &[u8], marks: Marks, trip: &mut Trip<'_>) -> Result<()> {
+        tracing::trace!(path = %path.escape_ascii(), ?marks, "looked at");
         if !is_below(path, &root.path) || path == root.path || self.is_excluded(path, None) {
             return Ok(());
         }
@@ -527,3 +528,6 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
         None => (b"/", path),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,7 @@ impl Agent {
     }
 
     /// Starts the agent by a command line of the caller's making, to which `run --journal DIR` and `arguments` are added.
+    /// `ASOF_TEST_LOG` says what it logs, for whoever looks for the cause of a failure (`asofd=trace`: every hint).
     #[track_caller]
     pub fn start_with(site: &Site, mut command: Command, arguments: &[OsString]) -> Agent {
         let log = site.fresh("agent-log");
@@ -49,6 +50,9 @@ impl Agent {
             command.env("ASOF_CONFIG", "/dev/null");
         }
         command.env("NO_COLOR", "1").env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null());
+        if let Some(filter) = std::env::var_os("ASOF_TEST_LOG") {
+            command.env("RUST_LOG", filter);
+        }
         command.stderr(File::create(&log).must(log.display()));
         let child = command.spawn().must(format!("{command:?}"));
         Agent { child: RefCell::new(child), log, allowed: RefCell::default(), over: false }

@@ -22,6 +22,9 @@ const DROP_EVERY_BYTES: u64 = 8 * 1024 * 1024;
 /// 5 s), and dropping those would force them out.
 const DROP_QUIET_NS: i64 = 60 * 1_000_000_000;
 
+/// No filesystem has smaller holes.
+const HOLE_BYTES_MIN: u64 = 4096;
+
 /// Who may be writing to an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writers {
@@ -59,11 +62,15 @@ impl RegularFile {
     pub(super) fn new(fd: OwnedFd, stat: &Stat, leases_tell: bool) -> RegularFile {
         let wall = clock_gettime(ClockId::Realtime);
         let wall_ns = wall.tv_sec.saturating_mul(1_000_000_000).saturating_add(wall.tv_nsec);
+        // Blocks count what holds the file together too (attributes, extents): they may be enough for all of it and there
+        // is a hole all the same.
+        let sparse = stat.blocks.saturating_mul(512) < stat.size
+            || stat.size > HOLE_BYTES_MIN && has_hole(fd.as_fd(), stat.size);
         RegularFile {
             fd,
             position: 0,
             data_end: 0,
-            sparse: stat.blocks.saturating_mul(512) < stat.size,
+            sparse,
             cached_from: None,
             droppable: stat.size > KEEP_BYTES_MAX && wall_ns.saturating_sub(stat.ctime.0) > DROP_QUIET_NS,
             leases_tell,
@@ -167,4 +174,9 @@ impl RegularFile {
         let _ = rustix::fs::fadvise(&self.fd, from, NonZeroU64::new(length), Advice::DontNeed);
         self.cached_from = Some(self.position);
     }
+}
+
+/// Whether a file has a hole before its end; not where the filesystem does not tell.
+fn has_hole(fd: BorrowedFd<'_>, size: u64) -> bool {
+    rustix::fs::seek(fd, SeekFrom::Hole(0)).is_ok_and(|hole| hole < size)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 
 use asof_journal::content::Piece;
 
@@ -240,6 +240,32 @@ fn holes_are_found_and_the_bytes_are_right() {
     }
     let (_, holes) = read_all(&mut os.open_file(&handle, b"sparse").expect("open"));
     assert!(holes == 0 || holes > 3 << 20, "{holes}");
+}
+
+/// On ext4 attributes that do not fit into the inode have a block of their own, which counts like the file's.
+#[test]
+fn a_hole_is_found_where_other_blocks_make_up_for_it() {
+    let dir = TestDir::create();
+    let path = dir.join("punched");
+    fs::write(&path, vec![5; 3 * 4096]).expect("write");
+    let file = fs::File::options().write(true).open(&path).expect("open");
+    let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+    let attribute = rustix::fs::fsetxattr(&file, "user.large", &[7; 2000], rustix::fs::XattrFlags::empty());
+    if rustix::fs::fallocate(&file, flags, 4096, 4096).is_err() || attribute.is_err() {
+        println!("skipped: this filesystem makes no holes, or takes no large attributes");
+        return;
+    }
+    file.sync_all().expect("sync");
+    let (os, _, handle) = open(&dir);
+    let (content, holes) = read_all(&mut os.open_file(&handle, b"punched").expect("open"));
+    assert_eq!(content, fs::read(&path).expect("read"));
+    let hole = rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(0)).expect("seek");
+    assert_eq!(
+        holes,
+        if hole == 4096 { 4096 } else { 0 },
+        "of {} blocks",
+        file.metadata().expect("stat").blocks()
+    );
 }
 
 #[test]

@@ -80,6 +80,7 @@ impl Scanner {
             && same(before, stat)
             && !(trip.is_doubtful(before) && wants_reread(reason))
             && !(is_closed(reason) && stat.kind == Kind::File && !self.fs().stores_stamp(stat))
+            && !(has_arrived(reason) && stat.kind == Kind::Dir)
         {
             // The inode and its change time are the same: this is the very node, unchanged. Only what is below a
             // directory may differ.
@@ -105,7 +106,8 @@ impl Scanner {
             (Some(entry), Some(node)) if entry.node == node && entry.kind == stat.kind => (node, Vec::new()),
             _ => self.take_name(dir, name, stat.kind, bound.as_ref(), known, &identity)?,
         };
-        if is_lost(reason) {
+        let former = former(&ops);
+        if is_lost(reason) && !self.lives_on(former)? {
             say_unread(&mut ops);
         }
         let moved = !ops.is_empty();
@@ -123,7 +125,18 @@ impl Scanner {
         self.change(seen, claimed, ops, trip)?;
         let came = if opened && came == Came::Known { Came::Renamed } else { came };
         self.descend(seen, node, came, trip);
-        Ok(())
+        match former {
+            Some(former) => self.look_at_left_behind(root, former, (dir, name), may_have(reason), trip),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a file that loses a name here has another one.
+    fn lives_on(&self, former: Option<(NodeId, Kind)>) -> Result<bool> {
+        match former {
+            Some((node, Kind::File)) => Ok(self.head().view().bindings_of(node)?.len() > 1),
+            _ => Ok(false),
+        }
     }
 
     /// Puts a directory on the list of those to be listed, where what is below it may differ.
@@ -364,12 +377,37 @@ fn is_closed(reason: Reason) -> bool {
     matches!(reason, Reason::Hinted(marks) if marks.any(Marks::CLOSED))
 }
 
+/// Whether a hint says that something came to have the name: one that was made where another one was removed a moment
+/// before may have its inode number, and its change time where the clock has not moved on.
+fn has_arrived(reason: Reason) -> bool {
+    matches!(reason, Reason::Hinted(marks) if marks.any(Marks::ARRIVED))
+}
+
 /// What had the name until now was not read since it was written.
 fn say_unread(ops: &mut [Op]) {
     for op in ops {
         if let Op::Unbind { kind: Kind::File, why: why @ Unbound::Deleted, .. } = op {
             *why = Unbound::Unread;
         }
+    }
+}
+
+/// What had the name until now, and does not go on under the other half of an exchange.
+fn former(ops: &[Op]) -> Option<(NodeId, Kind)> {
+    ops.iter().find_map(|op| match op {
+        Op::Unbind { node, kind: kind @ (Kind::File | Kind::Dir), why: Unbound::Deleted, .. } => {
+            Some((*node, *kind))
+        }
+        _ => None,
+    })
+}
+
+/// What may have happened to the file that had the name before: it lost a name, and it was written where hints say so, or
+/// do not say.
+fn may_have(reason: Reason) -> Marks {
+    match reason {
+        Reason::Hinted(marks) if !marks.any(Marks::CONTENT.with(Marks::LOST)) => Marks::ATTRIBUTES,
+        Reason::Hinted(_) | Reason::Crowd | Reason::Below | Reason::Level => Marks::CLOSED,
     }
 }
 

@@ -41,9 +41,8 @@ impl Scanner {
                 let why = if lost { Unbound::Unread } else { Unbound::Deleted };
                 self.unbind(&gone.entry, why, trip)?;
                 self.forget_closed(&gone.path);
-                if gone.entry.kind == Kind::File {
-                    self.look_at_other_names(root, gone.entry.node, gone.marks, trip)?;
-                }
+                let Entry { dir, name, node, kind, .. } = &gone.entry;
+                self.look_at_left_behind(root, (*node, *kind), (*dir, name), gone.marks, trip)?;
             }
         }
         Ok(())
@@ -62,11 +61,14 @@ impl Scanner {
         for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
             match view.last_bound(at.0, name)? {
                 Some(next) if at.1 == Kind::Dir => at = next,
-                _ => return Ok(()),
+                _ => {
+                    tracing::trace!(path = %path.escape_ascii(), ?marks, "leads nowhere");
+                    return Ok(());
+                }
             }
         }
         match at {
-            (node, Kind::File) => self.look_at_other_names(root, node, marks, trip),
+            (node, Kind::File) => self.look_at_other_names(root, node, None, marks, trip),
             _ => Ok(()),
         }
     }
@@ -95,17 +97,43 @@ impl Scanner {
         let now = view.lookup(dir, name)?.map(|entry| entry.node);
         for (node, kind) in view.nodes_bound(dir, name, FORMER_MAX)? {
             if kind == Kind::File && Some(node) != now {
-                self.look_at_other_names(root, node, marks, trip)?;
+                self.look_at_other_names(root, node, None, marks, trip)?;
             }
         }
         Ok(())
     }
 
-    /// A file may have been written under a name that is gone now; its other names had no event of that.
+    /// A name was taken from what had it. Files that live on under further names may have been written under that one, or
+    /// below it, and no event of the others tells.
+    pub(super) fn look_at_left_behind(
+        &self,
+        root: &Root,
+        former: (NodeId, Kind),
+        lost: (NodeId, &[u8]),
+        marks: Marks,
+        trip: &mut Trip<'_>,
+    ) -> Result<()> {
+        match former {
+            (node, Kind::File) => self.look_at_other_names(root, node, Some(lost), marks, trip),
+            (node, Kind::Dir) => {
+                // Mostly empty by now: what was in it went before it did. Not if it was made anew at once.
+                let view = self.head().view();
+                for Entry { name, node: below, kind, .. } in view.list(node)? {
+                    self.look_at_left_behind(root, (below, kind), (node, &name), Marks::CLOSED, trip)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A file may have been written under a name that is gone now; its other names had no event of that. `lost`: a name that
+    /// is just being taken from it.
     fn look_at_other_names(
         &self,
         root: &Root,
         node: NodeId,
+        lost: Option<(NodeId, &[u8])>,
         marks: Marks,
         trip: &mut Trip<'_>,
     ) -> Result<()> {
@@ -115,7 +143,9 @@ impl Scanner {
         }
         let view = self.head().view();
         for (dir, name) in view.bindings_of(node)? {
-            if let Some(path) = view.path_in(dir, &name)? {
+            if lost != Some((dir, &name))
+                && let Some(path) = view.path_in(dir, &name)?
+            {
                 self.look_at_path(root, &path, marks, trip)?;
             }
         }

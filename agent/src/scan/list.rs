@@ -67,6 +67,7 @@ impl Scanner {
     /// Compares the entries of a directory with its bindings. With [`Reason::Below`] its subdirectories follow.
     fn list_entries(&self, root: &Root, open: &Open<'_>, reason: Reason, trip: &mut Trip<'_>) -> Result<()> {
         let Open { node: dir, path: dir_path, handle, depth } = *open;
+        tracing::trace!(path = %dir_path.escape_ascii(), ?reason, "listed");
         let tally = &self.workshop.tally;
         count(
             if trip.reconciling.is_some() {

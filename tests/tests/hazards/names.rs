@@ -31,6 +31,28 @@ pub(crate) fn hard_links(place: &Place) -> Outcome {
     fs::remove_file(place.path("d2/h")).must("remove");
     let left = place.exact("the name that was written through is gone");
     assert_eq!(place.cat(&place.path("f"), &left), b"written through the other name, and more");
+    // The same, and another file has taken the name: as a program saves that knows nothing of the link.
+    fs::hard_link(place.path("f"), place.path("d2/taken")).must("link");
+    place.exact("linked again");
+    put(place.path("d2/other"), "another file");
+    fs::OpenOptions::new()
+        .append(true)
+        .open(place.path("d2/taken"))
+        .and_then(|mut file| file.write_all(b", and still more"))
+        .must("append");
+    fs::rename(place.path("d2/other"), place.path("d2/taken")).must("rename");
+    let left = place.exact("the name that was written through is another file's");
+    let whole = b"written through the other name, and more, and still more";
+    assert_eq!(place.cat(&place.path("f"), &left), whole);
+    // The same, and the directory of that name is another one by then.
+    make_dir(place.path("d3/level"));
+    fs::hard_link(place.path("f"), place.path("d3/level/h")).must("link");
+    place.exact("linked in a directory");
+    put(place.path("d3/level/h"), "written in a directory that goes");
+    fs::remove_dir_all(place.path("d3")).must("remove");
+    make_dir(place.path("d3/level"));
+    let left = place.exact("the directory of the name was made anew");
+    assert_eq!(place.cat(&place.path("f"), &left), b"written in a directory that goes");
     // Names made and lost in a chain; the last one stands.
     for number in 0..50 {
         let (from, to) = (place.path(format!("chain-{number}")), place.path(format!("chain-{}", number + 1)));

@@ -91,7 +91,11 @@ fn start_limited(site: &Site, watches: u32) -> Result<Agent, String> {
         command
     };
     run(unshared(&site.programs.asofd).arg("--help"))?;
-    Ok(Agent::start_with(site, unshared(&site.programs.asofd), &["--root".into(), site.root.clone().into()]))
+    // By default every 30 s: a test has no time for that.
+    let config = site.path("config.toml");
+    put(&config, "poll_every = '3s'\n");
+    let arguments = ["--config".into(), config.into(), "--root".into(), site.root.clone().into()];
+    Ok(Agent::start_with(site, unshared(&site.programs.asofd), &arguments))
 }
 
 /// More directories than may be watched: said with the remedy, polled, and over when there is room again.

@@ -11,6 +11,8 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ::inotify::WatchMask;
+
 use super::*;
 use crate::rules::{Rules, SharedRules};
 use crate::testdir::TestDir;
@@ -109,6 +111,29 @@ impl Site {
         let text = fs::read_to_string(path).expect("fdinfo");
         text.lines().filter(|line| line.starts_with("inotify wd:")).count()
     }
+}
+
+/// The kernel empties the mask of a watch for a moment when it is added again, unless it is told to add to it, and loses
+/// the events of that moment. What somebody else added to the mask shows which of the two was done.
+#[test]
+fn a_watch_that_is_made_sure_of_is_never_emptied() {
+    let mut site = Site::new();
+    fs::create_dir(site.root().join("dir")).expect("mkdir");
+    site.source.watch(&site.root()).expect("watched");
+    let queue = site.source.inotify.as_raw_fd();
+    let opens = || {
+        let path = format!("/proc/self/fdinfo/{queue}");
+        let text = fs::read_to_string(path).expect("fdinfo");
+        let masks = text.lines().filter_map(|line| line.split_once(" mask:")?.1.split_once(' '));
+        let masks = masks.map(|(mask, _)| u32::from_str_radix(mask, 16).expect("a mask"));
+        masks.filter(|mask| mask & WatchMask::OPEN.bits() != 0).count()
+    };
+    for path in [site.root(), site.root().join("dir")] {
+        site.source.watches.add(path, WatchMask::OPEN | WatchMask::MASK_ADD).expect("added");
+    }
+    assert_eq!(opens(), 2);
+    site.source.watch(&site.root()).expect("watched again");
+    assert_eq!(opens(), 2, "a watch was replaced");
 }
 
 /// Does something with directories and files below a root, as programs do.

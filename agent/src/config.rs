@@ -85,6 +85,8 @@ pub(crate) struct Config {
     pub policy: Policy,
     /// Longer files are recorded without their content. Bytes; `None` is no limit.
     pub file_bytes_max: Option<u64>,
+    /// With so many bytes the journal takes no more, and capture pauses. `None` is as many as there is room for.
+    pub journal_bytes_max: Option<u64>,
     /// From one comparison of everything to the next; default 1 h, minimum 1 s. `None`: never for its own sake.
     pub reconcile_every: Option<Duration>,
     /// From one look at directories that cannot be watched to the next; default 30 s, minimum 1 s. `None`: never.
@@ -175,6 +177,7 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
         roots: found.top,
         policy,
         file_bytes_max: file.file_bytes_max,
+        journal_bytes_max: file.journal_bytes_max,
         reconcile_every: file.reconcile_every,
         poll_every: file.poll_every,
         log_format: args.log_format.or(file.log_format).unwrap_or_default(),
@@ -185,5 +188,7 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
     Ok(Loaded { config, rules, file: file.path, warnings: found.warnings, notes: found.notes })
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -93,7 +93,7 @@ impl Manifest {
         }
     }
 
-    fn parse(text: &str, path: PathBuf) -> Result<Manifest> {
+    pub(crate) fn parse(text: &str, path: PathBuf) -> Result<Manifest> {
         /// The format is looked at first: a newer one may have a form that this program cannot read at all.
         #[derive(Deserialize)]
         struct Version {

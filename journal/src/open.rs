@@ -37,7 +37,7 @@ impl Journal {
     /// Opens the journal in a directory for writing; makes one where there is none.
     ///
     /// # Errors
-    /// `Locked`, `Unsupported`, `Corrupt`, `Full`, `Io`, `Index`.
+    /// `Locked`, `Unsafe`, `Unsupported`, `Corrupt`, `Full`, `Io`, `Index`.
     pub fn open(dir: &Path, clock: &ClockReading, limits: Limits) -> Result<Journal> {
         Self::open_on(Arc::new(OsStorage), dir, clock, limits)
     }
@@ -52,9 +52,24 @@ impl Journal {
         clock: &ClockReading,
         limits: Limits,
     ) -> Result<Journal> {
-        let layout = Layout::new(dir);
-        crate::storage::create_private_dir(dir).context(dir)?;
-        let lock = lock_writer(&layout)?;
+        Self::open_with(storage, &WriterLock::take(dir)?, clock, limits)
+    }
+
+    /// The same for somebody who has the lock, and may keep it for another time.
+    ///
+    /// # Errors
+    /// As for [`Journal::open`], but for `Locked`.
+    pub fn open_locked(lock: &WriterLock, clock: &ClockReading, limits: Limits) -> Result<Journal> {
+        Self::open_with(Arc::new(OsStorage), lock, clock, limits)
+    }
+
+    fn open_with(
+        storage: Arc<dyn Storage>,
+        lock: &WriterLock,
+        clock: &ClockReading,
+        limits: Limits,
+    ) -> Result<Journal> {
+        let (lock, layout) = (lock.clone(), lock.layout.clone());
         let manifest = match Manifest::open(&*storage, &layout) {
             Err(Error::NoJournal { .. }) => Manifest::create(&*storage, &layout, clock)?,
             other => other?,
@@ -91,7 +106,28 @@ impl Journal {
     }
 }
 
-/// Takes the lock that only one writer can hold; the kernel gives it back when the process ends, however it ends.
+/// The right to write to a journal: one process has it at a time. Clones are the same lock, given back with the last.
+#[derive(Clone, Debug)]
+pub struct WriterLock {
+    layout: Layout,
+    _file: Arc<std::fs::File>,
+}
+
+impl WriterLock {
+    /// Takes the lock of the journal in a directory, which is made where there is none; the kernel gives it back when
+    /// the process ends, however it ends.
+    ///
+    /// # Errors
+    /// `Locked`, `Unsafe`, `Full`, `Io`.
+    pub fn take(dir: &Path) -> Result<WriterLock> {
+        let layout = Layout::new(dir);
+        crate::storage::create_private_dir(dir).context(dir)?;
+        crate::private::make_sure(&layout)?;
+        let file = lock_writer(&layout)?;
+        Ok(WriterLock { layout, _file: Arc::new(file) })
+    }
+}
+
 fn lock_writer(layout: &Layout) -> Result<std::fs::File> {
     let path = layout.lock();
     let file =

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::blocks::{Block, Locate, occupied};
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
+use crate::format::batch::Batch;
 use crate::format::wire::Malformed;
 use crate::index::Cf;
-use crate::index::apply;
+use crate::index::apply::{self, BatchPlace};
 use crate::index::db::Db;
 use crate::index::keys::{self, Applied, BatchAt};
 use crate::index::rebuild::Builder;
@@ -18,13 +19,18 @@ use crate::index::store::Store;
 use crate::manifest::Manifest;
 use crate::records::Records;
 use crate::recovery::{self, RecoveryReport, Tail};
-use crate::segments::SegmentSet;
+use crate::segments::{SegmentSet, Walked};
 use crate::storage::{Layout, OsStorage, Storage};
 use crate::types::{BlockId, Instant, Seq};
 use crate::view::View;
 
 /// Without an index, a log up to this size is overlaid in memory; a longer one gets a temporary index.
 const OVERLAY_LOG_MAX: u64 = 8 << 20;
+
+/// A temporary index that could not be made where there is less than this failed for want of room.
+const TEMPORARY_ROOM_MIN: u64 = 4 << 20;
+/// Where there is mostly room when the disk is full.
+const IN_MEMORY: &str = "/dev/shm";
 
 /// A journal opened for reading; `Sync`, so that several threads can restore from it.
 pub struct Reader {
@@ -95,27 +101,30 @@ impl Reader {
     pub fn open_on(storage: Arc<dyn Storage>, dir: &Path) -> Result<Reader> {
         let layout = Layout::new(dir);
         let manifest = Manifest::open(&*storage, &layout)?;
-        let scratch =
-            tempfile::Builder::new().prefix("asof-index-").tempdir().context(std::env::temp_dir())?;
+        let scratch = scratch()?;
 
         // The index before the segments: it then never knows of a segment that the list does not have.
         let index = open_index(&layout, scratch.path());
         let set = SegmentSet::open(&*storage, &layout, manifest.uuid)?;
-        let mut report = RecoveryReport { tail: recovery::find_tail(&set)?, ..RecoveryReport::default() };
-        let usable = index.and_then(|(db, applied)| match recovery::stale(&applied, &set, &report.tail) {
-            Ok(None) => Ok((db, applied)),
+        let (tail, met) = match &index {
+            Ok((store, applied)) => find_tail(&set, store, applied)?,
+            Err(_) => (recovery::find_tail(&set)?, None),
+        };
+        let mut report = RecoveryReport { tail, ..RecoveryReport::default() };
+        let usable = index.and_then(|(store, applied)| match recovery::stale(&applied, &set, &report.tail) {
+            Ok(None) => Ok((store, applied)),
             Ok(Some(why)) => Err(why),
             Err(error) => Err(error.to_string()),
         });
-        let (db, from) = match usable {
-            Ok((db, applied)) => (Some(db), applied),
+        let (store, from, met) = match usable {
+            Ok((store, from)) => (store, from, met),
             Err(why) => {
                 report.rebuilt = Some(why);
-                temporary_index(&set, &mut report, scratch.path())?
+                let (db, from) = temporary_index(&set, &mut report, scratch.path())?;
+                (Store::new(db), from, None)
             }
         };
-        let store = Store::new(db);
-        let applied = overlay(&store, &set, &mut report, from)?;
+        let applied = overlay(&store, &set, &mut report, from, met)?;
         let records = Records::new(store, storage, layout, manifest.id_key);
         Ok(Reader { records, manifest, applied, report, _scratch: scratch })
     }
@@ -158,11 +167,13 @@ impl Reader {
         let store = &self.records.store;
         let mut containing = Vec::new();
         let mut before: Option<Moment> = None;
-        for epoch in 0..=self.applied.epoch {
+        let mut next = Some(0u32);
+        // From epoch to epoch that there is, not by counting: a number is only as good as where it comes from.
+        while let Some(from) = next {
+            let Some(entry) = store.ceiling(Cf::Clock, &[], &from.to_be_bytes())? else { break };
+            let (epoch, first) = keys::parse_clock(&entry.0).map_err(self.records.index_damage(Cf::Clock))?;
+            next = epoch.checked_add(1);
             let prefix = epoch.to_be_bytes();
-            let Some((_, first)) = clock_entry(self, store.ceiling(Cf::Clock, &prefix, &prefix)?)? else {
-                continue;
-            };
             let at = |wall| -> Result<Option<(Seq, Instant)>> {
                 clock_entry(self, store.floor(Cf::Clock, &prefix, &keys::clock(epoch, wall))?)
             };
@@ -227,6 +238,19 @@ impl Reader {
     }
 }
 
+/// A temporary directory. Where the usual place is full, as the one of the journal may be, memory takes the little that
+/// is written.
+fn scratch() -> Result<tempfile::TempDir> {
+    let usual = std::env::temp_dir();
+    let make = |dir: &Path| tempfile::Builder::new().prefix("asof-index-").tempdir_in(dir);
+    match make(&usual) {
+        Err(error) if crate::reserve::is_full(&error) => {
+            make(Path::new(IN_MEMORY)).map_err(|_| Error::FullTemporary { path: usual })
+        }
+        made => made.context(&usual),
+    }
+}
+
 /// The moment at which a `Seq` was committed.
 pub(crate) fn moment_of(records: &Records, seq: Seq) -> Result<Option<Moment>> {
     if seq == Seq::ZERO {
@@ -252,15 +276,24 @@ fn clock_entry(reader: &Reader, entry: Option<(Vec<u8>, Vec<u8>)>) -> Result<Opt
     entry.map(decode).transpose().map_err(damage)
 }
 
-fn open_index(layout: &Layout, log_dir: &Path) -> std::result::Result<(Db, Applied), String> {
+fn open_index(layout: &Layout, log_dir: &Path) -> std::result::Result<(Store, Applied), String> {
     if !layout.index().join("CURRENT").exists() {
         return Err("there is no index".into());
     }
     let db = Db::open_read_only(&layout.index(), log_dir).map_err(|error| error.to_string())?;
     match db.applied() {
-        Ok(Some(applied)) => Ok((db, applied)),
+        Ok(Some(applied)) => Ok((Store::new(Some(db)), applied)),
         Ok(None) => Err("the index is empty".into()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The end of the log, found from where the index ends, if that can be trusted.
+fn find_tail(set: &SegmentSet, store: &Store, applied: &Applied) -> Result<(Tail, Option<Vec<Walked>>)> {
+    let newest = store.floor(Cf::Event, &[], &keys::seq(Seq::MAX)).ok().flatten();
+    match newest.and_then(|(_, value)| BatchAt::decode(&value).ok()) {
+        Some(last) => recovery::find_tail_behind(set, applied, last.frame),
+        None => Ok((recovery::find_tail(set)?, None)),
     }
 }
 
@@ -277,7 +310,13 @@ fn temporary_index(
     if log <= OVERLAY_LOG_MAX {
         return Ok((None, Applied::default()));
     }
-    let (db, applied) = build_index(set, &report.tail, &scratch.join("index"), &mut report.damage)?;
+    let built = build_index(set, &report.tail, &scratch.join("index"), &mut report.damage);
+    let (db, applied) = built.map_err(|error| match crate::storage::OsStorage.space(scratch) {
+        Ok(space) if space.available < TEMPORARY_ROOM_MIN => {
+            Error::FullTemporary { path: scratch.to_path_buf() }
+        }
+        _ => error,
+    })?;
     Ok((Some(db), applied))
 }
 
@@ -290,25 +329,47 @@ pub(crate) fn build_index(
 ) -> Result<(Db, Applied)> {
     let mut builder = Builder::create(dir)?;
     let mut applied = Applied::default();
+    let mut entries = Vec::new();
     recovery::replay(set, tail, &Applied::default(), damage, &mut |batch, place| {
-        let mut entries = Vec::new();
         applied = apply::batch(&applied, batch, place, &mut entries);
-        builder.add(entries)
+        builder.add(entries.drain(..))
     })?;
     Ok((builder.finish()?, applied))
 }
 
-/// Overlays what the index does not have yet.
-fn overlay(store: &Store, set: &SegmentSet, report: &mut RecoveryReport, from: Applied) -> Result<Applied> {
+/// Overlays what the index does not have yet: what was met behind it, or else what a replay finds.
+fn overlay(
+    store: &Store,
+    set: &SegmentSet,
+    report: &mut RecoveryReport,
+    from: Applied,
+    met: Option<Vec<Walked>>,
+) -> Result<Applied> {
     let mut applied = from;
-    let (tail, mut damage) = (report.tail, Vec::new());
-    recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {
-        let mut entries = Vec::new();
+    let (tail, mut damage, mut entries) = (report.tail, Vec::new(), Vec::new());
+    let mut replayed = 0;
+    let mut apply = |batch: &Batch, place: &BatchPlace| {
         applied = apply::batch(&applied, batch, place, &mut entries);
-        store.overlay(entries);
-        report.replayed += 1;
-        Ok(())
-    })?;
+        replayed += 1;
+    };
+    match met {
+        Some(met) => {
+            damage.extend(set.damage.iter().cloned());
+            for walked in met {
+                match walked {
+                    Walked::Batch(batch, place) => apply(&batch, &place),
+                    Walked::Damage(found) => damage.push(found),
+                }
+            }
+        }
+        None => recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {
+            apply(batch, place);
+            Ok(())
+        })?,
+    }
+    // All at once: sorting is cheaper than finding a place for each.
+    store.overlay(entries);
+    report.replayed += replayed;
     if report.damage.is_empty() {
         report.damage = damage;
     }

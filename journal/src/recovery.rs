@@ -3,6 +3,7 @@
 //! Unsynced pages reach the disk in any order, so a bad frame with good ones behind it is an ordinary power cut, if it
 //! lies above the durable point that the newest batches attest. Below that point it is damage: reported, never cut away.
 
+use crate::content::codec::Codec;
 use crate::error::{Error, Result};
 use crate::format::batch::Batch;
 use crate::format::frame::{Chain, FrameType};
@@ -40,20 +41,84 @@ pub struct RecoveryReport {
 /// # Errors
 /// `Io`.
 pub fn find_tail(set: &SegmentSet) -> Result<Tail> {
-    let Some(segment) = set.last() else {
-        return Ok(Tail::default());
+    match set.last() {
+        Some(segment) => tail_behind(segment, Known::start_of(segment), None),
+        None => Ok(Tail::default()),
+    }
+}
+
+/// The same without walking what an index has of the newest segment: `last` is the frame of the last batch that the
+/// index was made from. Gives the end, and what was met on the way there: all that the index lacks. Where the batch is not
+/// found as the index says, everything is walked, and nothing kept.
+///
+/// # Errors
+/// `Io`.
+pub fn find_tail_behind(
+    set: &SegmentSet,
+    applied: &Applied,
+    last: Position,
+) -> Result<(Tail, Option<Vec<Walked>>)> {
+    match set.last() {
+        Some(segment) if segment.id == applied.end.segment && holds(segment, applied, last) => {
+            // Only what is durable gets into an index.
+            let known = Known { end: applied.end.offset, chain: applied.chain, durable: applied.end };
+            let mut met = Vec::new();
+            let tail = tail_behind(segment, known, Some(&mut met))?;
+            met.retain(|walked| match walked {
+                Walked::Batch(_, place) => place.end <= tail.end,
+                Walked::Damage(damage) => damage.at < tail.end,
+            });
+            Ok((tail, Some(met)))
+        }
+        _ => Ok((find_tail(set)?, None)),
+    }
+}
+
+/// Whether the batch at a place is the last one that an index was made from: it ends where the index ends, and the chain
+/// over all frame headers up to there, which hold the checksums of the bodies, has the value that the index says.
+fn holds(segment: &SegmentFile, applied: &Applied, last: Position) -> bool {
+    let held = || {
+        let header = segment.frame_header(last.offset).ok()?;
+        let batch = segment.batch(last.offset, &mut Codec::default()).ok()?;
+        let end = last.offset + header.frame_len();
+        let chain = batch.chain_before.after(&header.encode(segment.header.salt));
+        Some(end == applied.end.offset && chain == applied.chain)
     };
+    last.segment == segment.id && held().unwrap_or(false)
+}
+
+/// How far a segment is known to hold, without a look at it.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Where a batch ends, or the first frame begins.
+    end: u64,
+    /// The chain's value there.
+    chain: Chain,
+    /// The greatest durable point that is attested up to there.
+    durable: Position,
+}
+
+impl Known {
+    fn start_of(segment: &SegmentFile) -> Known {
+        Known { end: segment.start, chain: segment.first_chain(), durable: segment.header.durable }
+    }
+}
+
+fn tail_behind(segment: &SegmentFile, known: Known, mut met: Option<&mut Vec<Walked>>) -> Result<Tail> {
     let len = segment.len()?;
     let mut batches: Vec<BatchPlace> = Vec::new();
     let mut first_bad: Vec<u64> = Vec::new();
-    let mut durable = segment.header.durable;
-    let footer = walk_batches(segment, segment.start, segment.first_chain(), len, &mut |walked| {
-        match walked {
+    let mut durable = known.durable;
+    let footer = walk_batches(segment, known.end, known.chain, len, &mut |walked| {
+        match &walked {
             Walked::Batch(batch, place) => {
                 durable = durable.max(batch.durable);
-                batches.push(place);
+                batches.push(*place);
             }
             Walked::Damage(damage) => first_bad.push(damage.at.offset),
+        }
+        if let Some(met) = &mut met {
+            met.push(walked);
         }
         Ok(())
     })?;
@@ -64,12 +129,12 @@ pub fn find_tail(set: &SegmentSet) -> Result<Tail> {
         None => segment.start,
     };
     first_bad.retain(|&offset| offset >= attested);
-    first_bad.extend(first_bad_body(segment, &batches, attested)?);
+    first_bad.extend(first_bad_body(segment, known, &batches, attested)?);
     let limit = first_bad.into_iter().min().unwrap_or(u64::MAX);
     let last = batches.iter().rev().find(|place| place.end.offset <= limit);
     let (end, chain) = match last {
         Some(place) => (place.end.offset, place.chain),
-        None => (segment.start, segment.first_chain()),
+        None => (known.end, known.chain),
     };
     // Where the batch is damaged that ended at the attested point, the log goes on to it all the same: damage is not
     // cut away.
@@ -79,12 +144,17 @@ pub fn find_tail(set: &SegmentSet) -> Result<Tail> {
 }
 
 /// The first content frame above the attested point whose bytes are not all there.
-fn first_bad_body(segment: &SegmentFile, batches: &[BatchPlace], attested: u64) -> Result<Option<u64>> {
+fn first_bad_body(
+    segment: &SegmentFile,
+    known: Known,
+    batches: &[BatchPlace],
+    attested: u64,
+) -> Result<Option<u64>> {
     // The last batch at or below the attested point: from there on nothing is known to be on the medium.
     let start = batches.iter().rev().find(|place| place.end.offset <= attested);
     let (from, chain) = match start {
         Some(place) => (place.end.offset, place.chain),
-        None => (segment.start, segment.first_chain()),
+        None => (known.end, known.chain),
     };
     let mut walk = FrameWalk::new(segment, from, chain, segment.len()?);
     while let Some(frame) = walk.next_frame()? {

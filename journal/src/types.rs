@@ -345,6 +345,8 @@ pub enum GapReason {
     Starting = 8,
     /// The filesystem was not mounted, or another one was mounted over it.
     Unmounted = 9,
+    /// The journal had no room: its filesystem was full, or it had reached the size that it may have.
+    JournalFull = 10,
 }
 
 impl GapReason {
@@ -360,6 +362,7 @@ impl GapReason {
             7 => GapReason::VanishedUnread,
             8 => GapReason::Starting,
             9 => GapReason::Unmounted,
+            10 => GapReason::JournalFull,
             _ => return None,
         })
     }
@@ -376,6 +379,7 @@ impl GapReason {
             GapReason::VanishedUnread => "vanished before it could be read",
             GapReason::Starting => "first capture was under way",
             GapReason::Unmounted => "its filesystem was not mounted there",
+            GapReason::JournalFull => "the journal had no room",
         }
     }
 }

@@ -4,9 +4,11 @@
 
 mod desk;
 mod ends;
+mod extremes;
 mod gaps;
 mod quality;
 mod swaps;
+mod tail;
 
 use std::fs;
 use std::path::Path;

@@ -4,6 +4,7 @@
 
 use asof_journal::reader::Reader;
 use asof_journal::storage::Layout;
+use asof_journal::types::Seq;
 use asof_tests::must::Must;
 use asof_tests::random::seed_given;
 use asof_tests::torture::Fate;
@@ -67,7 +68,7 @@ fn waiting(medium: &Medium, dir: &std::path::Path) -> Desk {
     let mut desk = Desk::new(medium.storage(), dir, SMALL);
     desk.open().must("what must be there").must("an opened journal");
     for step in
-        [Step::Create(0, 0, Bytes::Fresh(3, 1)), Step::Commit(1), Step::Create(0, 1, Bytes::Fresh(5, 2))]
+        [Step::Create(0, 0, Bytes::Fresh(3, 1)), Step::Commit(1), Step::Create(0, 1, Bytes::Fresh(6, 2))]
     {
         desk.take(step).must("a step");
     }
@@ -130,4 +131,29 @@ fn what_a_failed_sync_left_in_memory_is_not_relied_on() {
         all_is_there_after_a_power_cut(&medium, &dir, desk, seed);
     }
     assert!(lost > 5, "the batch was there after all in all but {lost}");
+}
+
+/// Sectors reach the medium in any order: of a commit that was never synced, the batch may be there and its content not.
+/// Nothing attests it, so it is no part of the log, and no damage either.
+#[test]
+fn a_batch_without_its_content_is_no_part_of_the_log() {
+    let (mut there, mut gone) = (0, 0);
+    for seed in 0..60 {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("j");
+        let medium = Medium::new(tmp.path(), seed);
+        let mut desk = waiting(&medium, &dir);
+        medium.fail_at(medium.operations() + 1, Fault::End);
+        desk.take(Step::Commit(1)).unwrap_err();
+        desk.die();
+        medium.power_cut(Fate::Sectors);
+        // The index has not come this far, and what it has come to need not be looked at again.
+        std::fs::remove_dir_all(Layout::new(&dir).index()).unwrap();
+        desk.open().unwrap().unwrap();
+        assert_eq!(desk.damage, [] as [String; 0], "seed {seed}");
+        *if desk.acknowledged == Seq(1) { &mut gone } else { &mut there } += 1;
+        let reader = Reader::open_on(medium.storage(), &dir).unwrap();
+        desk.history.compare(&reader, desk.acknowledged).must(format!("seed {seed}"));
+    }
+    assert!(there > 5 && gone > 5, "{there} were there, {gone} were not");
 }

@@ -41,7 +41,7 @@ INSTALL = missing=(); for package in $(1); do \
 		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$${missing[@]}"; \
 	fi
 
-.PHONY: help setup build test lint demo soak bench-peers bench-watch
+.PHONY: help setup build test lint corruption demo soak bench-peers bench-watch
 .DEFAULT_GOAL := help
 
 help: ## says what there is
@@ -64,6 +64,9 @@ lint: setup ## format, clippy and documentation, warnings are errors
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc $(CARGO_FLAGS) --no-deps
+
+corruption: build ## every byte flipped, every truncation of a small journal; prints how many; SEED=n
+	@$(IN_TEMP) ASOF_CORRUPTION=all $(if $(SEED),SEED="$(SEED)") cargo test $(CARGO_FLAGS) --test corruption --test repair -- --nocapture
 
 demo: build ## shows the main job on a real tree; TREE=DIR for another one
 	@$(IN_TEMP) TREE="$(TREE)" "$(PROGRAMS)/asof-demo"

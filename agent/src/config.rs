@@ -91,6 +91,8 @@ pub(crate) struct Config {
     pub reconcile_every: Option<Duration>,
     /// From one look at directories that cannot be watched to the next; default 30 s, minimum 1 s. `None`: never.
     pub poll_every: Option<Duration>,
+    /// Percent of the sealed segments that are read and checked a day; default 3, minimum 1. `None`: none.
+    pub scrub_per_day: Option<u64>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// When changes are captured.
@@ -180,6 +182,7 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
         journal_bytes_max: file.journal_bytes_max,
         reconcile_every: file.reconcile_every,
         poll_every: file.poll_every,
+        scrub_per_day: file.scrub_per_day,
         log_format: args.log_format.or(file.log_format).unwrap_or_default(),
         settle: file.settle,
         workers,

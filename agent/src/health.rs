@@ -39,6 +39,8 @@ pub(crate) enum Trouble {
     SourceDead,
     /// The configuration could not be read again; what was in force stays.
     Configuration(String),
+    /// So many places of the journal are damaged; one of them.
+    Damage(usize, String),
 }
 
 /// Why a root cannot be protected.
@@ -71,7 +73,7 @@ impl Trouble {
             | Trouble::Uncovered(path, _)
             | Trouble::Network(path, _) => Some(path),
             Trouble::Journal(_) | Trouble::Full(..) | Trouble::Stalled | Trouble::SourceDead => None,
-            Trouble::Configuration(_) => None,
+            Trouble::Configuration(_) | Trouble::Damage(..) => None,
         }
     }
 
@@ -81,6 +83,7 @@ impl Trouble {
         match self {
             Trouble::RootMissing(..) | Trouble::Unwatched(..) | Trouble::Unreadable(..) => true,
             Trouble::Journal(_) | Trouble::Full(..) | Trouble::Stalled | Trouble::SourceDead => true,
+            Trouble::Damage(..) => true,
             Trouble::Hidden(..) | Trouble::Uncovered(..) | Trouble::Network(..) => false,
             Trouble::Configuration(_) => false,
         }
@@ -98,7 +101,9 @@ impl Trouble {
             Trouble::Full(lack, _) => (b"/", GapReason::JournalFull, lack.as_str().to_string()),
             Trouble::Uncovered(..) | Trouble::Network(..) | Trouble::Configuration(_) => return None,
             // What was not seen meanwhile is known when it is over.
-            Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead => return None,
+            Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead | Trouble::Damage(..) => {
+                return None;
+            }
         })
     }
 
@@ -153,6 +158,10 @@ impl Trouble {
             Trouble::Configuration(text) => {
                 format!("the configuration could not be read again and stays as it was: {text}")
             }
+            Trouble::Damage(places, example) => format!(
+                "the journal is damaged, places: {places} ({example}): `asof verify --deep` says what that costs; stop \
+                 asofd and run `asof verify --repair` to mend what can be mended"
+            ),
             Trouble::Stalled => "the event source does not answer in time".to_string(),
         }
     }

@@ -21,6 +21,7 @@ mod rpo;
 mod rules;
 mod run;
 mod scan;
+mod scrub;
 mod settle;
 mod status;
 mod sys;

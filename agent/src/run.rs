@@ -44,6 +44,7 @@ use crate::room::Room;
 use crate::rpo::Delays;
 use crate::rules::SharedRules;
 use crate::scan::Scanner;
+use crate::scrub::Scrubber;
 use crate::settle::{Scan, Settle, Work, WorkId};
 use crate::status;
 use crate::watch::{self, Backend, Hint, SourceOptions, WatchHandle, WatchThread, What};
@@ -123,6 +124,7 @@ pub(crate) struct Agent {
     cookies: u64,
     last_mark_ns: u64,
     checks: Sender<check::Roots>,
+    scrub: Scrubber,
     /// When the last check ended; `None` while one is under way.
     checked_ns: Option<u64>,
     /// Until when the end in good order waits.
@@ -176,9 +178,9 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
     let system = |what| move |source| RunError::System { what, source };
     let clock: Arc<dyn Clock> = life.clock.clone();
     let layout = Layout::new(&config.journal);
-    let journal = Journal::open_locked(&life.lock, &clock.now(), Limits::default())?;
-    status::report_recovery(&journal.report);
-    let Journal { head, appender, .. } = journal;
+    let Journal { head, appender, report } =
+        Journal::open_locked(&life.lock, &clock.now(), Limits::default())?;
+    status::report_recovery(&head, &report);
     let applied = *appender.applied();
     let durable = appender.durable();
 
@@ -222,6 +224,9 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
     let scanner = Arc::new(scanner);
     let (checks, checker) = check::spawn(scanner.clone(), watch.clone(), dirty.clone(), events_in.clone())
         .map_err(system("the checking thread"))?;
+    let (scrub, scrubber) =
+        Scrubber::spawn(head.clone(), &layout, clock.clone(), report.damage, events_in.clone())
+            .map_err(system("the scrub's thread"))?;
     let (jobs, worker) = worker::spawn(scanner, watch.clone(), config.workers, events_in)
         .map_err(system("the directory worker"))?;
 
@@ -233,6 +238,7 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
     let mut agent = Agent {
         last_mark_ns: clock.monotonic_ns(),
         checks,
+        scrub,
         checked_ns: Some(clock.monotonic_ns()),
         config,
         reload: Reload::new(life.args.clone()),
@@ -288,6 +294,7 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
     watch_thread.stop();
     let _ = worker.join();
     let _ = checker.join();
+    let _ = scrubber.join();
     ordinary.stop();
     background.stop();
     drop(workshop);
@@ -403,6 +410,7 @@ impl Agent {
                 self.roots_changed();
             }
             Event::Checked => self.checked_ns = Some(self.clock.monotonic_ns()),
+            Event::Scrubbed(scrubbed) => self.scrubbed(scrubbed),
             Event::Again(again) => self.look_again(again),
             Event::Doubtful(node) => self.doubtful(node),
             Event::Clean(node) => self.rereads.clean(node),
@@ -527,6 +535,7 @@ impl Agent {
             return;
         }
         self.polled_ns = now_ns;
+        self.scrub.hurry();
         let hinted = works.iter().map(|work| self.wall_of(work.first_ns, now_ns)).collect();
         let is_unwatched = |work: &&Work| self.health.unwatched().any(|path| path == &work.path[..]);
         let unwatched = works.iter().filter(is_unwatched).map(|work| work.path.to_vec()).collect();
@@ -554,6 +563,7 @@ impl Agent {
         if has_room {
             self.poll_unseen();
             self.check_ourselves();
+            self.scrub_on(now_ns);
         }
         self.look_at_index();
     }

@@ -8,6 +8,7 @@ use asof_journal::blocks::occupied;
 use asof_journal::control::{self, Counters, State, Status};
 use asof_journal::head::Head;
 use asof_journal::recovery::RecoveryReport;
+use asof_journal::scrub::{self, Progress};
 use asof_journal::storage::Layout;
 use asof_journal::types::Seq;
 
@@ -34,6 +35,8 @@ pub(crate) struct Facts<'f> {
     pub health: &'f Health,
     pub stretched: Vec<String>,
     pub rpo: control::Rpo,
+    pub scrub: Progress,
+    pub checked_bytes: u64,
 }
 
 impl Facts<'_> {
@@ -69,6 +72,8 @@ impl Facts<'_> {
             problems,
             stretched: self.stretched,
             rpo: self.rpo,
+            oldest_unchecked: self.scrub.oldest_unchecked.map(|instant| instant.to_rfc3339()),
+            checked_bytes: self.checked_bytes,
             counters: Counters {
                 hints: self.hints,
                 directories_listed: get(&self.tally.directories_listed),
@@ -118,7 +123,7 @@ impl Facts<'_> {
 }
 
 /// Logs what opening the journal found.
-pub(crate) fn report_recovery(report: &RecoveryReport) {
+pub(crate) fn report_recovery(head: &Head, report: &RecoveryReport) {
     if let Some(why) = &report.rebuilt {
         tracing::info!(why, "the index was rebuilt from the segments");
     }
@@ -128,7 +133,12 @@ pub(crate) fn report_recovery(report: &RecoveryReport) {
             "the log ended in a torn tail, which was never durable"
         );
     }
-    for damage in &report.damage {
+    // Where the index does not tell what is known, everything is news.
+    let new = scrub::unknown(head, &report.damage).unwrap_or_else(|_| report.damage.clone());
+    if new.len() < report.damage.len() {
+        tracing::info!(places = report.damage.len() - new.len(), "known damage in the journal");
+    }
+    for damage in &new {
         tracing::error!(
             file = %damage.path.display(), offset = damage.at.offset, what = damage.what,
             "damage in the journal; everything that does not depend on it is still there"

@@ -301,7 +301,7 @@ impl Appender {
         segment.seqs = Some((segment.seqs.map_or(batch.first_seq, |seqs| seqs.0), batch.last_seq()));
         segment.walls = Some((segment.walls.map_or(wall, |walls| walls.0), wall));
         let at = |offset| Position { segment: segment.id, offset };
-        let place = BatchPlace { frame: at(frame_offset), end: at(segment.end), chain };
+        let place = BatchPlace { frame: at(frame_offset), end: at(segment.end), salt: segment.salt, chain };
         self.durable = place.end;
         self.tail = Predecessor { end: place.end, chain };
         let mark = Mark { seq: batch.last_seq(), instant: wall };

@@ -3,16 +3,17 @@
 //! Every block that leaves this module has the bytes that its id stands for, also when it only serves as a base:
 //! zstd with a wrong base gives wrong bytes without an error.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, Range};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::content::codec::Codec;
 use crate::content::hash::IdKey;
 use crate::error::{Error, IoContext, Result};
-use crate::format::batch::DEPTH_MAX;
-use crate::format::frame::{Encoding, FrameType};
-use crate::format::wire::{Put, Take};
+use crate::format::batch::{BlockFrame, DEPTH_MAX};
+use crate::format::frame::{Encoding, FrameType, Header};
+use crate::format::wire::{Malformed, Put, Take};
 use crate::index::keys::Located;
 use crate::segments::SegmentFile;
 use crate::storage::{Layout, Storage};
@@ -67,6 +68,8 @@ pub struct BlockReader {
     storage: Arc<dyn Storage>,
     layout: Layout,
     key: IdKey,
+    /// Segments whose files are not where their numbers put them.
+    misplaced: HashMap<SegmentId, PathBuf>,
     files: Mutex<VecDeque<Arc<SegmentFile>>>,
     cache: Mutex<Cache>,
     codecs: Mutex<Vec<Codec>>,
@@ -105,10 +108,18 @@ impl BlockReader {
             storage,
             layout,
             key,
+            misplaced: HashMap::new(),
             files: Mutex::default(),
             cache: Mutex::default(),
             codecs: Mutex::default(),
         }
+    }
+
+    /// The same, with what is known of files under wrong names.
+    #[must_use]
+    pub fn with_misplaced(mut self, misplaced: Vec<(SegmentId, PathBuf)>) -> BlockReader {
+        self.misplaced = misplaced.into_iter().collect();
+        self
     }
 
     /// An open segment.
@@ -123,7 +134,8 @@ impl BlockReader {
             return Ok(file);
         }
         drop(files);
-        let file = match SegmentFile::open(&*self.storage, self.layout.segment(id), id) {
+        let path = self.misplaced.get(&id).cloned().unwrap_or_else(|| self.layout.segment(id));
+        let file = match SegmentFile::open(&*self.storage, path, id) {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 SegmentFile::open(&*self.storage, self.layout.open_segment(id), id)?
             }
@@ -190,7 +202,9 @@ impl BlockReader {
         }
         let mut codec = lock(&self.codecs).pop().unwrap_or_default();
         let decoded = match header.frame_type {
-            Some(FrameType::Block) => decode_block(&body, located, base.as_deref(), &mut codec),
+            Some(FrameType::Block) => {
+                decode_block(&body, located.encoding, located.raw_len, base.as_deref(), &mut codec)
+            }
             Some(FrameType::Pack) => decode_pack(&body, header.encoding, header.raw_len, &mut codec),
             _ => Err("no block lies there".into()),
         };
@@ -199,15 +213,86 @@ impl BlockReader {
     }
 }
 
+/// What is wrong with a frame of content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// All its blocks are lost.
+    Frame(String),
+    /// One block is not what its id stands for.
+    Block(BlockId, String),
+    /// It is sound, and the block that it is a delta on cannot be read.
+    Base,
+}
+
+impl BlockReader {
+    /// Decodes a frame of content whose checksum holds, and checks every block in it against its id and against what
+    /// its batch says (`described`). Keeps what came out: the next delta may need it.
+    ///
+    /// # Errors
+    /// `Io`, and those of the index.
+    pub(crate) fn check(
+        &self,
+        at: Position,
+        header: &Header,
+        body: &[u8],
+        described: Option<&BlockFrame>,
+        index: &dyn Locate,
+        codec: &mut Codec,
+    ) -> Result<Option<Fault>> {
+        if let Some(described) = described {
+            let pack = header.frame_type == Some(FrameType::Pack);
+            if (described.stored_len, described.encoding, described.pack)
+                != (header.stored_len, header.encoding, pack)
+            {
+                return Ok(Some(Fault::Frame("the frame is not what its batch says".into())));
+            }
+        }
+        let base = match (header.encoding, described.and_then(|described| described.base)) {
+            (Encoding::Delta, Some((base, _))) => match self.read(base, index) {
+                Ok(block) => Some(block),
+                Err(Error::MissingBlock { .. } | Error::DamagedBlock { .. }) => return Ok(Some(Fault::Base)),
+                Err(error) => return Err(error),
+            },
+            // Nobody knows its base, and nothing refers to it.
+            (Encoding::Delta, None) => return Ok(None),
+            _ => None,
+        };
+        let decoded = match header.frame_type {
+            Some(FrameType::Block) => {
+                decode_block(body, header.encoding, header.raw_len, base.as_deref(), codec)
+            }
+            _ => decode_pack(body, header.encoding, header.raw_len, codec),
+        };
+        let decoded = match decoded {
+            Ok(decoded) => decoded,
+            Err(what) => return Ok(Some(Fault::Frame(what))),
+        };
+        for (slot, (full, range)) in decoded.members.iter().enumerate() {
+            let plain = decoded.bytes.get(range.clone()).unwrap_or_default();
+            let named = described.map(|described| described.members.get(slot));
+            if self.key.id(plain) != *full {
+                return Ok(Some(Fault::Block(full.short(), "the bytes do not match the id".into())));
+            }
+            if named.is_some_and(|named| named != Some(&(full.short(), plain.len() as u32))) {
+                let what = "the block is not the one that its batch names";
+                return Ok(Some(Fault::Block(full.short(), what.into())));
+            }
+        }
+        lock(&self.cache).put(at, Arc::new(decoded));
+        Ok(None)
+    }
+}
+
 fn decode_block(
     body: &[u8],
-    located: &Located,
+    encoding: Encoding,
+    raw_len: u32,
     base: Option<&[u8]>,
     codec: &mut Codec,
 ) -> std::result::Result<Decoded, String> {
     let (id, stored) = body.split_first_chunk::<32>().ok_or("block cut short")?;
-    let mut bytes = Vec::with_capacity(located.raw_len as usize);
-    codec.decode(located.encoding, stored, located.raw_len as usize, base, &mut bytes)?;
+    let mut bytes = Vec::with_capacity(raw_len as usize);
+    codec.decode(encoding, stored, raw_len as usize, base, &mut bytes)?;
     Ok(Decoded { members: vec![(FullId(*id), 0..bytes.len())], bytes })
 }
 
@@ -217,22 +302,60 @@ pub(crate) fn decode_pack(
     raw_len: u32,
     codec: &mut Codec,
 ) -> std::result::Result<Decoded, String> {
-    let mut take = Take::new(body);
-    let count = take.count(33).map_err(|e| e.to_string())?;
-    let mut members = Vec::with_capacity(count);
+    let (members, payload) = take_pack_table(body)?;
+    let mut ranges = Vec::with_capacity(members.len());
     let mut end = 0usize;
-    for _ in 0..count {
-        let id = FullId(take.array().map_err(|e| e.to_string())?);
+    for (id, len) in members {
         let start = end;
-        end += take.uint32().map_err(|e| e.to_string())? as usize;
-        members.push((id, start..end));
+        end = end.checked_add(len as usize).ok_or("its blocks do not fill the pack")?;
+        ranges.push((id, start..end));
     }
     if end != raw_len as usize {
         return Err("its blocks do not fill the pack".into());
     }
     let mut bytes = Vec::with_capacity(end);
-    codec.decode(encoding, take.rest(), end, None, &mut bytes)?;
-    Ok(Decoded { members, bytes })
+    codec.decode(encoding, payload, end, None, &mut bytes)?;
+    Ok(Decoded { members: ranges, bytes })
+}
+
+/// The ids and plain lengths of a pack's blocks, and the payload behind them.
+type PackTable<'b> = (Vec<(FullId, u32)>, &'b [u8]);
+
+/// Takes the front of a pack's body apart.
+fn take_pack_table(body: &[u8]) -> std::result::Result<PackTable<'_>, String> {
+    let mut take = Take::new(body);
+    let mut table = || {
+        let count = take.count(33)?;
+        let mut members = Vec::with_capacity(count);
+        for _ in 0..count {
+            members.push((FullId(take.array()?), take.uint32()?));
+        }
+        Ok(members)
+    };
+    let members = table().map_err(|error: Malformed| error.to_string())?;
+    Ok((members, take.rest()))
+}
+
+/// What a batch would say of a frame of content, out of the frame alone; `None` for a delta, whose base only its batch
+/// names, and for what is no content.
+pub fn describe(offset: u64, header: &Header, body: &[u8]) -> Option<BlockFrame> {
+    let pack = match header.frame_type {
+        Some(FrameType::Block) => false,
+        Some(FrameType::Pack) => true,
+        _ => return None,
+    };
+    let members = match pack {
+        true => take_pack_table(body).ok()?.0,
+        false => vec![(FullId(*body.first_chunk()?), header.raw_len)],
+    };
+    (header.encoding != Encoding::Delta).then(|| BlockFrame {
+        offset,
+        stored_len: header.stored_len,
+        encoding: header.encoding,
+        base: None,
+        pack,
+        members: members.iter().map(|(id, len)| (id.short(), *len)).collect(),
+    })
 }
 
 /// The front of a pack's body: the ids and lengths of its blocks.

@@ -157,6 +157,13 @@ pub struct Status {
     /// Large files that are written all the time and therefore captured less often.
     #[serde(default)]
     pub stretched: Vec<String>,
+    /// Since when the part of the journal that was checked the longest time ago has not been, RFC 3339: when that was, or
+    /// when it was written. Absent where nothing is sealed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_unchecked: Option<String>,
+    /// Bytes of the journal that were checked since the agent started.
+    #[serde(default)]
+    pub checked_bytes: u64,
     /// How long changes took until they were durable.
     #[serde(default)]
     pub rpo: Rpo,

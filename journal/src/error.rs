@@ -50,7 +50,7 @@ pub enum Error {
         id: BlockId,
     },
     /// The bytes of a block are not those it is named by.
-    #[error("block {id} in {position:?} is damaged: {what}")]
+    #[error("block {id} in {position} is damaged: {what}")]
     DamagedBlock {
         /// The block.
         id: BlockId,

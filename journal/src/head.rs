@@ -57,6 +57,8 @@ pub struct Head {
     order: Mutex<Order>,
     /// Blocks that were submitted and that the index does not have yet.
     pending: Mutex<HashSet<BlockId>>,
+    /// Blocks that the journal has and that were found damaged: content that comes again is stored again.
+    distrusted: Mutex<HashSet<BlockId>>,
     watermarks: Mutex<Watermarks>,
     moved: Condvar,
     /// The index refused a write: it is left as it is, and rebuilt at the next start.
@@ -76,6 +78,7 @@ impl Head {
             next_node: AtomicU64::new(next_node.0.max(1)),
             order: Mutex::new(Order { next_seq: durable.seq.next(), sink: None }),
             pending: Mutex::default(),
+            distrusted: Mutex::default(),
             watermarks: Mutex::new(Watermarks { queued: durable.seq, written: durable, durable }),
             moved: Condvar::new(),
             index_failed: AtomicBool::new(false),
@@ -136,8 +139,15 @@ impl Head {
             order.next_seq = order.next_seq.next();
         }
         let last_seq = order.next_seq.previous();
-        lock(&self.pending)
-            .extend(frames.iter().flat_map(|frame| frame.members.iter().map(|(id, _)| id.short())));
+        let ids = || frames.iter().flat_map(|frame| frame.members.iter().map(|(id, _)| id.short()));
+        lock(&self.pending).extend(ids());
+        let mut distrusted = lock(&self.distrusted);
+        if !distrusted.is_empty() {
+            ids().for_each(|id| {
+                distrusted.remove(&id);
+            });
+        }
+        drop(distrusted);
         lock(&self.watermarks).queued = last_seq;
         let gone = || Error::Poisoned { cause: "the appender is gone".into() };
         let sink = order.sink.as_ref().ok_or_else(gone)?;
@@ -173,7 +183,15 @@ impl Head {
         if lock(&self.pending).contains(&id) {
             return Ok(true);
         }
+        if lock(&self.distrusted).contains(&id) {
+            return Ok(false);
+        }
         Ok(self.records.store.get(Cf::Block, &id.0)?.is_some())
+    }
+
+    /// Takes blocks for not there until they are stored again: their bytes were found damaged.
+    pub(crate) fn distrust(&self, blocks: impl IntoIterator<Item = BlockId>) {
+        lock(&self.distrusted).extend(blocks);
     }
 
     /// The id of a block with these plain bytes.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::content::codec::Codec;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::op::take_version;
 use crate::format::wire::whole;
 use crate::index::Cf;
@@ -76,6 +76,11 @@ pub enum What {
     },
     /// It is no longer protected, and may be there still.
     Uncovered,
+    /// What happened cannot be told: the batch that says it is damaged.
+    Damaged {
+        /// Where, and what does not hold.
+        detail: String,
+    },
 }
 
 /// The history of one path, newest first: through renames, and through atomic saves by their `succeeds` links.
@@ -341,8 +346,21 @@ pub fn below(
 ) -> Result<()> {
     let mut paths: HashMap<NodeId, Option<Vec<u8>>> = HashMap::new();
     for batch in batches(reader, after, until)?.into_iter().rev() {
-        let segment = reader.records().blocks.segment(batch.frame.segment)?;
-        let decoded = segment.batch(batch.frame.offset, &mut Codec::default())?;
+        let segment = reader.records().blocks.segment(batch.frame.segment);
+        let decoded = segment.and_then(|segment| segment.batch(batch.frame.offset, &mut Codec::default()));
+        let decoded = match decoded {
+            Ok(decoded) => decoded,
+            Err(error) if is_lost(&error) => {
+                // One damaged batch costs its own lines.
+                let what = What::Damaged { detail: error.to_string() };
+                let (seq, instant) = (batch.first_seq, batch.wall);
+                if !visit(Change { seq, instant, path: path.to_vec(), node: NodeId::ROOT, what }) {
+                    return Ok(());
+                }
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         for (seq, group) in decoded.numbered().rev().filter(|(seq, _)| *seq > after && *seq <= until) {
             // Directories that move change the paths below them.
             if group
@@ -447,11 +465,20 @@ fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>>
                     changes.push((*node, dir, name, what.clone()));
                 }
             }
-            Op::Identify { .. } | Op::Gap(_) | Op::Policy(_) | Op::Mark(_) => {}
+            Op::Identify { .. } | Op::Gap(_) | Op::Policy(_) | Op::Mark(_) | Op::Loss(_) => {}
         }
     }
     changes.reverse();
     Ok(changes)
+}
+
+/// Whether an error says that a batch is not there or not what it was.
+fn is_lost(error: &Error) -> bool {
+    match error {
+        Error::Corrupt { .. } => true,
+        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
 }
 
 fn batches(reader: &Reader, after: Seq, until: Seq) -> Result<Vec<BatchAt>> {

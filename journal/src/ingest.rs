@@ -106,43 +106,17 @@ impl<'h> Ingest<'h> {
         source: &mut dyn Source,
         previous: Option<&Version>,
     ) -> std::result::Result<Stored, IngestError> {
-        window.clear();
-        let mut next = fill(window, source)?;
-        if next == Piece::End && window.len() <= INLINE_MAX {
-            return Ok(Stored { size: window.len() as u64, content: Content::Inline(window.clone()) });
-        }
-        let mut bases = Bases::of(self.head, previous)?;
-        let mut tree = TreeBuilder::default();
-        let mut size = 0u64;
-        loop {
-            let whole = next == Piece::End && size == 0 && window.len() <= BLOCK_MAX;
-            let mut start = 0;
-            // Up to the last BLOCK_MAX bytes a cut could depend on what is read next.
-            while start < window.len()
-                && (window.len() - start >= BLOCK_MAX || !matches!(next, Piece::Data(_)))
-            {
-                let rest = &window[start..];
-                let len = if whole { rest.len() } else { chunker::cut(&rest[..rest.len().min(BLOCK_MAX)]) };
-                let chunk = &rest[..len];
-                let id = self.keep(chunk, &mut |id| bases.find(size, id))?;
-                let extent = Extent::Block { id, len: len as u32 };
-                tree.push(extent, &mut |list| self.keep(list, &mut |_| Ok(None)))?;
-                start += len;
-                size += len as u64;
-            }
-            window.drain(..start);
-            match next {
-                Piece::End => break,
-                Piece::Hole(len) => {
-                    tree.push(Extent::Hole { len }, &mut |list| self.keep(list, &mut |_| Ok(None)))?;
-                    size += len;
-                }
-                Piece::Data(_) => {}
-            }
-            next = fill(window, source)?;
-        }
-        let top = tree.finish(&mut |list| self.keep(list, &mut |_| Ok(None)))?;
-        Ok(Stored { content: Content::Extents(top), size })
+        let mut bases: Option<Bases<'h>> = None;
+        cut(window, source, &mut |offset, plain| {
+            let Some(offset) = offset else { return self.keep(plain, &mut |_| Ok(None)) };
+            let mut known = match bases.take() {
+                Some(known) => known,
+                None => Bases::of(self.head, previous)?,
+            };
+            let kept = self.keep(plain, &mut |id| known.find(offset, id));
+            bases = Some(known);
+            kept
+        })
     }
 
     /// Keeps a block, unless the journal has it.
@@ -247,6 +221,55 @@ impl<'h> Ingest<'h> {
         self.waiting.clear();
         Ok(Some(last))
     }
+}
+
+/// Gets a block with its place in the file, or a list of extents, which has none; gives its id.
+pub(crate) type Keep<'k> = &'k mut dyn FnMut(Option<u64>, &[u8]) -> Result<BlockId>;
+
+/// Reads a source to its end and cuts it as files are cut. `keep` gets every block, and every list of extents, with the
+/// place of a block in the file and `None` for a list, and gives its id.
+///
+/// # Errors
+/// `Source` from the file, `Journal` from `keep`.
+pub(crate) fn cut(
+    window: &mut Vec<u8>,
+    source: &mut dyn Source,
+    keep: Keep<'_>,
+) -> std::result::Result<Stored, IngestError> {
+    window.clear();
+    let mut next = fill(window, source)?;
+    if next == Piece::End && window.len() <= INLINE_MAX {
+        return Ok(Stored { size: window.len() as u64, content: Content::Inline(window.clone()) });
+    }
+    let mut tree = TreeBuilder::default();
+    let mut size = 0u64;
+    loop {
+        let whole = next == Piece::End && size == 0 && window.len() <= BLOCK_MAX;
+        let mut start = 0;
+        // Up to the last BLOCK_MAX bytes a cut could depend on what is read next.
+        while start < window.len() && (window.len() - start >= BLOCK_MAX || !matches!(next, Piece::Data(_))) {
+            let rest = &window[start..];
+            let len = if whole { rest.len() } else { chunker::cut(&rest[..rest.len().min(BLOCK_MAX)]) };
+            let chunk = &rest[..len];
+            let id = keep(Some(size), chunk)?;
+            let extent = Extent::Block { id, len: len as u32 };
+            tree.push(extent, &mut |list| keep(None, list))?;
+            start += len;
+            size += len as u64;
+        }
+        window.drain(..start);
+        match next {
+            Piece::End => break,
+            Piece::Hole(len) => {
+                tree.push(Extent::Hole { len }, &mut |list| keep(None, list))?;
+                size += len;
+            }
+            Piece::Data(_) => {}
+        }
+        next = fill(window, source)?;
+    }
+    let top = tree.finish(&mut |list| keep(None, list))?;
+    Ok(Stored { content: Content::Extents(top), size })
 }
 
 /// Roughly what an operation takes in a batch: attributes and inline content are what can be large.

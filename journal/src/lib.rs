@@ -25,11 +25,14 @@ pub mod quality;
 pub mod reader;
 pub mod records;
 pub mod recovery;
+pub mod repair;
 pub mod reserve;
 pub mod rules;
+pub mod scrub;
 pub mod segments;
 pub mod storage;
 pub mod types;
+pub mod verify;
 pub mod view;
 
 pub use error::{Error, Result};

@@ -1,14 +1,15 @@
 //! `journal.json`: what a journal is, before any segment is read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::content::hash::IdKey;
 use crate::error::{Error, IoContext, Result};
 use crate::format::FORMAT;
+use crate::segments::Damage;
 use crate::storage::{Layout, Storage, read_whole, write_atomically};
-use crate::types::{ClockReading, Instant};
+use crate::types::{ClockReading, Instant, Position};
 
 /// A manifest is a few hundred bytes; what is longer is none.
 const MANIFEST_BYTES_MAX: usize = 64 << 10;
@@ -24,6 +25,8 @@ pub struct Manifest {
     pub created: Instant,
     /// The key of its block ids.
     pub id_key: IdKey,
+    /// What is wrong with the file or its copy; one of the two is whole.
+    pub damage: Vec<Damage>,
 }
 
 /// The file's form; unknown fields are ignored, unknown `features` are not.
@@ -35,6 +38,16 @@ struct OnDisk {
     uuid: uuid::Uuid,
     created_unix_ns: i64,
     id_key: String,
+    /// CRC32C of the other values; one flipped bit in the key would make every block look damaged.
+    #[serde(default)]
+    check: Option<u32>,
+}
+
+impl OnDisk {
+    fn checksum(&self) -> u32 {
+        let OnDisk { format, features, uuid, created_unix_ns, id_key, check: _ } = self;
+        crc32c::crc32c(format!("{format} {features:?} {uuid} {created_unix_ns} {id_key}").as_bytes())
+    }
 }
 
 impl Manifest {
@@ -49,48 +62,106 @@ impl Manifest {
         }
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(std::io::Error::from).context("/dev/urandom")?;
-        let manifest =
-            Manifest { format: FORMAT, uuid: uuid::Uuid::new_v4(), created: clock.wall, id_key: IdKey(key) };
-        let on_disk = OnDisk {
-            format: manifest.format,
-            features: Vec::new(),
-            uuid: manifest.uuid,
-            created_unix_ns: manifest.created.0,
-            id_key: data_encoding::HEXLOWER.encode(&key),
+        let manifest = Manifest {
+            format: FORMAT,
+            uuid: uuid::Uuid::new_v4(),
+            created: clock.wall,
+            id_key: IdKey(key),
+            damage: Vec::new(),
         };
-        let path = layout.manifest();
-        let text = serde_json::to_string_pretty(&on_disk).map_err(std::io::Error::from).context(&path)?;
-        write_atomically(storage, &path, format!("{text}\n").as_bytes()).context(&path)?;
+        manifest.write(storage, &layout.manifest())?;
         Ok(manifest)
     }
 
-    /// Reads the manifest of a journal.
+    fn write(&self, storage: &dyn Storage, path: &Path) -> Result<()> {
+        let mut on_disk = OnDisk {
+            format: self.format,
+            features: Vec::new(),
+            uuid: self.uuid,
+            created_unix_ns: self.created.0,
+            id_key: data_encoding::HEXLOWER.encode(&self.id_key.0),
+            check: None,
+        };
+        on_disk.check = Some(on_disk.checksum());
+        let text = serde_json::to_string_pretty(&on_disk).map_err(std::io::Error::from).context(path)?;
+        write_atomically(storage, path, format!("{text}\n").as_bytes()).context(path)
+    }
+
+    /// Makes the copy where there is none. For the writer.
+    ///
+    /// # Errors
+    /// `Io`, `Full`.
+    pub fn keep_copy(&self, storage: &dyn Storage, layout: &Layout) -> Result<()> {
+        let copy = layout.manifest_copy();
+        match storage.open(&copy) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.damage.is_empty() => {
+                self.write(storage, &copy)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the damaged one of file and copy again.
+    ///
+    /// # Errors
+    /// `Io`, `Full`.
+    pub fn mend(&self, storage: &dyn Storage) -> Result<()> {
+        self.damage.iter().try_for_each(|damage| self.write(storage, &damage.path))
+    }
+
+    /// Reads the manifest of a journal, from its copy where that is all there is.
     ///
     /// # Errors
     /// `NoJournal`; `Unsupported` where the format or a feature is not known; `Corrupt`; `Io`.
     pub fn open(storage: &dyn Storage, layout: &Layout) -> Result<Manifest> {
-        let path = layout.manifest();
-        let bytes = match read_whole(storage, &path, MANIFEST_BYTES_MAX) {
+        let (path, copy) = (layout.manifest(), layout.manifest_copy());
+        let damage = |path: PathBuf, what: String| {
+            let at = Position::default();
+            Damage { path, at, len: 0, what }
+        };
+        let (mut manifest, wrong) = match Self::read(storage, &path) {
+            Ok(Some(manifest)) => match Self::read(storage, &copy) {
+                Ok(Some(second)) if second.is_same(&manifest) => (manifest, None),
+                Ok(Some(_)) => (manifest, Some(damage(copy, "it is not that of journal.json".into()))),
+                Ok(None) | Err(Error::Io { .. } | Error::Unsupported { .. }) => (manifest, None),
+                Err(error) => (manifest, Some(damage(copy, error.to_string()))),
+            },
+            Ok(None) => match Self::read(storage, &copy) {
+                Ok(Some(second)) => (second, Some(damage(path, "the file is missing".into()))),
+                _ => return Err(Error::NoJournal { path: layout.dir().to_path_buf() }),
+            },
+            Err(Error::Corrupt { path, offset, what }) => match Self::read(storage, &copy) {
+                Ok(Some(second)) => (second, Some(damage(path, what))),
+                _ => return Err(Error::Corrupt { path, offset, what }),
+            },
+            Err(error) => return Err(error),
+        };
+        manifest.damage.extend(wrong);
+        Ok(manifest)
+    }
+
+    fn is_same(&self, other: &Manifest) -> bool {
+        (self.format, self.uuid, self.created, self.id_key.0)
+            == (other.format, other.uuid, other.created, other.id_key.0)
+    }
+
+    /// Reads one file; `None` where there is none.
+    fn read(storage: &dyn Storage, path: &Path) -> Result<Option<Manifest>> {
+        let bytes = match read_whole(storage, path, MANIFEST_BYTES_MAX) {
             Err(error)
                 if matches!(
                     error.kind(),
                     std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
                 ) =>
             {
-                return Err(Error::NoJournal { path: layout.dir().to_path_buf() });
+                return Ok(None);
             }
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                return Err(Error::Corrupt { path, offset: 0, what: error.to_string() });
+                return Err(Error::Corrupt { path: path.to_path_buf(), offset: 0, what: error.to_string() });
             }
-            other => other.context(&path)?,
+            other => other.context(path)?,
         };
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => Self::parse(text, path),
-            Err(error) => {
-                let offset = error.valid_up_to() as u64;
-                Err(Error::Corrupt { path, offset, what: "not UTF-8".into() })
-            }
-        }
+        Self::parse(&String::from_utf8_lossy(&bytes), path.to_path_buf()).map(Some)
     }
 
     pub(crate) fn parse(text: &str, path: PathBuf) -> Result<Manifest> {
@@ -102,10 +173,19 @@ impl Manifest {
         let corrupt = |what: String| Error::Corrupt { path: path.clone(), offset: 0, what };
         let version: Version = serde_json::from_str(text).map_err(|e| corrupt(e.to_string()))?;
         if version.format > FORMAT {
+            // A flipped bit can make a number, and then the rest says so. A newer file says nothing of the kind.
+            if serde_json::from_str::<OnDisk>(text)
+                .is_ok_and(|on_disk| on_disk.check.is_some_and(|check| check != on_disk.checksum()))
+            {
+                return Err(corrupt("the checksum does not match".into()));
+            }
             let what = format!("format {}", version.format);
             return Err(Error::Unsupported { path, what, known: FORMAT });
         }
         let on_disk: OnDisk = serde_json::from_str(text).map_err(|e| corrupt(e.to_string()))?;
+        if on_disk.check.is_some_and(|check| check != on_disk.checksum()) {
+            return Err(corrupt("the checksum does not match".into()));
+        }
         if let Some(feature) = on_disk.features.first() {
             let what = format!("feature \"{feature}\"");
             return Err(Error::Unsupported { path, what, known: FORMAT });
@@ -120,6 +200,7 @@ impl Manifest {
             uuid: on_disk.uuid,
             created: Instant(on_disk.created_unix_ns),
             id_key: IdKey(key),
+            damage: Vec::new(),
         })
     }
 }
@@ -152,6 +233,33 @@ mod tests {
         format!(
             r#"{{"format":{format},"features":[{features}],"uuid":"{uuid}","created_unix_ns":5,"id_key":"{key}","x":1}}"#
         )
+    }
+
+    /// A flipped digit of the id key once made every block of the journal look damaged.
+    #[test]
+    fn every_flipped_byte_is_found_and_the_copy_serves() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let layout = Layout::new(dir.path());
+        let clock = ClockReading { wall: Instant(7), boottime_ns: 0, boot_id: [0; 16] };
+        let manifest = Manifest::create(&layout, &clock).expect("a manifest");
+        manifest.keep_copy(&layout).expect("a copy");
+        let good = std::fs::read(layout.manifest()).expect("the manifest");
+        for path in [layout.manifest(), layout.manifest_copy()] {
+            for at in 0..good.len() {
+                let mut bad = good.clone();
+                bad[at] ^= 1 << (at % 7);
+                std::fs::write(&path, &bad).expect("the manifest");
+                let read = Manifest::open(&layout).expect("one of the two is whole");
+                assert!(read.is_same(&manifest), "byte {at} of {}", path.display());
+            }
+            std::fs::write(&path, b"").expect("the manifest");
+            let read = Manifest::open(&layout).expect("one of the two is whole");
+            assert_eq!(read.damage.len(), 1);
+            read.mend().expect("mended");
+            assert_eq!(std::fs::read(&path).expect("the manifest"), good);
+        }
+        std::fs::remove_file(layout.manifest()).expect("rm");
+        assert!(Manifest::open(&layout).expect("the copy").is_same(&manifest));
     }
 
     #[test]

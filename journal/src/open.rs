@@ -11,14 +11,13 @@ use crate::append::{Appender, Limits, Mark, Start};
 use crate::error::{Error, IoContext, Result};
 use crate::format::segment::Predecessor;
 use crate::head::Head;
-use crate::index::apply;
 use crate::index::db::Db;
 use crate::index::keys::Applied;
 use crate::index::store::Store;
 use crate::manifest::Manifest;
 use crate::reader::build_index;
 use crate::records::Records;
-use crate::recovery::{self, RecoveryReport};
+use crate::recovery::{self, RecoveryReport, Standing, Tail};
 use crate::segments::SegmentSet;
 use crate::storage::{Layout, OsStorage, Storage};
 use crate::types::{ClockReading, SegmentId};
@@ -63,7 +62,7 @@ impl Journal {
         Self::open_with(Arc::new(OsStorage), lock, clock, limits)
     }
 
-    fn open_with(
+    pub(crate) fn open_with(
         storage: Arc<dyn Storage>,
         lock: &WriterLock,
         clock: &ClockReading,
@@ -74,20 +73,27 @@ impl Journal {
             Err(Error::NoJournal { .. }) => Manifest::create(&*storage, &layout, clock)?,
             other => other?,
         };
+        manifest.keep_copy(&*storage, &layout)?;
         storage.create_dir(&layout.segments()).context(layout.segments())?;
         crate::storage::create_private_dir(&layout.cookies()).context(layout.cookies())?;
 
         settle(&*storage, &layout)?;
         let set = SegmentSet::open(&*storage, &layout, manifest.uuid)?;
-        let mut report = RecoveryReport { tail: recovery::find_tail(&set)?, ..RecoveryReport::default() };
+        let mut report = RecoveryReport { damage: manifest.damage.clone(), ..RecoveryReport::default() };
         let (db, from) = open_index(&layout, &set, &mut report)?;
         let applied = catch_up(&db, &set, &mut report, from)?;
 
         let left_open = left_open(&*storage, &layout)?;
-        let damaged = set.damage.iter().map(|damage| &damage.at.segment);
-        let newest = set.segments.keys().chain(&left_open).chain(damaged).chain(&set.unbegun).max();
-        let next_segment = SegmentId(newest.map_or(1, |id| id.0 + 1));
-        let records = Records::new(Store::new(Some(db)), storage.clone(), layout.clone(), manifest.id_key);
+        // A number that was given out is not given again, also where its file is gone.
+        let given = set.greatest_id().max(left_open.iter().max().copied()).max(Some(report.tail.end.segment));
+        let next_segment = SegmentId(given.map_or(1, |id| id.0 + 1));
+        let records = Records::new(
+            Store::new(Some(db)),
+            storage.clone(),
+            layout.clone(),
+            manifest.id_key,
+            set.misplaced(&layout),
+        );
         let durable = Mark { seq: applied.last_seq, instant: applied.wall };
         let head = Arc::new(Head::new(records, manifest.id_key, applied.next_node, durable));
         let appender = Appender::new(Start {
@@ -153,25 +159,40 @@ fn settle(storage: &dyn Storage, layout: &Layout) -> Result<()> {
         let path = dir.join(name);
         storage.settle(&path).context(&path)?;
     }
-    let manifest = layout.manifest();
-    storage.settle(&manifest).context(&manifest)?;
+    for manifest in [layout.manifest(), layout.manifest_copy()] {
+        match storage.settle(&manifest) {
+            // One that is missing was reported.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            other => other.context(&manifest)?,
+        }
+    }
     for dir in [&dir, layout.dir()] {
         storage.sync_dir(dir).context(dir)?;
     }
     Ok(())
 }
 
-/// The index, or a new one where it is missing, damaged, or of another log.
+/// The index, or a new one where it is missing, damaged, or of another log; and where the log ends.
 fn open_index(layout: &Layout, set: &SegmentSet, report: &mut RecoveryReport) -> Result<(Db, Applied)> {
     let path = layout.index();
     let why = if path.join("CURRENT").exists() {
         match Db::open(&path).and_then(|db| db.applied().map(|applied| (db, applied))) {
-            Ok((db, Some(applied))) => match recovery::stale(&applied, set, &report.tail)? {
-                None => return Ok((db, applied)),
-                Some(why) => why,
-            },
+            Ok((db, Some(applied))) => {
+                report.tail = recovery::find_tail(set, Some(&applied))?;
+                match recovery::standing(&db, &applied, set, &report.tail)? {
+                    Standing::Fits => return Ok((db, applied)),
+                    Standing::Ahead(what) => {
+                        ahead(layout, set, report, &applied, &what);
+                        return Ok((db, applied));
+                    }
+                    Standing::Foreign(why) => why,
+                }
+            }
             // Nothing was ever flushed: everything is replayed.
-            Ok((db, None)) => return Ok((db, Applied::default())),
+            Ok((db, None)) => {
+                report.tail = recovery::find_tail(set, None)?;
+                return Ok((db, Applied::default()));
+            }
             Err(error) => error.to_string(),
         }
     } else if set.segments.is_empty() {
@@ -179,6 +200,32 @@ fn open_index(layout: &Layout, set: &SegmentSet, report: &mut RecoveryReport) ->
     } else {
         "there was none".to_string()
     };
+    report.tail = recovery::find_tail(set, None)?;
+    report.rebuilt = Some(why);
+    let applied = rebuild(layout, set, report)?;
+    Ok((Db::open(&path)?, applied))
+}
+
+/// The end of the log is gone, as an index of it tells: what comes next goes on where that was.
+pub(crate) fn ahead(
+    layout: &Layout,
+    set: &SegmentSet,
+    report: &mut RecoveryReport,
+    applied: &Applied,
+    what: &str,
+) {
+    report.damage.extend(recovery::end_is_gone(set, layout, applied, what));
+    report.tail = Tail {
+        end: applied.end,
+        chain: applied.chain,
+        last_seq: report.tail.last_seq.max(applied.last_seq),
+        ..report.tail
+    };
+}
+
+/// Makes the index anew out of the segments.
+pub(crate) fn rebuild(layout: &Layout, set: &SegmentSet, report: &mut RecoveryReport) -> Result<Applied> {
+    let path = layout.index();
     // The old one goes only when the new one is whole: what looks like damage may have been a full disk.
     let (new, old) = (layout.new_index(), layout.old_index());
     remove_dir(&new)?;
@@ -191,8 +238,7 @@ fn open_index(layout: &Layout, set: &SegmentSet, report: &mut RecoveryReport) ->
     }
     std::fs::rename(&new, &path).context(&path)?;
     remove_dir(&old)?;
-    report.rebuilt = Some(why);
-    Ok((Db::open(&path)?, applied))
+    Ok(applied)
 }
 
 fn remove_dir(dir: &Path) -> Result<()> {
@@ -204,18 +250,13 @@ fn remove_dir(dir: &Path) -> Result<()> {
 
 /// Brings the index up to the end of the log.
 fn catch_up(db: &Db, set: &SegmentSet, report: &mut RecoveryReport, from: Applied) -> Result<Applied> {
-    let mut applied = from;
     let (tail, mut damage) = (report.tail, Vec::new());
-    recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {
-        let mut entries = Vec::new();
-        applied = apply::batch(&applied, batch, place, &mut entries);
-        report.replayed += 1;
-        db.write(&entries)
-    })?;
+    let done = recovery::replay(set, &tail, &from, &mut damage, &mut |entries| db.write(&entries))?;
+    report.replayed = done.batches;
     if report.rebuilt.is_none() {
-        report.damage = damage;
+        report.damage.extend(damage);
     }
-    Ok(applied)
+    Ok(done.applied)
 }
 
 /// Segments that carry the name of an open one: left by a writer that did not get to seal them.

@@ -3,23 +3,21 @@
 //! Takes no lock and writes nothing into the journal. What the index lacks is overlaid from the segments; where there
 //! is no usable index, a private temporary one is made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blocks::{Block, Locate, occupied};
 use crate::error::{Error, IoContext, Result};
-use crate::format::batch::Batch;
 use crate::format::wire::Malformed;
 use crate::index::Cf;
-use crate::index::apply::{self, BatchPlace};
 use crate::index::db::Db;
 use crate::index::keys::{self, Applied, BatchAt};
 use crate::index::rebuild::Builder;
 use crate::index::store::Store;
 use crate::manifest::Manifest;
 use crate::records::Records;
-use crate::recovery::{self, RecoveryReport, Tail};
-use crate::segments::{SegmentSet, Walked};
+use crate::recovery::{self, RecoveryReport, Standing, Tail};
+use crate::segments::SegmentSet;
 use crate::storage::{Layout, OsStorage, Storage};
 use crate::types::{BlockId, Instant, Seq};
 use crate::view::View;
@@ -106,26 +104,57 @@ impl Reader {
         // The index before the segments: it then never knows of a segment that the list does not have.
         let index = open_index(&layout, scratch.path());
         let set = SegmentSet::open(&*storage, &layout, manifest.uuid)?;
-        let (tail, met) = match &index {
-            Ok((store, applied)) => find_tail(&set, store, applied)?,
-            Err(_) => (recovery::find_tail(&set)?, None),
-        };
-        let mut report = RecoveryReport { tail, ..RecoveryReport::default() };
-        let usable = index.and_then(|(store, applied)| match recovery::stale(&applied, &set, &report.tail) {
-            Ok(None) => Ok((store, applied)),
-            Ok(Some(why)) => Err(why),
-            Err(error) => Err(error.to_string()),
-        });
-        let (store, from, met) = match usable {
-            Ok((store, from)) => (store, from, met),
+        let mut report = RecoveryReport::default();
+        let opened = match usable(&layout, index, &set, &mut report)? {
+            Ok((db, applied)) => Some((db, applied)),
             Err(why) => {
+                report.tail = recovery::find_tail(&set, None)?;
                 report.rebuilt = Some(why);
-                let (db, from) = temporary_index(&set, &mut report, scratch.path())?;
-                (Store::new(db), from, None)
+                None
             }
         };
-        let applied = overlay(&store, &set, &mut report, from, met)?;
-        let records = Records::new(store, storage, layout, manifest.id_key);
+        Self::from_parts(storage, layout, manifest, &set, report, opened, scratch)
+    }
+
+    /// Reads the segments alone. `told` is how far an index of this log has come, which attests that far.
+    pub(crate) fn from_segments(
+        storage: Arc<dyn Storage>,
+        layout: Layout,
+        manifest: Manifest,
+        set: &SegmentSet,
+        told: Option<&Applied>,
+        scratch: tempfile::TempDir,
+    ) -> Result<Reader> {
+        let rebuilt = Some("the segments alone are asked".to_string());
+        let tail = recovery::find_tail(set, told)?;
+        let report = RecoveryReport { tail, rebuilt, ..RecoveryReport::default() };
+        Self::from_parts(storage, layout, manifest, set, report, None, scratch)
+    }
+
+    fn from_parts(
+        storage: Arc<dyn Storage>,
+        layout: Layout,
+        manifest: Manifest,
+        set: &SegmentSet,
+        mut report: RecoveryReport,
+        opened: Option<(Db, Applied)>,
+        scratch: tempfile::TempDir,
+    ) -> Result<Reader> {
+        let (db, from) = match opened {
+            Some((db, applied)) => (Some(db), applied),
+            None => temporary_index(set, &mut report, scratch.path())?,
+        };
+        let again = Again {
+            storage: storage.clone(),
+            layout: layout.clone(),
+            journal: manifest.uuid,
+            tail: report.tail,
+            dir: scratch.path().join("second"),
+        };
+        let store = Store::with_rebuild(db, Box::new(move || again.index()));
+        let applied = overlay(&store, set, &mut report, from)?;
+        let misplaced = set.misplaced(&layout);
+        let records = Records::new(store, storage, layout, manifest.id_key, misplaced);
         Ok(Reader { records, manifest, applied, report, _scratch: scratch })
     }
 
@@ -236,11 +265,31 @@ impl Reader {
     pub(crate) fn records(&self) -> &Records {
         &self.records
     }
+
+    /// How far the log goes.
+    pub(crate) fn end(&self) -> crate::types::Position {
+        self.applied.end
+    }
 }
 
-/// A temporary directory. Where the usual place is full, as the one of the journal may be, memory takes the little that
-/// is written.
-fn scratch() -> Result<tempfile::TempDir> {
+/// What an index is made of, once the first one has turned out to be damaged.
+struct Again {
+    storage: Arc<dyn Storage>,
+    layout: Layout,
+    journal: uuid::Uuid,
+    tail: Tail,
+    dir: PathBuf,
+}
+
+impl Again {
+    fn index(&self) -> Result<Db> {
+        let set = SegmentSet::open(&*self.storage, &self.layout, self.journal)?;
+        Ok(build_index(&set, &self.tail, &self.dir, &mut Vec::new())?.0)
+    }
+}
+
+/// A directory of one's own for what is derived; removed when dropped.
+pub(crate) fn scratch() -> Result<tempfile::TempDir> {
     let usual = std::env::temp_dir();
     let make = |dir: &Path| tempfile::Builder::new().prefix("asof-index-").tempdir_in(dir);
     match make(&usual) {
@@ -276,25 +325,43 @@ fn clock_entry(reader: &Reader, entry: Option<(Vec<u8>, Vec<u8>)>) -> Result<Opt
     entry.map(decode).transpose().map_err(damage)
 }
 
-fn open_index(layout: &Layout, log_dir: &Path) -> std::result::Result<(Store, Applied), String> {
+fn open_index(layout: &Layout, log_dir: &Path) -> std::result::Result<(Db, Applied), String> {
     if !layout.index().join("CURRENT").exists() {
         return Err("there is no index".into());
     }
     let db = Db::open_read_only(&layout.index(), log_dir).map_err(|error| error.to_string())?;
     match db.applied() {
-        Ok(Some(applied)) => Ok((Store::new(Some(db)), applied)),
+        Ok(Some(applied)) => Ok((db, applied)),
         Ok(None) => Err("the index is empty".into()),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// The end of the log, found from where the index ends, if that can be trusted.
-fn find_tail(set: &SegmentSet, store: &Store, applied: &Applied) -> Result<(Tail, Option<Vec<Walked>>)> {
-    let newest = store.floor(Cf::Event, &[], &keys::seq(Seq::MAX)).ok().flatten();
-    match newest.and_then(|(_, value)| BatchAt::decode(&value).ok()) {
-        Some(last) => recovery::find_tail_behind(set, applied, last.frame),
-        None => Ok((recovery::find_tail(set)?, None)),
-    }
+/// The index, where it is of this log, and where the log ends; else why it is of no use.
+fn usable(
+    layout: &Layout,
+    index: std::result::Result<(Db, Applied), String>,
+    set: &SegmentSet,
+    report: &mut RecoveryReport,
+) -> Result<std::result::Result<(Db, Applied), String>> {
+    let (db, applied) = match index {
+        Ok(found) => found,
+        Err(why) => return Ok(Err(why)),
+    };
+    report.tail = recovery::find_tail(set, Some(&applied))?;
+    let standing = match recovery::standing(&db, &applied, set, &report.tail) {
+        Ok(standing) => standing,
+        Err(Error::Index { what, .. }) => return Ok(Err(what)),
+        Err(error) => return Err(error),
+    };
+    Ok(match standing {
+        Standing::Fits => Ok((db, applied)),
+        Standing::Ahead(what) => {
+            crate::open::ahead(layout, set, report, &applied, &what);
+            Ok((db, applied))
+        }
+        Standing::Foreign(why) => Err(why),
+    })
 }
 
 /// An index of one's own for a long log without one; a short log needs none.
@@ -328,50 +395,23 @@ pub(crate) fn build_index(
     damage: &mut Vec<crate::segments::Damage>,
 ) -> Result<(Db, Applied)> {
     let mut builder = Builder::create(dir)?;
-    let mut applied = Applied::default();
-    let mut entries = Vec::new();
-    recovery::replay(set, tail, &Applied::default(), damage, &mut |batch, place| {
-        applied = apply::batch(&applied, batch, place, &mut entries);
-        builder.add(entries.drain(..))
-    })?;
-    Ok((builder.finish()?, applied))
+    let done = recovery::replay(set, tail, &Applied::default(), damage, &mut |entries| builder.add(entries))?;
+    Ok((builder.finish()?, done.applied))
 }
 
-/// Overlays what the index does not have yet: what was met behind it, or else what a replay finds.
-fn overlay(
-    store: &Store,
-    set: &SegmentSet,
-    report: &mut RecoveryReport,
-    from: Applied,
-    met: Option<Vec<Walked>>,
-) -> Result<Applied> {
-    let mut applied = from;
-    let (tail, mut damage, mut entries) = (report.tail, Vec::new(), Vec::new());
-    let mut replayed = 0;
-    let mut apply = |batch: &Batch, place: &BatchPlace| {
-        applied = apply::batch(&applied, batch, place, &mut entries);
-        replayed += 1;
-    };
-    match met {
-        Some(met) => {
-            damage.extend(set.damage.iter().cloned());
-            for walked in met {
-                match walked {
-                    Walked::Batch(batch, place) => apply(&batch, &place),
-                    Walked::Damage(found) => damage.push(found),
-                }
-            }
-        }
-        None => recovery::replay(set, &tail, &from, &mut damage, &mut |batch, place| {
-            apply(batch, place);
-            Ok(())
-        })?,
-    }
+/// Overlays what the index does not have yet.
+fn overlay(store: &Store, set: &SegmentSet, report: &mut RecoveryReport, from: Applied) -> Result<Applied> {
+    let (tail, mut damage, mut lacking) = (report.tail, Vec::new(), Vec::new());
+    let done = recovery::replay(set, &tail, &from, &mut damage, &mut |entries| {
+        lacking.extend(entries);
+        Ok(())
+    })?;
     // All at once: sorting is cheaper than finding a place for each.
-    store.overlay(entries);
-    report.replayed += replayed;
-    if report.damage.is_empty() {
-        report.damage = damage;
+    store.overlay(lacking);
+    report.replayed = done.batches;
+    // What a temporary index was made of has been looked at.
+    if report.rebuilt.is_none() || from == Applied::default() {
+        report.damage.extend(damage);
     }
-    Ok(applied)
+    Ok(done.applied)
 }

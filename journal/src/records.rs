@@ -1,5 +1,6 @@
 //! What readers and the writer share: the index with its overlay, and the blocks that it points at.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::blocks::{Block, BlockReader, Locate};
@@ -10,7 +11,7 @@ use crate::index::Cf;
 use crate::index::keys::Located;
 use crate::index::store::Store;
 use crate::storage::{Layout, Storage};
-use crate::types::{BlockId, Seq};
+use crate::types::{BlockId, SegmentId, Seq};
 use crate::view::View;
 
 /// The index and the blocks of one journal.
@@ -23,8 +24,15 @@ pub struct Records {
 }
 
 impl Records {
-    pub(crate) fn new(store: Store, storage: Arc<dyn Storage>, layout: Layout, key: IdKey) -> Records {
-        Records { store, blocks: BlockReader::new(storage, layout.clone(), key), layout }
+    pub(crate) fn new(
+        store: Store,
+        storage: Arc<dyn Storage>,
+        layout: Layout,
+        key: IdKey,
+        misplaced: Vec<(SegmentId, PathBuf)>,
+    ) -> Records {
+        let blocks = BlockReader::new(storage, layout.clone(), key).with_misplaced(misplaced);
+        Records { store, blocks, layout }
     }
 
     /// The journal as of a `Seq`.

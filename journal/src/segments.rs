@@ -1,8 +1,11 @@
-//! Segment files as they are read: frames at positions, the walk from batch to batch, the set of segments there is.
+//! Segment files as they are read: frames at positions, the walk from batch to batch; in `segments/` the set of segments
+//! there is, and what can be read without a header.
 //!
 //! Knows nothing of the index. What is damaged is reported with its place, never skipped in silence.
 
-use std::collections::BTreeMap;
+mod salvage;
+mod set;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,14 +14,18 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::FORMAT;
 use crate::format::batch::Batch;
 use crate::format::frame::{ALIGN, Chain, Encoding, FrameType, HEADER_LEN, Header, UNKNOWN_FRAME};
-use crate::format::segment::{HEADER_MAX, LOG_HEADER_MAX, SegmentHeader};
+use crate::format::segment::{Footer, HEADER_MAX, SegmentHeader, SegmentKind, TRAILER_LEN, decode_trailer};
 use crate::format::wire::Malformed;
 use crate::index::apply::BatchPlace;
-use crate::storage::{Layout, ReadFile, Storage};
-use crate::types::{Position, SegmentId};
+use crate::storage::{ReadFile, Storage};
+use crate::types::{Instant, Position, SegmentId, Seq};
+
+pub use set::SegmentSet;
 
 /// How much a walk reads at once: it hops from header to header, and small frames share a read.
 const READ_AHEAD: usize = 64 << 10;
+/// How much it reads behind a frame that was longer than this: most of what follows would be passed over too.
+const READ_HEADER: usize = 4 << 10;
 
 /// A segment opened for reading.
 pub struct SegmentFile {
@@ -30,6 +37,8 @@ pub struct SegmentFile {
     pub header: SegmentHeader,
     /// Where the first frame begins.
     pub start: u64,
+    /// What is wrong with the header, where its frames could be found without it.
+    pub header_damage: Option<String>,
     file: Arc<dyn ReadFile>,
 }
 
@@ -37,8 +46,17 @@ impl SegmentFile {
     /// Opens a segment.
     ///
     /// # Errors
-    /// `Io`; `Corrupt` or `Unsupported` where its header does not decode.
+    /// `Io`; `Corrupt` where it is none, or another one; `Unsupported` where it has a newer format.
     pub fn open(storage: &dyn Storage, path: PathBuf, id: SegmentId) -> Result<SegmentFile> {
+        let segment = Self::open_whatever(storage, path, id)?;
+        if segment.header.id != id {
+            return Err(segment.corrupt(0, format!("the header says {}", segment.header.id)));
+        }
+        Ok(segment)
+    }
+
+    /// The same, whichever segment it says that it is.
+    fn open_whatever(storage: &dyn Storage, path: PathBuf, id: SegmentId) -> Result<SegmentFile> {
         let file = storage.open(&path).context(&path)?;
         let mut bytes = vec![0; 4096];
         let len = file.read_at(&mut bytes, 0).context(&path)?;
@@ -48,17 +66,57 @@ impl SegmentFile {
             let len = file.read_at(&mut bytes, 0).context(&path)?;
             bytes.truncate(len);
         }
-        let (header, start) = SegmentHeader::decode(&bytes).map_err(|Malformed(what)| match what {
-            "segment of a newer format" => {
-                Error::Unsupported { path: path.clone(), what: what.into(), known: FORMAT }
+        match SegmentHeader::decode(&bytes) {
+            Ok((header, start)) => Ok(SegmentFile { id, path, header, start, header_damage: None, file }),
+            Err(Malformed(what)) if what == "segment of a newer format" => {
+                Err(Error::Unsupported { path, what: what.into(), known: FORMAT })
             }
-            _ => Error::Corrupt { path: path.clone(), offset: 0, what: what.into() },
-        })?;
-        if header.id != id {
-            let what = format!("the header says {}", header.id);
-            return Err(Error::Corrupt { path, offset: 0, what });
+            Err(Malformed(what)) => Self::without_header(path, id, file, what),
         }
-        Ok(SegmentFile { id, path, header, start, file })
+    }
+
+    /// A segment whose header says nothing: its frames tell the salt, and where they begin.
+    fn without_header(
+        path: PathBuf,
+        id: SegmentId,
+        file: Arc<dyn ReadFile>,
+        what: &str,
+    ) -> Result<SegmentFile> {
+        let Some((salt, start)) = salvage::salt(&*file).context(&path)? else {
+            return Err(Error::Corrupt { path, offset: 0, what: what.into() });
+        };
+        let header = SegmentHeader {
+            journal: [0; 16],
+            id,
+            salt,
+            kind: SegmentKind::Log,
+            created: Instant(0),
+            first_seq: Seq::ZERO,
+            supersedes: Vec::new(),
+            predecessor: None,
+            durable: Position::default(),
+        };
+        Ok(SegmentFile { id, path, header, start, header_damage: Some(what.into()), file })
+    }
+
+    /// The same file once more.
+    fn reopened(&self) -> SegmentFile {
+        SegmentFile {
+            id: self.id,
+            path: self.path.clone(),
+            header: self.header.clone(),
+            start: self.start,
+            header_damage: self.header_damage.clone(),
+            file: self.file.clone(),
+        }
+    }
+
+    /// Reads up to the buffer's length at an offset; fewer bytes only at the end of the file.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        self.file.read_at(buffer, offset).context(&self.path)
     }
 
     /// The length of the file now.
@@ -154,9 +212,60 @@ impl SegmentFile {
         Batch::decode(&plain).map_err(|e| self.corrupt(offset, e.0))
     }
 
-    /// The chain's value before the first frame.
-    pub fn first_chain(&self) -> Chain {
-        self.header.predecessor.map(|p| p.chain).unwrap_or_default()
+    /// The chain's value before the first frame; `None` where a damaged header does not tell.
+    pub fn first_chain(&self) -> Option<Chain> {
+        match (self.header.predecessor, &self.header_damage) {
+            (Some(predecessor), _) => Some(predecessor.chain),
+            (None, None) => Some(Chain::default()),
+            (None, Some(_)) => None,
+        }
+    }
+
+    /// Where the footer begins, as the trailer says; `None` where the file does not end in a trailer that can be right.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn trailer(&self) -> Result<Option<u64>> {
+        let len = self.len()?;
+        let mut trailer = [0; TRAILER_LEN];
+        let told = match len.checked_sub(TRAILER_LEN as u64) {
+            Some(at) if self.read_at(&mut trailer, at)? == TRAILER_LEN => decode_trailer(&trailer),
+            _ => None,
+        };
+        let room = (HEADER_LEN + TRAILER_LEN) as u64;
+        let can_be =
+            |at: &u64| *at >= self.start && at.is_multiple_of(ALIGN) && at.saturating_add(room) <= len;
+        Ok(told.filter(can_be))
+    }
+
+    /// Where the footer begins, as the trailer or a walk (`met`) says, and what it says; `None` where the segment has
+    /// none that holds.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn footer(&self, met: Option<u64>, codec: &mut Codec) -> Result<Option<(u64, Footer)>> {
+        let told = self.trailer()?;
+        for offset in [told, met].into_iter().flatten() {
+            match self.footer_at(offset, codec) {
+                Ok(footer) => return Ok(Some((offset, footer))),
+                Err(Error::Corrupt { .. } | Error::Unsupported { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn footer_at(&self, offset: u64, codec: &mut Codec) -> Result<Footer> {
+        let header = self.frame_header(offset)?;
+        if header.frame_type != Some(FrameType::Footer) {
+            return Err(self.corrupt(offset, "not a footer"));
+        }
+        let body = self.body(offset, &header)?;
+        let mut plain = Vec::new();
+        codec
+            .decode(header.encoding, &body, header.raw_len as usize, None, &mut plain)
+            .map_err(|what| self.corrupt(offset, what))?;
+        Footer::decode(&plain).map_err(|e| self.corrupt(offset, e.0))
     }
 }
 
@@ -167,6 +276,8 @@ pub struct Damage {
     pub path: PathBuf,
     /// Where.
     pub at: Position,
+    /// How many bytes of the file are concerned; 0 where it is all of them.
+    pub len: u64,
     /// What does not hold.
     pub what: String,
 }
@@ -192,22 +303,26 @@ pub struct FrameWalk<'s> {
     chain: Option<Chain>,
     ahead: Vec<u8>,
     ahead_at: u64,
-    /// Where the footer begins that the walk ended at.
+    /// Whether the last frame was longer than what is worth reading along.
+    hopped: bool,
+    /// Where the walk met the footer.
     pub footer: Option<u64>,
     /// What could not be passed over by its own header.
     pub damage: Vec<Damage>,
 }
 
 impl<'s> FrameWalk<'s> {
-    /// Starts at an offset with the chain's value there; ends at `end`, at a footer, or where nothing follows.
-    pub fn new(segment: &'s SegmentFile, offset: u64, chain: Chain, end: u64) -> FrameWalk<'s> {
+    /// Starts at an offset with the chain's value there, if it is known; ends at `end`, at a footer, or where nothing
+    /// follows.
+    pub fn new(segment: &'s SegmentFile, offset: u64, chain: Option<Chain>, end: u64) -> FrameWalk<'s> {
         FrameWalk {
             segment,
             offset,
             end,
-            chain: Some(chain),
+            chain,
             ahead: Vec::new(),
             ahead_at: 0,
+            hopped: false,
             footer: None,
             damage: Vec::new(),
         }
@@ -221,8 +336,8 @@ impl<'s> FrameWalk<'s> {
     fn header_bytes(&mut self, offset: u64) -> Result<Option<[u8; HEADER_LEN]>> {
         let within = |at: u64, len: usize| offset >= at && offset + HEADER_LEN as u64 <= at + len as u64;
         if !within(self.ahead_at, self.ahead.len()) {
-            self.ahead.resize(READ_AHEAD, 0);
-            let len = self.segment.file.read_at(&mut self.ahead, offset).context(&self.segment.path)?;
+            self.ahead.resize(if self.hopped { READ_HEADER } else { READ_AHEAD }, 0);
+            let len = self.segment.read_at(&mut self.ahead, offset)?;
             self.ahead.truncate(len);
             self.ahead_at = offset;
         }
@@ -253,6 +368,7 @@ impl<'s> FrameWalk<'s> {
                     self.chain = chain.map(|chain| chain.after(&bytes));
                     let frame = FrameAt { offset: self.offset, header, chain, chain_after: self.chain };
                     self.offset += header.frame_len();
+                    self.hopped = header.frame_len() > READ_HEADER as u64;
                     return Ok(Some(frame));
                 }
                 // Written by a program that knows more: not damage, and nothing that may be passed over.
@@ -278,145 +394,89 @@ impl<'s> FrameWalk<'s> {
 
     fn note(&mut self, offset: u64, what: &str) {
         let at = Position { segment: self.segment.id, offset };
-        self.damage.push(Damage { path: self.segment.path.clone(), at, what: what.to_string() });
+        let len = self.offset.saturating_sub(offset).max(1);
+        self.damage.push(Damage { path: self.segment.path.clone(), at, len, what: what.to_string() });
     }
 }
 
-/// A batch and where it lies, or what is wrong with it.
+/// What a walk over the batches of a segment meets.
 pub enum Walked {
     /// A batch that holds.
     Batch(Box<Batch>, BatchPlace),
-    /// Something that does not.
+    /// A frame of content that no batch speaks of: the batch behind it is damaged, or was never written.
+    Orphan(FrameAt),
+    /// Something that does not hold.
     Damage(Damage),
 }
 
 /// Visits the batches of a segment from an offset on. The chain ties each to the frames before it; a break is
-/// reported, and the batches behind it count all the same. Gives where the footer begins, where it ended at one.
+/// reported, and the batches behind it count all the same. Gives the place of the footer, if the walk came to it.
 ///
 /// # Errors
 /// `Io`, and those of the visitor.
 pub fn walk_batches(
     segment: &SegmentFile,
     from: u64,
-    chain: Chain,
+    chain: Option<Chain>,
     end: u64,
     visit: &mut dyn FnMut(Walked) -> Result<()>,
 ) -> Result<Option<u64>> {
     let mut codec = Codec::default();
     let mut walk = FrameWalk::new(segment, from, chain, end);
     let mut reported = 0;
+    let mut content: Vec<FrameAt> = Vec::new();
     while let Some(frame) = walk.next_frame()? {
-        for damage in &walk.damage[reported..] {
+        for damage in walk.damage.get(reported..).unwrap_or_default() {
             visit(Walked::Damage(damage.clone()))?;
         }
         reported = walk.damage.len();
-        if frame.header.frame_type != Some(FrameType::Batch) {
-            continue;
+        match frame.header.frame_type {
+            Some(FrameType::Batch) => {}
+            Some(FrameType::Block | FrameType::Pack) => {
+                content.push(frame);
+                continue;
+            }
+            _ => continue,
         }
         let at = Position { segment: segment.id, offset: frame.offset };
-        let mut damaged =
-            |what: String| visit(Walked::Damage(Damage { path: segment.path.clone(), at, what }));
+        let mut damaged = |what: String, len: u64| {
+            visit(Walked::Damage(Damage { path: segment.path.clone(), at, len, what }))
+        };
         let batch = match segment.batch(frame.offset, &mut codec) {
             Ok(batch) => batch,
             Err(Error::Corrupt { what, .. }) => {
-                damaged(what)?;
+                damaged(what, frame.header.frame_len())?;
                 continue;
             }
             Err(error) => return Err(error),
         };
         if frame.chain.is_some_and(|chain| chain != batch.chain_before) {
-            damaged("the chain of frame headers is broken before this batch".into())?;
+            damaged("the chain of frame headers is broken before this batch".into(), HEADER_LEN as u64)?;
         }
         let bytes = frame.header.encode(segment.header.salt);
         let chain = batch.chain_before.after(&bytes);
         walk.resume_chain(chain);
+        for orphan in unlisted(std::mem::take(&mut content), &batch) {
+            visit(Walked::Orphan(orphan))?;
+        }
         let end = Position { segment: segment.id, offset: frame.offset + frame.header.frame_len() };
-        visit(Walked::Batch(Box::new(batch), BatchPlace { frame: at, end, chain }))?;
+        let place = BatchPlace { frame: at, end, salt: segment.header.salt, chain };
+        visit(Walked::Batch(Box::new(batch), place))?;
     }
-    for damage in &walk.damage[reported..] {
+    for damage in walk.damage.get(reported..).unwrap_or_default() {
         visit(Walked::Damage(damage.clone()))?;
+    }
+    for orphan in content {
+        visit(Walked::Orphan(orphan))?;
     }
     Ok(walk.footer)
 }
 
-/// The segments that there are, in order.
-pub struct SegmentSet {
-    /// The segments by number.
-    pub segments: BTreeMap<SegmentId, Arc<SegmentFile>>,
-    /// Files that look like segments and cannot be opened as such.
-    pub damage: Vec<Damage>,
-    /// Files that were never more than the beginning of a segment: the power was cut, or the disk full, before the
-    /// header was there. No record was ever in them.
-    pub unbegun: Vec<SegmentId>,
-}
-
-impl SegmentSet {
-    /// Opens every segment of the journal with that uuid; one that belongs to another is reported and left out.
-    ///
-    /// # Errors
-    /// `Io`; `Unsupported` where one has a newer format.
-    pub fn open(storage: &dyn Storage, layout: &Layout, journal: uuid::Uuid) -> Result<SegmentSet> {
-        let dir = layout.segments();
-        let mut set = SegmentSet { segments: BTreeMap::new(), damage: Vec::new(), unbegun: Vec::new() };
-        for name in storage.list(&dir).context(&dir)? {
-            let Some((id, _)) = Layout::parse_segment(&name) else {
-                continue;
-            };
-            let path = dir.join(&name);
-            match SegmentFile::open(storage, path.clone(), id) {
-                Ok(segment) if segment.header.journal != *journal.as_bytes() => {
-                    let what = "the segment belongs to another journal".to_string();
-                    set.damage.push(Damage { path, at: Position { segment: id, offset: 0 }, what });
-                }
-                Ok(segment) => {
-                    set.segments.insert(id, Arc::new(segment));
-                }
-                // Sealed between the listing and the opening.
-                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                    let segment = SegmentFile::open(storage, layout.segment(id), id)?;
-                    set.segments.insert(id, Arc::new(segment));
-                }
-                Err(Error::Corrupt { offset, what, .. }) => {
-                    if storage.open(&path).and_then(|file| file.len()).context(&path)? <= LOG_HEADER_MAX {
-                        set.unbegun.push(id);
-                    }
-                    set.damage.push(Damage { path, at: Position { segment: id, offset }, what });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        set.excuse_unbegun();
-        Ok(set)
+/// The content frames that a batch behind them does not list.
+fn unlisted(content: Vec<FrameAt>, batch: &Batch) -> Vec<FrameAt> {
+    if content.iter().map(|frame| frame.offset).eq(batch.blocks.iter().map(|block| block.offset)) {
+        return Vec::new();
     }
-
-    /// A header is synced before the first record follows it, so a file that is no longer than one and holds none is an
-    /// ordinary end, unless another segment attests that there was more.
-    fn excuse_unbegun(&mut self) {
-        let headers = self.segments.values().map(|segment| &segment.header);
-        let attested: Vec<SegmentId> =
-            headers.filter_map(|header| header.predecessor).map(|before| before.end.segment).collect();
-        self.unbegun.retain(|id| !attested.contains(id));
-        let unbegun = &self.unbegun;
-        self.damage.retain(|damage| !unbegun.contains(&damage.at.segment));
-    }
-
-    /// Where the bytes of a segment that count end: what its successor says, else where the file ends.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub fn end(&self, segment: &SegmentFile) -> Result<u64> {
-        let after = (std::ops::Bound::Excluded(segment.id), std::ops::Bound::Unbounded);
-        let successor = self.segments.range(after).next().and_then(|(_, next)| next.header.predecessor);
-        match successor.map(|predecessor| predecessor.end) {
-            Some(end) if end.segment == segment.id => Ok(end.offset),
-            // Given up before anything in it was durable: what it holds was written again elsewhere.
-            Some(end) if end.segment < segment.id => Ok(segment.start),
-            _ => segment.len(),
-        }
-    }
-
-    /// The newest segment.
-    pub fn last(&self) -> Option<&Arc<SegmentFile>> {
-        self.segments.last_key_value().map(|(_, segment)| segment)
-    }
+    let listed: std::collections::HashSet<u64> = batch.blocks.iter().map(|block| block.offset).collect();
+    content.into_iter().filter(|frame| !listed.contains(&frame.offset)).collect()
 }

@@ -37,6 +37,16 @@ impl Layout {
         self.dir.join("journal.json")
     }
 
+    /// The same once more, for when the first is damaged.
+    pub fn manifest_copy(&self) -> PathBuf {
+        self.dir.join("journal.json.copy")
+    }
+
+    /// How far the scrub has come.
+    pub fn scrub(&self) -> PathBuf {
+        self.dir.join("scrub.json")
+    }
+
     /// Locked by the one writer.
     pub fn lock(&self) -> PathBuf {
         self.dir.join("writer.lock")

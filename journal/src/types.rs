@@ -19,10 +19,15 @@
 //! | policy | what is protected from one `Seq` on: roots, and the rules by which something below them is left out |
 //! | gap | an interval and a scope that the agent did not see, with the reason |
 //! | mark | a `Seq` of its own that says "covered through here" |
+//! | damage, loss | bytes that are not as they were written; what is known to be gone with them |
 //! | view | the journal as of one `Seq` |
 //! | plan | what a restore will do, computed before anything is written |
 
+mod loss;
+
 use std::fmt;
+
+pub use loss::{Loss, Lost};
 
 /// Position in the one order of the journal; counts groups, the first is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +88,12 @@ pub struct Position {
     pub segment: SegmentId,
     /// Bytes from the start of its file.
     pub offset: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at offset {}", self.segment, self.offset)
+    }
 }
 
 /// Reference to a block: the first 16 bytes of its [`FullId`].
@@ -347,6 +358,8 @@ pub enum GapReason {
     Unmounted = 9,
     /// The journal had no room: its filesystem was full, or it had reached the size that it may have.
     JournalFull = 10,
+    /// It was seen, and what the journal had of it is damaged or gone.
+    Damaged = 11,
 }
 
 impl GapReason {
@@ -363,6 +376,7 @@ impl GapReason {
             8 => GapReason::Starting,
             9 => GapReason::Unmounted,
             10 => GapReason::JournalFull,
+            11 => GapReason::Damaged,
             _ => return None,
         })
     }
@@ -380,6 +394,7 @@ impl GapReason {
             GapReason::Starting => "first capture was under way",
             GapReason::Unmounted => "its filesystem was not mounted there",
             GapReason::JournalFull => "the journal had no room",
+            GapReason::Damaged => "the journal is damaged",
         }
     }
 }
@@ -521,6 +536,8 @@ pub enum Op {
     Policy(Policy),
     /// Everything up to here is covered.
     Mark(Mark),
+    /// Something in the journal is damaged or gone.
+    Loss(Loss),
 }
 
 /// Why an entry is gone.

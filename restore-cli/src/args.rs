@@ -19,7 +19,7 @@ Times: RFC 3339; `2026-11-22 14:05[:06.5]`, `14:05` (today) and `2026-11-22` (it
 `yesterday 14:00`, `10 minutes ago`, `-10m`, `2h ago`; `@1700000000`; `seq:123`. PATH@TIME works wherever PATH does; where a path \
 has an `@` itself, use --at.
 
-Exit status: 0 done, 1 error, 2 usage, 3 partly done, 5 not reachable, 10 no journal, 11 another writer, 130 interrupted.")]
+Exit status: 0 done, 1 error, 2 usage, 3 partly done, 4 the journal is damaged, 5 not reachable, 10 no journal, 11 another writer, 130 interrupted.")]
 pub(crate) struct Cli {
     /// The journal directory [default: `journal` in the configuration file of asofd, else $XDG_STATE_HOME/asof; for
     /// root /var/lib/asof].
@@ -56,6 +56,12 @@ pub(crate) enum Verb {
     Explain(ExplainArgs),
     /// Bring paths back as of a time.
     Restore(RestoreArgs),
+    /// Check the journal: what is damaged, and which paths and times that concerns. Exit status 4 where anything is.
+    #[command(after_help = "\
+Without options it looks at structure and links, the index, and whether every version has its content: seconds, beside a running \
+asofd, on a read-only medium too. `asof verify --deep --rate 50M` reads every byte at 50 MiB/s at most. `asof verify --repair`, with \
+asofd stopped, takes what it can from the files as they are now and notes the rest, so that the next check tells new from known.")]
+    Verify(VerifyArgs),
 }
 
 /// `sync`.
@@ -171,6 +177,20 @@ pub(crate) struct RestoreArgs {
     pub(crate) workers: Option<u8>,
 }
 
+/// `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Read and check every byte, too.
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Mend what can be mended, and note what stays lost; implies --deep, and asofd must not run.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Read so many bytes a second at most, such as 50M [default: no limit].
+    #[arg(long, value_name = "BYTES/s")]
+    pub(crate) rate: Option<String>,
+}
+
 /// Which version of a file to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Prefer {
@@ -208,7 +228,7 @@ mod tests {
 
     #[test]
     fn verbs_that_do_not_exist_are_a_usage_error() {
-        for verb in ["find", "undo", "mark", "verify", "drill"] {
+        for verb in ["find", "undo", "mark", "drill"] {
             assert_eq!(Cli::try_parse_from(["asof", verb]).unwrap_err().exit_code(), 2, "{verb}");
         }
     }

@@ -8,3 +8,4 @@ pub(crate) mod ls;
 pub(crate) mod restore;
 pub(crate) mod status;
 pub(crate) mod sync;
+pub(crate) mod verify;

@@ -36,6 +36,14 @@ pub(crate) enum Error {
         /// What to do next.
         next: String,
     },
+    /// What was to be checked does not hold.
+    #[error("{what}")]
+    Assertion {
+        /// What does not hold.
+        what: String,
+        /// What to do next.
+        next: String,
+    },
     /// The rest was done; each problem has been named already.
     #[error("partly done: {problems} could not be restored as asked; each is named above")]
     Partly {
@@ -45,6 +53,9 @@ pub(crate) enum Error {
     /// Ctrl-C, or a request to terminate.
     #[error("interrupted")]
     Interrupted,
+    /// The same during a check, which found what it has said until then.
+    #[error("interrupted: what is said above is what was found until then")]
+    Stopped,
     /// Whoever read the output has seen enough.
     #[error("the output was closed")]
     OutputClosed,
@@ -78,6 +89,11 @@ impl Error {
         Error::Failed { what: what.into(), next: next.into() }
     }
 
+    /// Something that was checked and does not hold, with its next step.
+    pub(crate) fn assertion(what: impl Into<String>, next: impl Into<String>) -> Error {
+        Error::Assertion { what: what.into(), next: next.into() }
+    }
+
     /// Something that the journal cannot say, with its next step.
     pub(crate) fn not_reachable(what: impl Into<String>, next: impl Into<String>) -> Error {
         Error::NotReachable { what: what.into(), next: next.into() }
@@ -90,8 +106,9 @@ impl Error {
             Error::Failed { .. } | Error::Output(_) | Error::Io { .. } => 1,
             Error::Usage { .. } => 2,
             Error::Partly { .. } => 3,
+            Error::Assertion { .. } => 4,
             Error::NotReachable { .. } => 5,
-            Error::Interrupted => 130,
+            Error::Interrupted | Error::Stopped => 130,
             Error::Journal(JournalError::NoJournal { .. }) => 10,
             Error::Journal(JournalError::Locked { .. }) => 11,
             Error::Journal(_) => 1,
@@ -101,16 +118,17 @@ impl Error {
     /// What to do next, where there is something to say.
     pub(crate) fn next_step(&self) -> Option<String> {
         match self {
-            Error::Usage { next, .. } | Error::Failed { next, .. } | Error::NotReachable { next, .. } => {
-                Some(next.clone()).filter(|next| !next.is_empty())
-            }
+            Error::Usage { next, .. }
+            | Error::Failed { next, .. }
+            | Error::Assertion { next, .. }
+            | Error::NotReachable { next, .. } => Some(next.clone()).filter(|next| !next.is_empty()),
             Error::Interrupted => Some(
                 "what was restored so far is complete, file by file; `--overwrite if-changed` carries on"
                     .into(),
             ),
             Error::Journal(error) => journal_next_step(error).map(str::to_owned),
             Error::Io { source, .. } => io_next_step(source).map(str::to_owned),
-            Error::Partly { .. } | Error::OutputClosed | Error::Output(_) => None,
+            Error::Partly { .. } | Error::Stopped | Error::OutputClosed | Error::Output(_) => None,
         }
     }
 }
@@ -160,6 +178,7 @@ mod tests {
         assert_eq!(Error::failed("", "").exit_status(), 1);
         assert_eq!(Error::usage("", "").exit_status(), 2);
         assert_eq!(Error::Partly { problems: 1 }.exit_status(), 3);
+        assert_eq!(Error::assertion("", "").exit_status(), 4);
         assert_eq!(Error::not_reachable("", "").exit_status(), 5);
         assert_eq!(Error::Interrupted.exit_status(), 130);
         assert_eq!(Error::OutputClosed.exit_status(), 0);

@@ -62,5 +62,6 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Diff(args) => commands::diff::run(&session, args, out),
         Verb::Explain(args) => commands::explain::run(&session, args, out),
         Verb::Restore(args) => commands::restore::run(&session, args, out),
+        Verb::Verify(args) => commands::verify::run(&session, args, out),
     }
 }

@@ -156,6 +156,11 @@ impl Output {
         self.bar = bar;
     }
 
+    /// The bar, for whoever moves it from other threads; hidden where none is shown.
+    pub(crate) fn bar(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+
     /// Moves the bar.
     pub(crate) fn progress(&mut self, bytes: u64, message: String) {
         if !self.bar.is_hidden() {

@@ -470,6 +470,7 @@ fn change_line(change: &Change) -> String {
         What::Vanished { kind } => format!("vanished {}", kind.as_str()),
         What::Crowd { detail } => format!("crowd {detail}"),
         What::Uncovered => "uncovered".into(),
+        What::Damaged { detail } => format!("damaged {detail}"),
     };
     format!("{} {} {} {what}", change.seq, change.path.escape_ascii(), change.node)
 }

@@ -30,6 +30,7 @@ const KEYS: &[&str] = &[
     "reconcile_every",
     "root",
     "roots",
+    "scrub_per_day",
     "settle",
     "workers",
 ];
@@ -81,6 +82,9 @@ pub(super) struct File {
     /// From one look at directories that cannot be watched to the next. Seconds, or a text like "30s"; default 30 s;
     /// minimum 1 s; 0: none.
     pub(super) poll_every: Option<Duration>,
+    /// How much of the journal's sealed segments is read and checked a day while there is nothing else to do. Percent, as a
+    /// number or a text like "3%"; default 3; minimum 1; 0: none.
+    pub(super) scrub_per_day: Option<u64>,
     /// The table `[settle]`.
     pub(super) settle: Timings,
 }
@@ -101,6 +105,7 @@ impl Default for File {
             workers: 0,
             reconcile_every: Some(Duration::from_secs(3600)),
             poll_every: Some(Duration::from_secs(30)),
+            scrub_per_day: Some(3),
             settle: Timings::default(),
         }
     }
@@ -214,6 +219,9 @@ impl Table<'_> {
             workers: usize::try_from(self.uint("workers", 0)?.unwrap_or(0)).unwrap_or(usize::MAX),
             reconcile_every: self.every("reconcile_every", defaults.reconcile_every)?,
             poll_every: self.every("poll_every", defaults.poll_every)?,
+            scrub_per_day: self
+                .get("scrub_per_day", "a number of percent, or a text like \"3%\"", percent)?
+                .map_or(defaults.scrub_per_day, |percent| Some(percent).filter(|percent| *percent > 0)),
             settle: self.one("settle", |value| self.settle(value))?.unwrap_or(defaults.settle),
         })
     }
@@ -443,6 +451,14 @@ fn bytes(value: &DeValue<'_>) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(1 << shift)
+}
+
+/// Whole percent, with the sign or without it.
+fn percent(value: &DeValue<'_>) -> Option<u64> {
+    match value.as_str() {
+        Some(text) => text.strip_suffix('%')?.trim_end().parse().ok(),
+        None => uint(value),
+    }
 }
 
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {

@@ -19,6 +19,7 @@ pub(crate) fn show(loaded: &Loaded) -> String {
         journal_bytes_max,
         reconcile_every,
         poll_every,
+        scrub_per_day,
         backend,
         log_format,
         settle,
@@ -40,6 +41,7 @@ pub(crate) fn show(loaded: &Loaded) -> String {
     line(format!("journal_bytes_max = {}", journal_bytes_max.unwrap_or(0)));
     line(format!("reconcile_every = {}", every(*reconcile_every)));
     line(format!("poll_every = {}", every(*poll_every)));
+    line(format!("scrub_per_day = \"{}%\"", scrub_per_day.unwrap_or(0)));
     line(format!("backend = \"{}\"", backend.as_str()));
     line(format!("log_format = {}", if *log_format == LogFormat::Json { "\"json\"" } else { "\"text\"" }));
     line(format!("workers = {workers}"));

@@ -139,6 +139,7 @@ fn unknown_keys_and_bad_values_are_named_with_their_line() {
         ("log_format = 'xml'", "log_format has to be \"text\" or \"json\", and is the string 'xml'"),
         ("file_bytes_max = '1 furlong'", "file_bytes_max has to be a number of bytes"),
         ("reconcile_every = '1 fortnight'", "reconcile_every has to be a number of seconds"),
+        ("scrub_per_day = '3'", "scrub_per_day has to be a number of percent"),
         ("poll_every = '5ms'", ":1: poll_every has to be at least 1 s, or 0 for never"),
         ("exclude = ['ok',\n'a[']", ":2: exclude: pattern \"a[\": unclosed character class"),
         ("exclude = ['']", ":1: exclude: pattern \"\": names nothing"),

@@ -46,6 +46,8 @@ impl Agent {
             health: &self.health,
             stretched,
             rpo: self.delays.summary(now_ns),
+            scrub: self.scrub.progress(),
+            checked_bytes: self.scrub.checked(),
         }
         .status()
     }

@@ -6,6 +6,7 @@ use asof_journal::types::{NodeId, Seq};
 
 use crate::control::ControlEvent;
 use crate::health::Trouble;
+use crate::scrub::Scrubbed;
 use crate::settle::WorkId;
 use crate::watch::WatchError;
 
@@ -22,6 +23,8 @@ pub(crate) enum Event {
     Idle,
     /// Everything was checked; what differed is on its way as [`Event::Again`].
     Checked,
+    /// A step of the scrub ended.
+    Scrubbed(Scrubbed),
     /// Something is to be looked at again.
     Again(Again),
     /// A version of the node is not clean: it is to be looked at again some time.

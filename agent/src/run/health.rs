@@ -7,6 +7,7 @@ use asof_journal::types::{Gap, GapReason, Instant, Op};
 
 use super::{Agent, Reconcile, TICK_NS, Why};
 use crate::health::{Missing, Trouble};
+use crate::scrub::Scrubbed;
 use crate::settle::Scan;
 use crate::status;
 use crate::watch::Backend;
@@ -88,6 +89,27 @@ impl Agent {
             } else {
                 self.scan_soon(&path);
             }
+        }
+    }
+
+    /// Lets the scrub read on while there is nothing else to do.
+    pub(super) fn scrub_on(&mut self, now_ns: u64) {
+        let pending = self.dirty.lock().settle.pending();
+        let idle = matches!(self.reconcile, Reconcile::Done)
+            && pending == 0
+            && !self.worker_busy
+            && self.checked_ns.is_some()
+            && self.stopping.is_none();
+        self.scrub.tick(idle, now_ns, self.config.scrub_per_day);
+    }
+
+    /// Takes note of what a step of the scrub found.
+    pub(super) fn scrubbed(&mut self, scrubbed: Scrubbed) {
+        self.scrub.done(scrubbed.bytes);
+        match (scrubbed.damaged, scrubbed.example) {
+            (0, _) => self.over(|known| matches!(known, Trouble::Damage(..))),
+            (places, Some(example)) => self.trouble(Trouble::Damage(places, example)),
+            (_, None) => {}
         }
     }
 

@@ -138,6 +138,8 @@ fn status(config: &Config, problem: &str) -> Status {
         journal: config.journal.display().to_string(),
         covered_through: info.and_then(|info| info.covered_through).map(|instant| instant.to_rfc3339()),
         missed_by_events: 0,
+        oldest_unchecked: None,
+        checked_bytes: 0,
         problems: vec![problem.to_string()],
         stretched: Vec::new(),
         rpo: control::Rpo::default(),

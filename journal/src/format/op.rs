@@ -4,8 +4,9 @@
 
 use crate::format::wire::{Malformed, Put, Result, Take};
 use crate::types::{
-    BlockId, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Mark, MarkCause,
-    Metadata, NodeId, Op, Place, Policy, Quality, RootPolicy, Unbound, Version,
+    BlockId, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Loss, Lost, Mark,
+    MarkCause, Metadata, NodeId, Op, Place, Policy, Position, Quality, RootPolicy, SegmentId, Seq, Unbound,
+    Version,
 };
 
 const BIND: u8 = 1;
@@ -15,6 +16,10 @@ const IDENTIFY: u8 = 4;
 const GAP: u8 = 5;
 const POLICY: u8 = 6;
 const MARK: u8 = 7;
+const LOSS: u8 = 8;
+
+const LOST_BYTES: u8 = 0;
+const LOST_GROUPS: u8 = 1;
 
 const CONTENT_NONE: u8 = 0;
 const CONTENT_INLINE: u8 = 1;
@@ -214,6 +219,39 @@ fn take_patterns(take: &mut Take<'_>) -> Result<Vec<String>> {
     Ok(patterns)
 }
 
+/// Encodes a loss.
+pub fn put_loss(out: &mut Vec<u8>, loss: &Loss) {
+    match loss.lost {
+        Lost::Bytes { at, len } => {
+            out.put_u8(LOST_BYTES);
+            out.put_uint(at.segment.0);
+            out.put_uint(at.offset);
+            out.put_uint(len);
+        }
+        Lost::Groups { first, last } => {
+            out.put_u8(LOST_GROUPS);
+            out.put_uint(first.0);
+            out.put_uint(last.0);
+        }
+    }
+    out.put_time(loss.noted);
+    out.put_bytes(loss.what.as_bytes());
+}
+
+/// Decodes a loss.
+pub fn take_loss(take: &mut Take<'_>) -> Result<Loss> {
+    let lost = match take.u8()? {
+        LOST_BYTES => Lost::Bytes {
+            at: Position { segment: SegmentId(take.uint()?), offset: take.uint()? },
+            len: take.uint()?,
+        },
+        LOST_GROUPS => Lost::Groups { first: Seq(take.uint()?), last: Seq(take.uint()?) },
+        _ => return Err(Malformed("unknown kind of loss")),
+    };
+    let noted = take.time()?;
+    Ok(Loss { lost, noted, what: String::from_utf8_lossy(take.bytes()?).into_owned() })
+}
+
 /// Decodes a kind of node.
 pub fn take_kind(take: &mut Take<'_>) -> Result<Kind> {
     Kind::from_byte(take.u8()?).ok_or(Malformed("unknown kind of node"))
@@ -262,6 +300,10 @@ fn put_op(out: &mut Vec<u8>, op: &Op) {
             out.put_time(mark.covered_through);
             out.put_u8(mark.cause as u8);
         }
+        Op::Loss(loss) => {
+            out.put_u8(LOSS);
+            put_loss(out, loss);
+        }
     }
 }
 
@@ -304,6 +346,7 @@ fn take_op(take: &mut Take<'_>) -> Result<Op> {
                 _ => return Err(Malformed("unknown cause of a mark")),
             },
         }),
+        LOSS => Op::Loss(take_loss(take)?),
         _ => return Err(Malformed("unknown operation")),
     })
 }
@@ -414,6 +457,16 @@ pub(crate) mod tests {
                     }],
                     excludes: vec!["*.o".into(), "target/".into()],
                     left_out: vec![LeftOut { path: b"/home/mnt".to_vec(), what: Place::OtherFilesystem }],
+                }),
+                Op::Loss(Loss {
+                    lost: Lost::Bytes { at: Position { segment: SegmentId(3), offset: 4096 }, len: 800 },
+                    noted: Instant(11),
+                    what: "checksum".into(),
+                }),
+                Op::Loss(Loss {
+                    lost: Lost::Groups { first: Seq(4), last: Seq(9) },
+                    noted: Instant(12),
+                    what: String::new(),
                 }),
                 Op::Mark(Mark { covered_through: Instant(77), cause: MarkCause::Sync }),
             ],

@@ -4,8 +4,8 @@ use super::keys::{self, Applied, BatchAt, Bound, Linked, Located};
 use super::{Cf, Entry};
 use crate::format::batch::{Batch, BlockFrame};
 use crate::format::frame::Chain;
-use crate::format::op::{put_gap, put_policy, put_version};
-use crate::types::{Group, Instant, Op, Position, SegmentId, Seq};
+use crate::format::op::{put_gap, put_loss, put_policy, put_version};
+use crate::types::{Gap, GapReason, Group, Instant, Op, Position, SegmentId, Seq};
 
 /// Where a batch lies in its segment, and the chain's value behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct BatchPlace {
     pub frame: Position,
     /// Where the next frame begins.
     pub end: Position,
+    /// The segment's salt.
+    pub salt: u32,
     /// The chain's value there.
     pub chain: Chain,
 }
@@ -58,6 +60,11 @@ fn op_entries(seq: Seq, n: u16, op: &Op, out: &mut Vec<Entry>) {
             put_policy(&mut value, policy);
             out.push(Entry { cf: Cf::Policy, key: keys::seq(seq), value });
         }
+        Op::Loss(loss) => {
+            let mut value = Vec::new();
+            put_loss(&mut value, loss);
+            out.push(Entry { cf: Cf::Loss, key: keys::gap(seq, n), value });
+        }
         Op::Mark(_) => {}
     }
 }
@@ -65,7 +72,7 @@ fn op_entries(seq: Seq, n: u16, op: &Op, out: &mut Vec<Entry>) {
 /// The entries that say where the batch and its blocks lie.
 pub fn places(batch: &Batch, place: &BatchPlace, out: &mut Vec<Entry>) {
     for frame in &batch.blocks {
-        block_entries(place.frame.segment, frame, out);
+        blocks_of(place.frame.segment, frame, out);
     }
     if batch.groups.is_empty() {
         return;
@@ -84,7 +91,8 @@ pub fn places(batch: &Batch, place: &BatchPlace, out: &mut Vec<Entry>) {
     });
 }
 
-fn block_entries(segment: SegmentId, frame: &BlockFrame, out: &mut Vec<Entry>) {
+/// The entries of the blocks in a frame of content.
+pub fn blocks_of(segment: SegmentId, frame: &BlockFrame, out: &mut Vec<Entry>) {
     for (slot, (id, raw_len)) in frame.members.iter().enumerate() {
         let located = Located {
             frame: Position { segment, offset: frame.offset },
@@ -102,6 +110,7 @@ fn block_entries(segment: SegmentId, frame: &BlockFrame, out: &mut Vec<Entry>) {
 pub fn advance(before: &Applied, batch: &Batch, place: &BatchPlace) -> Applied {
     let mut after = Applied {
         end: place.end,
+        salt: place.salt,
         chain: place.chain,
         last_seq: before.last_seq.max(batch.last_seq()),
         epoch: batch.epoch,
@@ -124,6 +133,7 @@ pub fn advance(before: &Applied, batch: &Batch, place: &BatchPlace) -> Applied {
 
 /// Everything that the batch means for the index, the new [`Applied`] included.
 pub fn batch(before: &Applied, batch: &Batch, place: &BatchPlace, out: &mut Vec<Entry>) -> Applied {
+    lost_groups(before, batch.first_seq, out);
     for (seq, members) in batch.numbered() {
         group(seq, members, out);
     }
@@ -131,6 +141,28 @@ pub fn batch(before: &Applied, batch: &Batch, place: &BatchPlace, out: &mut Vec<
     let after = advance(before, batch, place);
     out.push(Entry { cf: Cf::Meta, key: keys::APPLIED.to_vec(), value: after.encode() });
     after
+}
+
+/// The entry for groups that no batch holds, where the next batch begins at `next`: an open gap of everything, which
+/// ends once everything has been compared again. Sequence numbers are given out one by one, so a jump is a loss.
+pub fn lost_groups(before: &Applied, next: Seq, out: &mut Vec<Entry>) {
+    let first = before.last_seq.next();
+    if next <= first {
+        return;
+    }
+    let last = next.previous();
+    let gap = Gap {
+        scope: b"/".to_vec(),
+        from: before.wall,
+        until: Gap::OPEN,
+        reason: GapReason::Damaged,
+        detail: format!(
+            "{first} to {last} are lost: what they said is as it was before, or as it was seen later"
+        ),
+    };
+    let mut value = Vec::new();
+    put_gap(&mut value, &gap);
+    out.push(Entry { cf: Cf::Gap, key: keys::gap(last, u16::MAX), value });
 }
 
 /// The clock epoch of a batch written at `wall` and `boottime_ns`, and the wall clock that it carries.
@@ -153,20 +185,39 @@ pub fn next_clock(before: &Applied, wall: Instant, boottime_ns: u64, boot_id: [u
 mod tests {
     use super::*;
     use crate::format::batch::tests::sample;
+    use crate::format::op::take_gap;
+    use crate::format::wire::Take;
 
     #[test]
     fn every_operation_leaves_its_entries() {
         let place = BatchPlace {
             frame: Position { segment: SegmentId(1), offset: 800 },
             end: Position { segment: SegmentId(1), offset: 1200 },
+            salt: 7,
             chain: Chain([6; 16]),
         };
         let mut entries = Vec::new();
-        let applied = batch(&Applied::default(), &sample(), &place, &mut entries);
+        let before = Applied { last_seq: sample().first_seq.previous(), ..Applied::default() };
+        let applied = batch(&before, &sample(), &place, &mut entries);
         let count = |cf| entries.iter().filter(|entry| entry.cf == cf).count();
-        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 2, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]);
         assert_eq!((applied.last_seq, applied.gaps), (Seq(11), 1));
         assert_eq!(applied.covered_through, Some(Instant(77)));
+    }
+
+    #[test]
+    fn a_jump_of_the_sequence_is_an_open_gap_of_everything() {
+        let before = Applied { last_seq: Seq(3), wall: Instant(50), ..Applied::default() };
+        for (next, lost) in [(3, false), (4, false), (5, true), (9, true)] {
+            let mut entries = Vec::new();
+            lost_groups(&before, Seq(next), &mut entries);
+            assert_eq!(entries.len(), usize::from(lost), "next is {next}");
+            for entry in entries {
+                let gap = take_gap(&mut Take::new(&entry.value)).expect("a gap");
+                assert_eq!((gap.reason, gap.from, gap.is_open()), (GapReason::Damaged, Instant(50), true));
+                assert_eq!(keys::parse_seq(&entry.key), Ok(Seq(next - 1)));
+            }
+        }
     }
 
     #[test]

@@ -132,6 +132,22 @@ impl Db {
         iterator.status().map_err(|e| refused(&self.path, &e))
     }
 
+    /// Visits the values of `event`, the newest first, as long as the visitor says `true`.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn newest_events(&self, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<()> {
+        let mut iterator = self.iterator(Cf::Event, &[])?;
+        iterator.seek_to_last();
+        while let Some(value) = iterator.value() {
+            if !visit(value) {
+                return Ok(());
+            }
+            iterator.prev();
+        }
+        self.check(&iterator)
+    }
+
     /// How far the index has come; `None` where it is new.
     ///
     /// # Errors

@@ -223,6 +223,8 @@ impl BatchAt {
 pub struct Applied {
     /// Right after the last batch.
     pub end: Position,
+    /// The salt of the segment that it lies in: tells an index of this log from one of a copy that went other ways.
+    pub salt: u32,
     /// The chain's value there.
     pub chain: Chain,
     /// The last `Seq`.
@@ -249,6 +251,7 @@ impl Applied {
         let mut out = Vec::with_capacity(80);
         out.put_uint(self.end.segment.0);
         out.put_uint(self.end.offset);
+        out.put_raw(&self.salt.to_le_bytes());
         out.put_raw(&self.chain.0);
         out.put_uint(self.last_seq.0);
         out.put_uint(u64::from(self.epoch));
@@ -273,6 +276,7 @@ impl Applied {
     fn take(take: &mut Take<'_>) -> Result<Applied> {
         let applied = Applied {
             end: Position { segment: SegmentId(take.uint()?), offset: take.uint()? },
+            salt: u32::from_le_bytes(take.array()?),
             chain: Chain(take.array()?),
             last_seq: Seq(take.uint()?),
             epoch: take.uint32()?,
@@ -363,7 +367,7 @@ pub fn seq(seq: Seq) -> Vec<u8> {
     seq.0.to_be_bytes().to_vec()
 }
 
-/// A gap; `n` is the operation's place in its group.
+/// A gap or a loss; `n` is the operation's place in its group.
 pub fn gap(at: Seq, n: u16) -> Vec<u8> {
     let mut key = seq(at);
     key.extend_from_slice(&n.to_be_bytes());

@@ -32,13 +32,15 @@ pub enum Cf {
     Gap,
     /// `Seq` to the policy from then on.
     Policy,
+    /// `Seq` to a loss that was noted then.
+    Loss,
     /// How far the index has come.
     Meta,
 }
 
 impl Cf {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Cf; 10] = [
+    pub const ALL: [Cf; 11] = [
         Cf::Block,
         Cf::Binding,
         Cf::Version,
@@ -48,6 +50,7 @@ impl Cf {
         Cf::Identity,
         Cf::Gap,
         Cf::Policy,
+        Cf::Loss,
         Cf::Meta,
     ];
 
@@ -63,6 +66,7 @@ impl Cf {
             Cf::Identity => "identity",
             Cf::Gap => "gap",
             Cf::Policy => "policy",
+            Cf::Loss => "loss",
             Cf::Meta => "meta",
         }
     }

@@ -2,27 +2,69 @@
 //!
 //! Memory is always asked before RocksDB. An entry moves from memory to RocksDB by being written there first and
 //! dropped here afterwards, so in this order nothing can be missed in between.
+//!
+//! Where RocksDB finds itself damaged, a reader's store makes another one out of the segments, once, and goes on there.
 
-use std::sync::RwLock;
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
 use rocksdb::DBRawIterator;
 
 use super::db::Db;
 use super::mem::Mem;
 use super::{Cf, Entry};
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// Makes an index anew, of everything that the first one and the overlay hold.
+pub type Rebuild = Box<dyn Fn() -> Result<Db> + Send + Sync>;
 
 /// RocksDB with an overlay.
 #[derive(Default)]
 pub struct Store {
     db: Option<Db>,
     mem: RwLock<Mem>,
+    rebuild: Option<Rebuild>,
+    rebuilding: Mutex<()>,
+    /// What took the place of the first one.
+    second: OnceLock<Db>,
 }
 
 impl Store {
     /// An index with an empty overlay; without a `Db` the overlay is everything.
     pub fn new(db: Option<Db>) -> Store {
-        Store { db, mem: RwLock::default() }
+        Store { db, ..Store::default() }
+    }
+
+    /// The same, which makes itself another index where the first one is damaged. For readers only: nothing that is written
+    /// gets into the second one.
+    pub fn with_rebuild(db: Option<Db>, rebuild: Rebuild) -> Store {
+        Store { db, rebuild: Some(rebuild), ..Store::default() }
+    }
+
+    fn current(&self) -> Option<&Db> {
+        self.second.get().or(self.db.as_ref())
+    }
+
+    /// The index that takes the place of one that refused, if there may be one.
+    fn instead(&self, refused: &Db, error: Error) -> Result<&Db> {
+        let (Some(rebuild), Error::Index { .. }) = (&self.rebuild, &error) else { return Err(error) };
+        let _alone = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.second.get() {
+            Some(second) if std::ptr::eq(second, refused) => Err(error),
+            Some(second) => Ok(second),
+            None => {
+                let made = rebuild()?;
+                Ok(self.second.get_or_init(|| made))
+            }
+        }
+    }
+
+    /// Asks RocksDB, and another one where that is damaged.
+    fn ask<T>(&self, question: impl Fn(&Db) -> Result<Option<T>>) -> Result<Option<T>> {
+        let Some(db) = self.current() else { return Ok(None) };
+        match question(db) {
+            Err(error) => question(self.instead(db, error)?),
+            answer => answer,
+        }
     }
 
     /// The RocksDB part.
@@ -56,10 +98,7 @@ impl Store {
         if let Some(value) = read(&self.mem).get(cf, key) {
             return Ok(Some(value.clone()));
         }
-        match &self.db {
-            Some(db) => db.get(cf, key),
-            None => Ok(None),
-        }
+        self.ask(|db| db.get(cf, key))
     }
 
     /// The first entry at or after `key` whose key begins with `prefix`.
@@ -69,10 +108,11 @@ impl Store {
     pub fn ceiling(&self, cf: Cf, prefix: &[u8], key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         let mem = read(&self.mem).ceiling(cf, key).map(|(k, v)| (k.clone(), v.clone()));
         let mem = mem.filter(|(k, _)| k.starts_with(prefix));
-        let Some(db) = &self.db else { return Ok(mem) };
-        let mut iterator = db.iterator(cf, prefix)?;
-        iterator.seek(key);
-        let db = item(db, &iterator, prefix)?;
+        let db = self.ask(|db| {
+            let mut iterator = db.iterator(cf, prefix)?;
+            iterator.seek(key);
+            item(db, &iterator, prefix)
+        })?;
         Ok(match (mem, db) {
             (Some(mem), Some(db)) => Some(if db.0 < mem.0 { db } else { mem }),
             (mem, db) => mem.or(db),
@@ -86,10 +126,11 @@ impl Store {
     pub fn floor(&self, cf: Cf, prefix: &[u8], key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         let mem = read(&self.mem).floor(cf, key).map(|(k, v)| (k.clone(), v.clone()));
         let mem = mem.filter(|(k, _)| k.starts_with(prefix));
-        let Some(db) = &self.db else { return Ok(mem) };
-        let mut iterator = db.iterator(cf, prefix)?;
-        iterator.seek_for_prev(key);
-        let db = item(db, &iterator, prefix)?;
+        let db = self.ask(|db| {
+            let mut iterator = db.iterator(cf, prefix)?;
+            iterator.seek_for_prev(key);
+            item(db, &iterator, prefix)
+        })?;
         Ok(match (mem, db) {
             (Some(mem), Some(db)) => Some(if db.0 > mem.0 { db } else { mem }),
             (mem, db) => mem.or(db),
@@ -102,16 +143,13 @@ impl Store {
     /// `Index`.
     pub fn scan(&self, cf: Cf, prefix: &[u8]) -> Result<Scan<'_>> {
         let mem = read(&self.mem).with_prefix(cf, prefix);
-        let iterator = match &self.db {
-            None => None,
-            Some(db) => {
-                let mut iterator = db.iterator(cf, prefix)?;
-                iterator.seek(prefix);
-                db.check(&iterator)?;
-                Some(iterator)
-            }
-        };
-        Ok(Scan { store: self, prefix: prefix.to_vec(), mem, at: 0, iterator })
+        let mut scan =
+            Scan { store: self, cf, prefix: prefix.to_vec(), mem, at: 0, below: None, last: Vec::new() };
+        if let Some(db) = self.current() {
+            scan.below = Some((db, db.iterator(cf, prefix)?));
+            scan.seek_below(prefix)?;
+        }
+        Ok(scan)
     }
 }
 
@@ -125,10 +163,13 @@ fn item(db: &Db, iterator: &DBRawIterator<'_>, prefix: &[u8]) -> Result<Option<(
 /// A cursor over one prefix of one column family.
 pub struct Scan<'s> {
     store: &'s Store,
+    cf: Cf,
     prefix: Vec<u8>,
     mem: Vec<(Vec<u8>, Vec<u8>)>,
     at: usize,
-    iterator: Option<DBRawIterator<'s>>,
+    below: Option<(&'s Db, DBRawIterator<'s>)>,
+    /// The key that was left last, to go on behind it in another index.
+    last: Vec<u8>,
 }
 
 impl Scan<'_> {
@@ -143,7 +184,7 @@ impl Scan<'_> {
     }
 
     fn db_item(&self) -> Option<(&[u8], &[u8])> {
-        self.iterator.as_ref()?.item().filter(|(key, _)| key.starts_with(&self.prefix))
+        self.below.as_ref()?.1.item().filter(|(key, _)| key.starts_with(&self.prefix))
     }
 
     /// Moves to the next key.
@@ -158,10 +199,19 @@ impl Scan<'_> {
             (mem, db) => (mem.is_some(), db.is_some()),
         };
         self.at += usize::from(step_mem);
-        if step_db && let Some(iterator) = &mut self.iterator {
+        if step_db && let Some((db, iterator)) = &mut self.below {
+            if self.store.rebuild.is_some() {
+                self.last.clear();
+                self.last.extend_from_slice(iterator.key().unwrap_or_default());
+            }
             iterator.next();
+            if let Err(error) = checked(db, iterator) {
+                let mut behind = std::mem::take(&mut self.last);
+                behind.push(0);
+                self.replace(error, &behind)?;
+            }
         }
-        self.check()
+        Ok(())
     }
 
     /// Moves to the first key at or after `key`; never backwards.
@@ -170,18 +220,32 @@ impl Scan<'_> {
     /// `Index`.
     pub fn seek(&mut self, key: &[u8]) -> Result<()> {
         self.at += self.mem[self.at.min(self.mem.len())..].partition_point(|(k, _)| k.as_slice() < key);
-        if let Some(iterator) = &mut self.iterator {
-            iterator.seek(key);
-        }
-        self.check()
+        self.seek_below(key)
     }
 
-    fn check(&self) -> Result<()> {
-        match (&self.store.db, &self.iterator) {
-            (Some(db), Some(iterator)) if !iterator.valid() => db.check(iterator),
-            _ => Ok(()),
+    fn seek_below(&mut self, key: &[u8]) -> Result<()> {
+        let Some((db, iterator)) = &mut self.below else { return Ok(()) };
+        iterator.seek(key);
+        match checked(db, iterator) {
+            Err(error) => self.replace(error, key),
+            Ok(()) => Ok(()),
         }
     }
+
+    /// Goes on at a key in the index that takes the place of the damaged one.
+    fn replace(&mut self, error: Error, key: &[u8]) -> Result<()> {
+        let Some((refused, _)) = &self.below else { return Err(error) };
+        let db = self.store.instead(refused, error)?;
+        let mut iterator = db.iterator(self.cf, &self.prefix)?;
+        iterator.seek(key);
+        checked(db, &iterator)?;
+        self.below = Some((db, iterator));
+        Ok(())
+    }
+}
+
+fn checked(db: &Db, iterator: &DBRawIterator<'_>) -> Result<()> {
+    if iterator.valid() { Ok(()) } else { db.check(iterator) }
 }
 
 fn read(lock: &RwLock<Mem>) -> std::sync::RwLockReadGuard<'_, Mem> {

@@ -3,6 +3,7 @@
 use asof_journal::quality;
 use asof_journal::reader::Moment;
 use asof_journal::types::{Content, Kind, Quality, Version};
+use asof_journal::verify::tells_of_damage;
 use asof_journal::view::Entry;
 
 use crate::args::CatArgs;
@@ -43,7 +44,19 @@ pub(crate) fn run(session: &Session, args: &CatArgs, out: &mut Output) -> Result
     if let Some(doubt) = doubt(&found.version) {
         out.warn(&format!("{shown} {doubt}"));
     }
-    content::stream(&source, &found.version, &path, &mut |piece| out.bytes(piece))
+    let mut printed = 0;
+    let streamed = content::stream(&source, &found.version, &path, &mut |piece| {
+        printed += piece.len() as u64;
+        out.bytes(piece)
+    });
+    streamed.map_err(|error| match error {
+        Error::Journal(error) if tells_of_damage(&error) => {
+            let what =
+                format!("{shown}: {error}; the {printed} bytes before that are right, and were printed");
+            Error::failed(what, format!("`asof log {shown}` lists other versions; `asof verify` tells more"))
+        }
+        other => other,
+    })
 }
 
 /// Why the bytes may not be one state of the file. What was never read has none, and says so itself.

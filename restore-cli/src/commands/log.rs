@@ -118,6 +118,7 @@ fn word(what: &What) -> &'static str {
         What::Renamed { .. } => "renamed",
         What::Deleted { .. } => "deleted",
         What::Vanished { .. } | What::Crowd { .. } => "vanished",
+        What::Damaged { .. } => "damaged",
         What::Uncovered => "uncovered",
         What::Linked => "linked",
     }
@@ -155,6 +156,7 @@ fn line(change: &Change) -> Line {
         What::Deleted { unread: true } => line.quality = Some("unread"),
         What::Vanished { kind } => (line.kind, line.quality) = (Some(kind.as_str()), Some("unread")),
         What::Crowd { detail } => (line.quality, line.detail) = (Some("unread"), Some(detail.clone())),
+        What::Damaged { detail } => line.detail = Some(detail.clone()),
         What::Attributes | What::Deleted { unread: false } | What::Uncovered | What::Linked => {}
     }
     line
@@ -173,7 +175,7 @@ fn text(change: &Change) -> String {
         What::Deleted { unread: true } => "  (what it held last was not captured)".to_owned(),
         What::Vanished { kind: Kind::File } => "  (existed, not captured)".to_owned(),
         What::Vanished { kind } => format!("  ({} existed, not captured)", kind.as_str()),
-        What::Crowd { detail } => format!("  ({})", escape(detail.as_bytes())),
+        What::Crowd { detail } | What::Damaged { detail } => format!("  ({})", escape(detail.as_bytes())),
         What::Replaced { .. } | What::Attributes | What::Deleted { unread: false } | What::Linked => {
             String::new()
         }

@@ -2,6 +2,8 @@
 
 use asof_journal::control::{Answer, Counters, Place, Request, Root, Rpo, RpoSpan, State, Status};
 use asof_journal::reader::{Moment, Reader};
+use asof_journal::scrub::Scrub;
+use asof_journal::storage::Layout;
 use asof_journal::types::RootPolicy;
 
 use crate::client::Client;
@@ -57,6 +59,14 @@ fn unanswered(client: &Client, from_journal: Status) -> Status {
 
 fn from_journal(session: &Session, reader: &Reader) -> Result<Status> {
     let info = reader.info()?;
+    let scrub = Scrub::open(&Layout::new(session.journal())).progress()?;
+    let mut problems = vec!["asofd is not running: nothing is captured now".to_owned()];
+    if scrub.damage > 0 {
+        let places = scrub.damage;
+        problems.push(format!(
+            "the scrub found {places} damaged places in the journal: `asof verify --deep` says what that costs"
+        ));
+    }
     let roots = match &info.head {
         Some(head) => roots(reader, head)?,
         None => Vec::new(),
@@ -73,8 +83,10 @@ fn from_journal(session: &Session, reader: &Reader) -> Result<Status> {
         journal: String::from_utf8_lossy(session.journal().as_os_str().as_bytes()).into_owned(),
         covered_through: info.covered_through.map(|instant| instant.to_rfc3339()),
         missed_by_events: 0,
-        problems: vec!["asofd is not running: nothing is captured now".to_owned()],
+        problems,
         stretched: Vec::new(),
+        oldest_unchecked: scrub.oldest_unchecked.map(|instant| instant.to_rfc3339()),
+        checked_bytes: 0,
         rpo: Rpo::default(),
         counters: Counters::default(),
     })
@@ -125,6 +137,13 @@ fn for_people(status: &Status, answered: bool, out: &mut Output) -> Result<()> {
         out.line(&format!("           since the start: {}", span(&status.rpo.since_start)))?;
     }
     out.line(&format!("gaps       {}", status.gaps))?;
+    if let Some(since) = &status.oldest_unchecked {
+        let read = match status.checked_bytes {
+            0 => String::new(),
+            checked => format!("; {} checked since the start", bytes(checked)),
+        };
+        out.line(&format!("checked    everything since {since}{read}"))?;
+    }
     if status.missed_by_events > 0 {
         out.line(&format!(
             "missed     {} by events, found by a check; its log names them",

@@ -223,6 +223,7 @@ fn refuse_orphans(storage: &dyn Storage, layout: &Layout) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::OsStorage;
 
     fn parse(text: &str) -> Result<Manifest> {
         Manifest::parse(text, "journal.json".into())
@@ -241,25 +242,25 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let layout = Layout::new(dir.path());
         let clock = ClockReading { wall: Instant(7), boottime_ns: 0, boot_id: [0; 16] };
-        let manifest = Manifest::create(&layout, &clock).expect("a manifest");
-        manifest.keep_copy(&layout).expect("a copy");
+        let manifest = Manifest::create(&OsStorage, &layout, &clock).expect("a manifest");
+        manifest.keep_copy(&OsStorage, &layout).expect("a copy");
         let good = std::fs::read(layout.manifest()).expect("the manifest");
         for path in [layout.manifest(), layout.manifest_copy()] {
             for at in 0..good.len() {
                 let mut bad = good.clone();
                 bad[at] ^= 1 << (at % 7);
                 std::fs::write(&path, &bad).expect("the manifest");
-                let read = Manifest::open(&layout).expect("one of the two is whole");
+                let read = Manifest::open(&OsStorage, &layout).expect("one of the two is whole");
                 assert!(read.is_same(&manifest), "byte {at} of {}", path.display());
             }
             std::fs::write(&path, b"").expect("the manifest");
-            let read = Manifest::open(&layout).expect("one of the two is whole");
+            let read = Manifest::open(&OsStorage, &layout).expect("one of the two is whole");
             assert_eq!(read.damage.len(), 1);
-            read.mend().expect("mended");
+            read.mend(&OsStorage).expect("mended");
             assert_eq!(std::fs::read(&path).expect("the manifest"), good);
         }
         std::fs::remove_file(layout.manifest()).expect("rm");
-        assert!(Manifest::open(&layout).expect("the copy").is_same(&manifest));
+        assert!(Manifest::open(&OsStorage, &layout).expect("the copy").is_same(&manifest));
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn of_group(history: &History, seq: Seq, group: &Group) -> Vec<Line> {
                     add(*node, dir, &name, what.clone());
                 }
             }
-            Op::Identify { .. } | Op::Gap(_) | Op::Policy(_) | Op::Mark(_) => {}
+            Op::Identify { .. } | Op::Gap(_) | Op::Policy(_) | Op::Mark(_) | Op::Loss(_) => {}
         }
     }
     lines

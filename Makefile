@@ -77,6 +77,13 @@ soak: build ## random histories for a while; MINUTES=30 SEED=n BACKEND=.. FILESY
 		SHORT_QUEUE="$(SHORT_QUEUE)" "$(PROGRAMS)/asof-soak" || status=$$?; \
 		rmdir "$$tmp" 2>/dev/null || echo "what failed is kept in $$tmp"; exit $$status
 
+.PHONY: torture power-cuts
+torture: build ## a crash or a fault at every storage operation, seed after seed; MINUTES=30 SEED=n
+	@$(IN_TEMP) MINUTES="$(MINUTES)" SEED="$(SEED)" "$(PROGRAMS)/asof-torture"
+
+power-cuts: build ## real power cuts on ext4, xfs and btrfs in loop files, as root; CUTS=200 SEED=n
+	@$(IN_TEMP) CUTS="$(CUTS)" SEED="$(SEED)" "$(PROGRAMS)/asof-power-cuts"
+
 # Asked before the build, which may take long.
 .PHONY: tree-given
 tree-given:

@@ -8,8 +8,11 @@ use crate::content::hash::IdKey;
 use crate::error::{Error, IoContext, Result};
 use crate::format::FORMAT;
 use crate::segments::Damage;
-use crate::storage::{Layout, create_private_dir, write_atomically};
+use crate::storage::{Layout, Storage, read_whole, write_atomically};
 use crate::types::{ClockReading, Instant, Position};
+
+/// A manifest is a few hundred bytes; what is longer is none.
+const MANIFEST_BYTES_MAX: usize = 64 << 10;
 
 /// What a journal is.
 #[derive(Clone, Debug)]
@@ -52,10 +55,10 @@ impl Manifest {
     ///
     /// # Errors
     /// `Corrupt` where there are segments already: they belong to a journal whose manifest is gone. `Io`, `Full`.
-    pub fn create(layout: &Layout, clock: &ClockReading) -> Result<Manifest> {
-        refuse_orphans(layout)?;
-        for dir in [layout.dir().to_path_buf(), layout.segments(), layout.cookies()] {
-            create_private_dir(&dir).context(&dir)?;
+    pub fn create(storage: &dyn Storage, layout: &Layout, clock: &ClockReading) -> Result<Manifest> {
+        refuse_orphans(storage, layout)?;
+        for dir in [layout.dir().to_path_buf(), layout.segments()] {
+            storage.create_dir(&dir).context(&dir)?;
         }
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(std::io::Error::from).context("/dev/urandom")?;
@@ -66,11 +69,11 @@ impl Manifest {
             id_key: IdKey(key),
             damage: Vec::new(),
         };
-        manifest.write(&layout.manifest())?;
+        manifest.write(storage, &layout.manifest())?;
         Ok(manifest)
     }
 
-    fn write(&self, path: &Path) -> Result<()> {
+    fn write(&self, storage: &dyn Storage, path: &Path) -> Result<()> {
         let mut on_disk = OnDisk {
             format: self.format,
             features: Vec::new(),
@@ -81,48 +84,53 @@ impl Manifest {
         };
         on_disk.check = Some(on_disk.checksum());
         let text = serde_json::to_string_pretty(&on_disk).map_err(std::io::Error::from).context(path)?;
-        write_atomically(path, format!("{text}\n").as_bytes()).context(path)
+        write_atomically(storage, path, format!("{text}\n").as_bytes()).context(path)
     }
 
     /// Makes the copy where there is none. For the writer.
     ///
     /// # Errors
     /// `Io`, `Full`.
-    pub fn keep_copy(&self, layout: &Layout) -> Result<()> {
+    pub fn keep_copy(&self, storage: &dyn Storage, layout: &Layout) -> Result<()> {
         let copy = layout.manifest_copy();
-        if self.damage.is_empty() && !copy.exists() { self.write(&copy) } else { Ok(()) }
+        match storage.open(&copy) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.damage.is_empty() => {
+                self.write(storage, &copy)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes the damaged one of file and copy again.
     ///
     /// # Errors
     /// `Io`, `Full`.
-    pub fn mend(&self) -> Result<()> {
-        self.damage.iter().try_for_each(|damage| self.write(&damage.path))
+    pub fn mend(&self, storage: &dyn Storage) -> Result<()> {
+        self.damage.iter().try_for_each(|damage| self.write(storage, &damage.path))
     }
 
     /// Reads the manifest of a journal, from its copy where that is all there is.
     ///
     /// # Errors
     /// `NoJournal`; `Unsupported` where the format or a feature is not known; `Corrupt`; `Io`.
-    pub fn open(layout: &Layout) -> Result<Manifest> {
+    pub fn open(storage: &dyn Storage, layout: &Layout) -> Result<Manifest> {
         let (path, copy) = (layout.manifest(), layout.manifest_copy());
         let damage = |path: PathBuf, what: String| {
             let at = Position::default();
             Damage { path, at, len: 0, what }
         };
-        let (mut manifest, wrong) = match Self::read(&path) {
-            Ok(Some(manifest)) => match Self::read(&copy) {
+        let (mut manifest, wrong) = match Self::read(storage, &path) {
+            Ok(Some(manifest)) => match Self::read(storage, &copy) {
                 Ok(Some(second)) if second.is_same(&manifest) => (manifest, None),
                 Ok(Some(_)) => (manifest, Some(damage(copy, "it is not that of journal.json".into()))),
                 Ok(None) | Err(Error::Io { .. } | Error::Unsupported { .. }) => (manifest, None),
                 Err(error) => (manifest, Some(damage(copy, error.to_string()))),
             },
-            Ok(None) => match Self::read(&copy) {
+            Ok(None) => match Self::read(storage, &copy) {
                 Ok(Some(second)) => (second, Some(damage(path, "the file is missing".into()))),
                 _ => return Err(Error::NoJournal { path: layout.dir().to_path_buf() }),
             },
-            Err(Error::Corrupt { path, offset, what }) => match Self::read(&copy) {
+            Err(Error::Corrupt { path, offset, what }) => match Self::read(storage, &copy) {
                 Ok(Some(second)) => (second, Some(damage(path, what))),
                 _ => return Err(Error::Corrupt { path, offset, what }),
             },
@@ -138,8 +146,8 @@ impl Manifest {
     }
 
     /// Reads one file; `None` where there is none.
-    fn read(path: &Path) -> Result<Option<Manifest>> {
-        let bytes = match std::fs::read(path) {
+    fn read(storage: &dyn Storage, path: &Path) -> Result<Option<Manifest>> {
+        let bytes = match read_whole(storage, path, MANIFEST_BYTES_MAX) {
             Err(error)
                 if matches!(
                     error.kind(),
@@ -147,6 +155,9 @@ impl Manifest {
                 ) =>
             {
                 return Ok(None);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return Err(Error::Corrupt { path: path.to_path_buf(), offset: 0, what: error.to_string() });
             }
             other => other.context(path)?,
         };
@@ -194,19 +205,17 @@ impl Manifest {
     }
 }
 
-fn refuse_orphans(layout: &Layout) -> Result<()> {
-    let names = match std::fs::read_dir(layout.segments()) {
+fn refuse_orphans(storage: &dyn Storage, layout: &Layout) -> Result<()> {
+    let names = match storage.list(&layout.segments()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other.context(layout.segments())?,
     };
-    for entry in names {
-        let entry = entry.context(layout.segments())?;
-        if Layout::parse_segment(&entry.file_name()).is_some() {
-            let what = "missing, but there are segments of a journal: put the file back from a copy of the journal, \
-                        or use another directory"
+    if names.iter().any(|name| Layout::parse_segment(name).is_some()) {
+        let what =
+            "missing, but there are segments of a journal: put the file back from a copy of the journal, or \
+                    use another directory"
                 .to_string();
-            return Err(Error::Corrupt { path: layout.manifest(), offset: 0, what });
-        }
+        return Err(Error::Corrupt { path: layout.manifest(), offset: 0, what });
     }
     Ok(())
 }
@@ -214,6 +223,7 @@ fn refuse_orphans(layout: &Layout) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::OsStorage;
 
     fn parse(text: &str) -> Result<Manifest> {
         Manifest::parse(text, "journal.json".into())
@@ -232,25 +242,25 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let layout = Layout::new(dir.path());
         let clock = ClockReading { wall: Instant(7), boottime_ns: 0, boot_id: [0; 16] };
-        let manifest = Manifest::create(&layout, &clock).expect("a manifest");
-        manifest.keep_copy(&layout).expect("a copy");
+        let manifest = Manifest::create(&OsStorage, &layout, &clock).expect("a manifest");
+        manifest.keep_copy(&OsStorage, &layout).expect("a copy");
         let good = std::fs::read(layout.manifest()).expect("the manifest");
         for path in [layout.manifest(), layout.manifest_copy()] {
             for at in 0..good.len() {
                 let mut bad = good.clone();
                 bad[at] ^= 1 << (at % 7);
                 std::fs::write(&path, &bad).expect("the manifest");
-                let read = Manifest::open(&layout).expect("one of the two is whole");
+                let read = Manifest::open(&OsStorage, &layout).expect("one of the two is whole");
                 assert!(read.is_same(&manifest), "byte {at} of {}", path.display());
             }
             std::fs::write(&path, b"").expect("the manifest");
-            let read = Manifest::open(&layout).expect("one of the two is whole");
+            let read = Manifest::open(&OsStorage, &layout).expect("one of the two is whole");
             assert_eq!(read.damage.len(), 1);
-            read.mend().expect("mended");
+            read.mend(&OsStorage).expect("mended");
             assert_eq!(std::fs::read(&path).expect("the manifest"), good);
         }
         std::fs::remove_file(layout.manifest()).expect("rm");
-        assert!(Manifest::open(&layout).expect("the copy").is_same(&manifest));
+        assert!(Manifest::open(&OsStorage, &layout).expect("the copy").is_same(&manifest));
     }
 
     #[test]

@@ -69,15 +69,15 @@ impl Journal {
         limits: Limits,
     ) -> Result<Journal> {
         let (lock, layout) = (lock.clone(), lock.layout.clone());
-        let manifest = match Manifest::open(&layout) {
-            Err(Error::NoJournal { .. }) => Manifest::create(&layout, clock)?,
+        let manifest = match Manifest::open(&*storage, &layout) {
+            Err(Error::NoJournal { .. }) => Manifest::create(&*storage, &layout, clock)?,
             other => other?,
         };
-        manifest.keep_copy(&layout)?;
-        for dir in [layout.segments(), layout.cookies()] {
-            crate::storage::create_private_dir(&dir).context(dir)?;
-        }
+        manifest.keep_copy(&*storage, &layout)?;
+        storage.create_dir(&layout.segments()).context(layout.segments())?;
+        crate::storage::create_private_dir(&layout.cookies()).context(layout.cookies())?;
 
+        settle(&*storage, &layout)?;
         let set = SegmentSet::open(&*storage, &layout, manifest.uuid)?;
         let mut report = RecoveryReport { damage: manifest.damage.clone(), ..RecoveryReport::default() };
         let (db, from) = open_index(&layout, &set, &mut report)?;
@@ -143,6 +143,33 @@ fn lock_writer(layout: &Layout) -> Result<std::fs::File> {
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked { path: layout.dir().to_path_buf() }),
         Err(error) => Err(error).context(&path),
     }
+}
+
+/// Makes everything durable that this writer is going to rely on. A killed writer leaves batches that are read, and that
+/// no power cut was asked to spare: what is taken for the log is attested as durable by the next segment, and a `sync`
+/// answers for it.
+fn settle(storage: &dyn Storage, layout: &Layout) -> Result<()> {
+    let dir = layout.segments();
+    let names = storage.list(&dir).context(&dir)?;
+    let segments =
+        || names.iter().filter_map(|name| Layout::parse_segment(name).map(|parsed| (parsed, name)));
+    let newest = segments().map(|((id, _), _)| id).max();
+    // One with its final name was synced before it got it, or its successor says where it ends.
+    for (_, name) in segments().filter(|((id, open), _)| *open || Some(*id) == newest) {
+        let path = dir.join(name);
+        storage.settle(&path).context(&path)?;
+    }
+    for manifest in [layout.manifest(), layout.manifest_copy()] {
+        match storage.settle(&manifest) {
+            // One that is missing was reported.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            other => other.context(&manifest)?,
+        }
+    }
+    for dir in [&dir, layout.dir()] {
+        storage.sync_dir(dir).context(dir)?;
+    }
+    Ok(())
 }
 
 /// The index, or a new one where it is missing, damaged, or of another log; and where the log ends.

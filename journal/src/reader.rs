@@ -89,9 +89,16 @@ impl Reader {
     /// # Errors
     /// `NoJournal`, `Unsupported`, `Io`, `Corrupt` (only where nothing can be answered at all).
     pub fn open(dir: &Path) -> Result<Reader> {
+        Self::open_on(Arc::new(OsStorage), dir)
+    }
+
+    /// The same on another storage, for tests that fail, tear and reorder what is written.
+    ///
+    /// # Errors
+    /// As for [`Reader::open`].
+    pub fn open_on(storage: Arc<dyn Storage>, dir: &Path) -> Result<Reader> {
         let layout = Layout::new(dir);
-        let manifest = Manifest::open(&layout)?;
-        let storage: Arc<dyn Storage> = Arc::new(OsStorage);
+        let manifest = Manifest::open(&*storage, &layout)?;
         let scratch = scratch()?;
 
         // The index before the segments: it then never knows of a segment that the list does not have.

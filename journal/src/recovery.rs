@@ -130,11 +130,14 @@ fn first_bad_body(segment: &SegmentFile, batches: &[BatchPlace], attested: u64) 
     };
     let mut walk = FrameWalk::new(segment, from, chain, segment.len()?);
     while let Some(frame) = walk.next_frame()? {
-        if frame.offset >= attested
-            && frame.header.frame_type != Some(FrameType::Batch)
-            && segment.body(frame.offset, &frame.header).is_err()
-        {
-            return Ok(Some(frame.offset));
+        if frame.offset < attested || frame.header.frame_type == Some(FrameType::Batch) {
+            continue;
+        }
+        match segment.body(frame.offset, &frame.header) {
+            Ok(_) => {}
+            Err(Error::Corrupt { .. }) => return Ok(Some(frame.offset)),
+            // What could not be read now may be whole, and must not be given up.
+            Err(error) => return Err(error),
         }
     }
     Ok(None)

@@ -61,17 +61,17 @@ pub fn repair(
     pace: Pace<'_>,
 ) -> Result<Repaired> {
     let layout = Layout::new(dir);
-    Manifest::open(&layout)?;
+    Manifest::open(&OsStorage, &layout)?;
     let lock = WriterLock::take(dir)?;
     let found = verify::verify(dir, &Options { deep: true, ..options.clone() }, pace)?;
-    Manifest::open(&layout)?.mend()?;
+    Manifest::open(&OsStorage, &layout)?.mend(&OsStorage)?;
     // One that knows of more than is there first tells the log so, by where that goes on.
     let is_ahead = matches!(found.index, IndexState::Ahead(_));
     let mut index = None;
     if !is_ahead {
         index = mend_index(&layout, &found)?;
     }
-    let key = Manifest::open(&layout)?.id_key;
+    let key = Manifest::open(&OsStorage, &layout)?.id_key;
     let storage = Arc::new(OsStorage);
     let journal = Journal::open_with(storage, &lock, &clock(), Limits::default())?;
     let mut bench = Bench::new(journal, key, clock);
@@ -98,7 +98,7 @@ fn mend_index(layout: &Layout, found: &Verification) -> Result<Option<String>> {
         IndexState::Unusable(why) | IndexState::Ahead(why) => why.clone(),
         IndexState::Differs(differences) => differences.first.clone(),
     };
-    let manifest = Manifest::open(layout)?;
+    let manifest = Manifest::open(&OsStorage, layout)?;
     let set = SegmentSet::open(&OsStorage, layout, manifest.uuid)?;
     if set.segments.is_empty() {
         return Ok(None);

@@ -160,6 +160,12 @@ mod tests {
     fn a_storage_that_can_make_none_has_room() {
         struct Plain(OsStorage);
         impl Storage for Plain {
+            fn create_dir(&self, path: &Path) -> io::Result<()> {
+                self.0.create_dir(path)
+            }
+            fn settle(&self, path: &Path) -> io::Result<()> {
+                self.0.settle(path)
+            }
             fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
                 self.0.create(path)
             }

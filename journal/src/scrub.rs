@@ -164,7 +164,7 @@ impl Scrub {
         }
         let text =
             serde_json::to_vec(&self.state).map_err(std::io::Error::from).context(self.layout.scrub())?;
-        write_atomically(&self.layout.scrub(), &text).context(self.layout.scrub())?;
+        write_atomically(&*self.storage, &self.layout.scrub(), &text).context(self.layout.scrub())?;
         Ok(step)
     }
 

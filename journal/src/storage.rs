@@ -156,8 +156,15 @@ pub trait ReadFile: Send + Sync {
     }
 }
 
-/// What the journal needs of the operating system for its segments.
+/// What the journal needs of the operating system for its manifest and its segments.
 pub trait Storage: Send + Sync {
+    /// Makes a directory that only its owner can enter, with those above it; one that exists is left as it is. The
+    /// names of those that were made survive a power cut when it returns.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
     /// Makes a file that must not exist yet, mode 0600.
     ///
     /// # Errors
@@ -199,6 +206,13 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// What the system said.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes what another process may have written to a file survive a power cut, and forgets what the memory has of it,
+    /// so that what is read from then on is what is on the medium.
+    ///
+    /// # Errors
+    /// What the system said. The file is then as uncertain as before; once it is settled, it is certain.
+    fn settle(&self, path: &Path) -> io::Result<()>;
 
     /// Takes everybody's permission to write to a file, and to read it but for its owner's.
     ///
@@ -249,6 +263,10 @@ pub trait Storage: Send + Sync {
 pub struct OsStorage;
 
 impl Storage for OsStorage {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        create_private_dir(path)
+    }
+
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
         let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(path)?;
         Ok(Box::new(file))
@@ -276,6 +294,14 @@ impl Storage for OsStorage {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn settle(&self, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
+        file.sync_data()?;
+        // Pages whose write-out failed count as clean: they would be read for ever, and are on no medium.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        Ok(())
     }
 
     fn make_read_only(&self, path: &Path) -> io::Result<()> {
@@ -340,29 +366,62 @@ impl ReadFile for File {
     }
 }
 
-/// Makes a directory that only its owner can enter, with those above it; one that exists is left as it is.
+/// Makes a directory that only its owner can enter, with those above it; one that exists is left as it is. The names of
+/// those that were made survive a power cut when it returns: nothing that is synced in them would be found without.
 ///
 /// # Errors
 /// What the system said.
 pub fn create_private_dir(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    let made: Vec<&Path> =
+        path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for dir in made {
+        let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match File::open(above).and_then(|above| above.sync_all()) {
+            // Whoever may make a name in a directory may not always open it.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Writes a small file so that after a power cut it is there whole or not at all.
 ///
 /// # Errors
 /// What the system said.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_atomically(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
+    let temporary = PathBuf::from(temporary);
+    // What a crash left of an earlier try.
+    match storage.remove(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = storage.create(&temporary)?;
+    file.append(bytes)?;
+    file.sync()?;
+    storage.rename(&temporary, path)?;
     match path.parent() {
-        Some(dir) => File::open(dir)?.sync_all(),
+        Some(dir) => storage.sync_dir(dir),
         None => Ok(()),
     }
+}
+
+/// Reads a small file whole: so many bytes of it at most.
+///
+/// # Errors
+/// What the system said; `InvalidData` where it is longer.
+pub fn read_whole(storage: &dyn Storage, path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let file = storage.open(path)?;
+    let mut bytes = vec![0; bytes_max + 1];
+    let len = file.read_at(&mut bytes, 0)?;
+    if len > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "much longer than such a file can be"));
+    }
+    bytes.truncate(len);
+    Ok(bytes)
 }
 
 #[cfg(test)]

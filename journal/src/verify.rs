@@ -129,8 +129,8 @@ pub struct Verification {
 /// `NoJournal`, `Unsupported`, `Io`; `Corrupt` only where nothing can be answered at all.
 pub fn verify(dir: &Path, options: &Options, pace: Pace<'_>) -> Result<Verification> {
     let layout = Layout::new(dir);
-    let manifest = Manifest::open(&layout)?;
     let storage = Arc::new(OsStorage);
+    let manifest = Manifest::open(&*storage, &layout)?;
     let scratch = reader::scratch()?;
     // The index before the segments, as for every reader.
     let index = open_index(&layout, scratch.path());

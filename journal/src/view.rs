@@ -238,8 +238,22 @@ impl<'r> View<'r> {
     /// # Errors
     /// `Index`.
     pub fn path_of(&self, node: NodeId) -> Result<Option<Vec<u8>>> {
+        if node == NodeId::ROOT {
+            return Ok(Some(b"/".to_vec()));
+        }
+        // A directory has one name at most. Of the names of a file, some may lie in directories that have none any more.
+        for (dir, name) in self.bindings_of(node)? {
+            if let Some(path) = self.path_in(dir, &name)? {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The absolute path of a directory.
+    fn path_of_dir(&self, dir: NodeId) -> Result<Option<Vec<u8>>> {
         let mut names = Vec::new();
-        let mut at = node;
+        let mut at = dir;
         while at != NodeId::ROOT {
             let Some((dir, name)) = self.bindings_of(at)?.into_iter().next() else {
                 return Ok(None);
@@ -261,7 +275,7 @@ impl<'r> View<'r> {
     /// # Errors
     /// `Index`.
     pub fn path_in(&self, dir: NodeId, name: &[u8]) -> Result<Option<Vec<u8>>> {
-        Ok(self.path_of(dir)?.map(|mut path| {
+        Ok(self.path_of_dir(dir)?.map(|mut path| {
             if path != b"/" {
                 path.push(b'/');
             }

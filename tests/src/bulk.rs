@@ -14,7 +14,7 @@ use asof_journal::format::batch::{Batch, BlockFrame};
 use asof_journal::format::frame::{self, Chain, Encoding, FrameType};
 use asof_journal::format::segment::{Footer, Predecessor, SegmentHeader, SegmentKind, encode_trailer};
 use asof_journal::manifest::Manifest;
-use asof_journal::storage::Layout;
+use asof_journal::storage::{Layout, OsStorage};
 use asof_journal::types::{
     BlockId, ClockReading, Content, Extent, FullId, Group, Identity, Instant, Kind, Metadata, NodeId, Op,
     Position, Quality, SegmentId, Seq, Version,
@@ -73,7 +73,7 @@ impl Bulk {
         fs::create_dir_all(dir).must(dir.display());
         let wall = 1_700_000_000_000_000_000;
         let clock = ClockReading { wall: Instant(wall), boottime_ns: 1, boot_id: [1; 16] };
-        let manifest = Manifest::create(&layout, &clock).must("a journal");
+        let manifest = Manifest::create(&OsStorage, &layout, &clock).must("a journal");
         let files = (versions / VERSIONS_EACH).max(1);
         let tail = Predecessor { end: Position::default(), chain: Chain::default() };
         Bulk {

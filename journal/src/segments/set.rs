@@ -20,8 +20,9 @@ pub struct SegmentSet {
     pub segments: BTreeMap<SegmentId, Arc<SegmentFile>>,
     /// Files that are not what their names say, cannot be read as segments, or are not there.
     pub damage: Vec<Damage>,
-    /// The newest file, where a crash left it before its header was written: ordinary, and holds nothing.
-    pub unbegun: Option<SegmentId>,
+    /// Files that a crash left before their headers were written, and that no other segment names an end in: ordinary,
+    /// and they hold nothing.
+    pub unbegun: Vec<SegmentId>,
 }
 
 impl SegmentSet {
@@ -37,9 +38,8 @@ impl SegmentSet {
                 names.entry(id).or_default().push(open);
             }
         }
-        let newest = names.keys().next_back().copied();
-        let mut set = SegmentSet { segments: BTreeMap::new(), damage: Vec::new(), unbegun: None };
-        let mut misnamed = Vec::new();
+        let mut set = SegmentSet { segments: BTreeMap::new(), damage: Vec::new(), unbegun: Vec::new() };
+        let (mut misnamed, mut short) = (Vec::new(), Vec::new());
         for (id, mut open) in names {
             open.sort_unstable();
             let path =
@@ -51,7 +51,7 @@ impl SegmentSet {
                 }
                 other => other,
             };
-            set.take_in(storage, opened, id, newest, journal, &mut misnamed)?;
+            set.take_in(storage, opened, id, journal, &mut misnamed, &mut short)?;
             // Both names may be listed while one is given up for the other.
             let second = layout.open_segment(id);
             if open.len() > 1 && storage.open(&second).is_ok() {
@@ -59,6 +59,7 @@ impl SegmentSet {
             }
         }
         set.rename(storage, misnamed)?;
+        set.excuse(short);
         set.find_predecessors()?;
         set.note_missing(layout);
         Ok(set)
@@ -73,9 +74,9 @@ impl SegmentSet {
         storage: &dyn Storage,
         opened: Result<SegmentFile>,
         id: SegmentId,
-        newest: Option<SegmentId>,
         journal: uuid::Uuid,
         misnamed: &mut Vec<(SegmentId, PathBuf, SegmentId)>,
+        short: &mut Vec<Damage>,
     ) -> Result<()> {
         match opened {
             Ok(segment) if segment.header.id != id => {
@@ -98,13 +99,25 @@ impl SegmentSet {
                 self.segments.insert(id, Arc::new(segment));
             }
             // The header is made durable before anything follows it: a shorter file never held a record.
-            Err(Error::Corrupt { path, .. }) if newest == Some(id) && is_unbegun(storage, &path)? => {
-                self.unbegun = Some(id);
+            Err(Error::Corrupt { path, offset, what }) if is_unbegun(storage, &path)? => {
+                short.push(Damage { path, at: Position { segment: id, offset }, len: 0, what });
             }
             Err(Error::Corrupt { path, offset, what }) => self.note(path, id, offset, what),
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Files that are no longer than a header are ordinary, unless another segment attests that there was more.
+    fn excuse(&mut self, short: Vec<Damage>) {
+        let headers = self.segments.values().filter_map(|segment| segment.header.predecessor);
+        let attested: Vec<SegmentId> = headers.map(|before| before.end.segment).collect();
+        for file in short {
+            match attested.contains(&file.at.segment) {
+                true => self.damage.push(file),
+                false => self.unbegun.push(file.at.segment),
+            }
+        }
     }
 
     /// Files under the names of other segments count as what they say that they are, where nothing else is that.
@@ -205,7 +218,7 @@ impl SegmentSet {
     /// The greatest number that a file has, or should have.
     pub fn greatest_id(&self) -> Option<SegmentId> {
         let noted = self.damage.iter().map(|damage| damage.at.segment);
-        self.segments.keys().copied().chain(self.unbegun).chain(noted).max()
+        self.segments.keys().copied().chain(self.unbegun.iter().copied()).chain(noted).max()
     }
 
     /// Segments that are not where their numbers put them.

@@ -3,9 +3,11 @@
 #![expect(clippy::expect_used, reason = "a test that cannot set itself up has failed")]
 
 mod desk;
+mod ends;
 mod extremes;
 mod gaps;
 mod quality;
+mod swaps;
 
 use std::fs;
 use std::path::Path;
@@ -353,6 +355,34 @@ fn a_stale_unbind_does_not_take_a_name_from_what_came_after() -> Result<()> {
     assert_eq!(content_of(&reader, "/x", Seq::MAX)?, Some(b"y".to_vec()));
     assert_eq!(content_of(&reader, "/z", Seq::MAX)?, Some(b"x".to_vec()));
     assert_eq!(content_of(&reader, "/y", Seq::MAX)?, None);
+    Ok(())
+}
+
+/// A directory with one of a file's names left the tree; the file has its other name all the same.
+#[test]
+fn a_file_has_a_path_as_long_as_one_of_its_names_has_one() -> Result<()> {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let mut desk = Desk::open(tmp.path(), 0)?;
+    let head = desk.journal.head.clone();
+    let file = desk.create("f", b"1")?;
+    let dir = head.new_node();
+    let bind = |above, name: &str, node, kind| Op::Bind {
+        dir: above,
+        name: name.into(),
+        node,
+        kind,
+        succeeds: None,
+    };
+    let (name, kind, why) = (b"d".to_vec(), Kind::Dir, Unbound::Deleted);
+    let gone = Op::Unbind { dir: NodeId::ROOT, name, node: dir, kind, why };
+    let ops = [bind(NodeId::ROOT, "d", dir, Kind::Dir), bind(dir, "g", file, Kind::File), gone];
+    for op in ops {
+        head.submit(vec![Group { ops: vec![op], ..Group::default() }])?;
+    }
+    desk.commit()?;
+    let reader = Reader::open(tmp.path())?;
+    assert_eq!(reader.view(Seq::MAX).path_of(file)?, Some(b"/f".to_vec()));
+    assert_eq!(reader.view(Seq::MAX).path_of(dir)?, None);
     Ok(())
 }
 

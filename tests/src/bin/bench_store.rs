@@ -287,7 +287,7 @@ fn hash(dir: &Path) {
 /// Reads every frame and decompresses it; deltas, which need their base, are read only.
 fn decode(dir: &Path) {
     let layout = Layout::new(dir);
-    let manifest = Manifest::open(&layout).must("the journal");
+    let manifest = Manifest::open(&OsStorage, &layout).must("the journal");
     let set = SegmentSet::open(&OsStorage, &layout, manifest.uuid).must("the segments");
     let mut codec = Codec::default();
     for segment in set.segments.values() {

@@ -99,3 +99,24 @@ storm: build ## git, npm and cargo in a watched root, each restored exactly; SCR
 		! { command -v git && command -v node && command -v npm; } >/dev/null; then \
 		( $(call INSTALL,$(STORM_PACKAGES)) ) || echo "not everything could be installed: what needs it is skipped" >&2; fi
 	@$(IN_SCRATCH) BACKEND="$(BACKEND)" PARTS="$(PARTS)" SMALL="$(SMALL)" "$(PROGRAMS)/asof-storm"
+
+.PHONY: fuzz golden bench-store
+# Each target gets its share of the time; as many run at once as there are processors. A failing input is printed and kept in
+# tests/corpus, from where `make test` replays it ever after.
+FUZZ_TARGETS := 38
+fuzz: setup ## every decoder against broken input, with a new seed; MINUTES=10 SEED=n
+	@export FUZZ_SEED="$${SEED:-$$(date +%s)}" FUZZ_MS=$$(( $(or $(MINUTES),10) * 60000 * $$(nproc) / $(FUZZ_TARGETS) )); \
+		$(IN_TEMP) cargo test $(CARGO_FLAGS) fuzz -- --nocapture
+
+golden: build ## writes the golden journal of format 0 anew, after the format changed
+	@$(IN_TEMP) "$(PROGRAMS)/asof-golden"
+
+bench-store: build ## rebuild, opening and verifying, beside their targets; VERSIONS=n PARTS= SMALL=1 KEEP=DIR SCRATCH=DIR
+	@$(IN_SCRATCH) VERSIONS="$(VERSIONS)" PARTS="$(PARTS)" SMALL="$(SMALL)" KEEP="$(KEEP)" "$(PROGRAMS)/asof-bench-store"
+
+.PHONY: kill9 readers
+kill9: build ## kill -9 of the agent in a storm, each acknowledged sync restored; KILLS=500 SEED=n
+	@$(IN_SCRATCH) KILLS="$(KILLS)" SEED="$(SEED)" "$(PROGRAMS)/asof-kill9"
+
+readers: build ## commands beside a writer that seals and rebuilds, one state each; READERS=50 MINUTES=5 SEED=n
+	@$(IN_SCRATCH) READERS="$(READERS)" MINUTES="$(MINUTES)" SEED="$(SEED)" "$(PROGRAMS)/asof-readers"

@@ -85,6 +85,8 @@ pub(crate) struct Config {
     pub policy: Policy,
     /// Longer files are recorded without their content. Bytes; `None` is no limit.
     pub file_bytes_max: Option<u64>,
+    /// With so many bytes the journal takes no more, and capture pauses. `None` is as many as there is room for.
+    pub journal_bytes_max: Option<u64>,
     /// From one comparison of everything to the next; default 1 h, minimum 1 s. `None`: never for its own sake.
     pub reconcile_every: Option<Duration>,
     /// From one look at directories that cannot be watched to the next; default 30 s, minimum 1 s. `None`: never.
@@ -177,6 +179,7 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
         roots: found.top,
         policy,
         file_bytes_max: file.file_bytes_max,
+        journal_bytes_max: file.journal_bytes_max,
         reconcile_every: file.reconcile_every,
         poll_every: file.poll_every,
         scrub_per_day: file.scrub_per_day,
@@ -188,5 +191,7 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
     Ok(Loaded { config, rules, file: file.path, warnings: found.warnings, notes: found.notes })
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -206,7 +206,11 @@ where
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok((stream, _)) if is_ours(&stream) => stream,
+            Ok((stream, _)) => {
+                let _ = stream.try_write(&encode(&failed("this asofd is another user's".to_string())));
+                continue;
+            }
             Err(error) => {
                 tracing::warn!(%error, "a control connection was not accepted");
                 tokio::time::sleep(ACCEPT_RETRY).await;
@@ -226,6 +230,13 @@ where
     }
     drop(listener);
     let _ = tokio::time::timeout(WRITE_MAX, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// Whether the other end is the user that the agent runs as, or root; the modes of directory and socket are not all that
+/// keeps others out.
+fn is_ours(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
 /// Tells a client that there is no room, if that takes no waiting.
@@ -310,5 +321,7 @@ async fn write(writer: &mut (impl AsyncWriteExt + Unpin), answer: &Answer) -> io
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

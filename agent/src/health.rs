@@ -6,6 +6,8 @@
 use asof_journal::types::{Gap, GapReason, Instant, Op};
 use asof_journal::view::is_below;
 
+use crate::room::Lack;
+
 /// Scopes of one root that are not watched; with one more it is the whole root.
 const UNWATCHED_MAX: usize = 64;
 /// Conditions in all; with one more the oldest of its kind is not named any more, and its gap stays open until the
@@ -29,6 +31,8 @@ pub(crate) enum Trouble {
     Network(Vec<u8>, String),
     /// The journal cannot be written.
     Journal(String),
+    /// It has no room, since then: nothing is captured.
+    Full(Lack, Instant),
     /// The event source did not answer in time.
     Stalled,
     /// The event source died; another one is watching, and everything is being compared.
@@ -68,8 +72,8 @@ impl Trouble {
             | Trouble::Hidden(path, _)
             | Trouble::Uncovered(path, _)
             | Trouble::Network(path, _) => Some(path),
-            Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead | Trouble::Configuration(_) => None,
-            Trouble::Damage(..) => None,
+            Trouble::Journal(_) | Trouble::Full(..) | Trouble::Stalled | Trouble::SourceDead => None,
+            Trouble::Configuration(_) | Trouble::Damage(..) => None,
         }
     }
 
@@ -78,7 +82,8 @@ impl Trouble {
     pub(crate) fn degrades(&self) -> bool {
         match self {
             Trouble::RootMissing(..) | Trouble::Unwatched(..) | Trouble::Unreadable(..) => true,
-            Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead | Trouble::Damage(..) => true,
+            Trouble::Journal(_) | Trouble::Full(..) | Trouble::Stalled | Trouble::SourceDead => true,
+            Trouble::Damage(..) => true,
             Trouble::Hidden(..) | Trouble::Uncovered(..) | Trouble::Network(..) => false,
             Trouble::Configuration(_) => false,
         }
@@ -92,6 +97,8 @@ impl Trouble {
             Trouble::Unwatched(path, text) => (path, GapReason::Unwatched, text.clone()),
             Trouble::Unreadable(path, text) => (path, GapReason::Unreadable, text.clone()),
             Trouble::Hidden(path, text) => (path, GapReason::Unmounted, text.clone()),
+            // It concerns everything that is protected, whatever that will be.
+            Trouble::Full(lack, _) => (b"/", GapReason::JournalFull, lack.as_str().to_string()),
             Trouble::Uncovered(..) | Trouble::Network(..) | Trouble::Configuration(_) => return None,
             // What was not seen meanwhile is known when it is over.
             Trouble::Journal(_) | Trouble::Stalled | Trouble::SourceDead | Trouble::Damage(..) => {
@@ -141,6 +148,9 @@ impl Trouble {
                 lossy(path)
             ),
             Trouble::Journal(text) => format!("the journal cannot be written: {text}"),
+            Trouble::Full(lack, since) => {
+                format!("nothing is captured since {}: {}", since.to_rfc3339(), lack.words())
+            }
             Trouble::SourceDead => {
                 "the event source died; another one has taken its place, and everything is compared"
                     .to_string()

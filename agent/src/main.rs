@@ -16,6 +16,7 @@ mod health;
 mod mounts;
 mod pool;
 mod reread;
+mod room;
 mod rpo;
 mod rules;
 mod run;
@@ -28,6 +29,11 @@ mod sys;
 mod testdir;
 mod watch;
 mod worker;
+
+/// Fuzz targets look at what an input costs.
+#[cfg(test)]
+#[global_allocator]
+static MEMORY: asof_fuzz::Counting = asof_fuzz::Counting;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -73,6 +79,8 @@ fn check(args: &RunArgs) -> ExitCode {
 
 fn start(args: RunArgs) -> ExitCode {
     sys::ignore_lease_breaks();
+    // What RocksDB makes is nobody else's business either.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let loaded = match config::load(&args) {
         Ok(loaded) => loaded,
         Err(error) => {

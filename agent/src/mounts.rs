@@ -157,4 +157,35 @@ mod tests {
         // Somebody else may mount something meanwhile; not every time.
         assert!((0..100).any(|_| !mounts.poll().expect("poll")));
     }
+
+    /// Fuzz target: the kernel writes the table, and names in it are anybody's.
+    #[test]
+    fn fuzz_of_any_table() {
+        let valid = |random: &mut asof_fuzz::Random| {
+            let name = random.some_bytes(12);
+            let escaped: String = name
+                .iter()
+                .filter(|byte| **byte != 0)
+                .map(|byte| match byte {
+                    b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}"),
+                    byte if byte.is_ascii() => char::from(*byte).to_string(),
+                    byte => format!("\\{byte:03o}"),
+                })
+                .collect();
+            let table = format!("30 22 0:25 / /m{escaped} rw master:2 - tmpfs none rw\n").into_bytes();
+            let at = [b"/m".to_vec(), name.into_iter().filter(|byte| *byte != 0).collect()].concat();
+            assert_eq!(parse(&table), [Mount { at, kind: "tmpfs".into() }]);
+            [SAMPLE.to_vec(), table].concat()
+        };
+        let check = |table: &[u8]| {
+            let mounts = Mounts { file: File::open("/dev/null").expect("open"), mounts: parse(table) };
+            assert!(mounts.mounts.iter().all(|mount| mount.at.len() <= table.len()));
+            mounts.network(b"/home/n/x");
+            mounts.below(b"/home").count() > 0
+        };
+        let memory = asof_fuzz::Memory { fixed: 8 << 10, per_byte: 100 };
+        let words: &[&[u8]] = &[b" - ", b"\\", b"\\777", b"\\+12", b"\n", b"-", b" "];
+        asof_fuzz::Target { name: "mounts", valid: &valid, mend: &|_| {}, check: &check, memory, words }
+            .run();
+    }
 }

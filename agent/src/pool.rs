@@ -20,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::capture::{CaptureError, CaptureOptions, Captured, capture};
 use crate::clock::Clock;
 use crate::fs::{DirHandle, SourceFs, Stat};
+use crate::room::Room;
 use crate::run::{Again, Event};
 
 /// Batches that wait for a capture thread; each may hold a directory open.
@@ -232,6 +233,15 @@ pub(crate) struct Workshop {
     pub tell: Arc<dyn Fn(Event) + Send + Sync>,
     /// Set when the agent ends: long work is given up, and the next start does it.
     pub stop: Arc<AtomicBool>,
+    /// Whether the journal has room: while it has none nothing is read.
+    pub room: Arc<Room>,
+}
+
+impl Workshop {
+    /// Waits while the journal has no room. Gives `false` where the agent ends.
+    pub(crate) fn may_go_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed) && self.room.wait(&self.stop)
+    }
 }
 
 /// How much the rest of the machine may be held up.
@@ -324,6 +334,13 @@ impl<'w> Worker<'w> {
                 }
             };
             for task in batch {
+                if self.workshop.room.lack().is_some() {
+                    // What was read is not held up by what is not.
+                    self.flush();
+                    if !self.workshop.may_go_on() {
+                        continue;
+                    }
+                }
                 self.perform(task);
             }
         }
@@ -346,12 +363,13 @@ impl<'w> Worker<'w> {
     }
 
     fn perform(&mut self, task: Task) {
-        let Workshop { fs, clock, tally, stop, .. } = self.workshop;
+        let Workshop { fs, clock, tally, .. } = self.workshop;
+        let workshop = self.workshop;
         let ingest = &mut self.ingest;
         let begun_ns = clock.monotonic_ns();
         let previous = task.previous.as_ref();
         let captured = capture(&**fs, &**clock, &task.dir, &task.name, task.options, &mut |source| {
-            ingest.store(&mut Pieces { source, tally, stop }, previous)
+            ingest.store(&mut Pieces { source, workshop }, previous)
         });
         count(&tally.files_read, 1);
         match captured {
@@ -461,18 +479,17 @@ impl<'w> Worker<'w> {
 /// Hands a file's pieces to the journal, and counts the bytes.
 struct Pieces<'p> {
     source: &'p mut dyn Source,
-    tally: &'p Tally,
-    stop: &'p AtomicBool,
+    workshop: &'p Workshop,
 }
 
 impl Source for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<Piece> {
-        if self.stop.load(Ordering::Relaxed) {
+        if !self.workshop.may_go_on() {
             return Err(io::Error::from(io::ErrorKind::Interrupted));
         }
         let piece = self.source.read(buffer)?;
         if let Piece::Data(len) = piece {
-            count(&self.tally.bytes_read, len as u64);
+            count(&self.workshop.tally.bytes_read, len as u64);
         }
         Ok(piece)
     }

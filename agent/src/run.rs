@@ -3,9 +3,12 @@
 //! Owns the wiring and the order of start and stop. Reads no file and writes none but cookies; whatever takes time
 //! happens on other threads, which answer with an [`Event`].
 
+mod answer;
 mod doubtful;
 mod event;
+mod full;
 mod health;
+mod life;
 mod reload;
 mod roots;
 mod sync;
@@ -19,9 +22,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use asof_journal::append::{Limits, Mark as Place};
-use asof_journal::control::{Answer, Request, Synced};
+use asof_journal::control::{Answer, Synced};
 use asof_journal::head::Head;
-use asof_journal::open::Journal;
+use asof_journal::open::{Journal, WriterLock};
 use asof_journal::storage::Layout;
 use asof_journal::types::{GapReason, Group, Instant, Mark, MarkCause, Op, Seq};
 use crossbeam_channel::{Receiver, Sender, after, bounded, select};
@@ -30,13 +33,14 @@ use crate::appender::{AppendThread, Failure, OldestHint};
 use crate::check;
 use crate::clock::{Clock, OsClock};
 use crate::config::{Config, Loaded, RunArgs};
-use crate::control::{Control, ControlEvent, ControlRequest};
+use crate::control::{ControlEvent, ControlRequest};
 use crate::dirty::{Dirty, Intake};
 use crate::fs::OsFs;
 use crate::health::{Health, Trouble};
 use crate::mounts::Mounts;
 use crate::pool::{Pool, Priority, Tally, Workshop};
 use crate::reread::Rereads;
+use crate::room::Room;
 use crate::rpo::Delays;
 use crate::rules::SharedRules;
 use crate::scan::Scanner;
@@ -46,6 +50,8 @@ use crate::status;
 use crate::watch::{self, Backend, Hint, SourceOptions, WatchHandle, WatchThread, What};
 use crate::worker::{self, Job};
 pub(crate) use event::{Again, Event, RunError};
+use full::Ended;
+pub(crate) use life::run;
 use reload::Reload;
 pub(crate) use reload::RootsDiff;
 use roots::{RootSeen, open_mounts};
@@ -78,6 +84,7 @@ pub(crate) struct Agent {
     tally: Arc<Tally>,
     dirty: Arc<Dirty>,
     woken: Receiver<()>,
+    requests: Receiver<ControlEvent>,
     events: Receiver<Event>,
     jobs: Sender<Job>,
     watch: WatchHandle,
@@ -122,6 +129,12 @@ pub(crate) struct Agent {
     checked_ns: Option<u64>,
     /// Until when the end in good order waits.
     stopping: Option<u64>,
+    ended: Ended,
+    begun_ns: u64,
+    /// Whether the journal has room.
+    room: Arc<Room>,
+    /// Whether it has again, and everything is being compared for that.
+    comparing_after_full: bool,
 }
 
 /// Where the comparison of all roots stands.
@@ -148,29 +161,42 @@ struct Why {
     detail: String,
 }
 
-/// Runs the agent until it is told to stop.
-pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
+/// What outlives a run of the loop.
+struct Life {
+    args: RunArgs,
+    clock: Arc<OsClock>,
+    lock: WriterLock,
+    requests: Receiver<ControlEvent>,
+    /// What is said of the time before the first run: that there was no room to begin.
+    waited: String,
+}
+
+/// Runs the loop until it is told to stop, or has to begin again with the configuration that was in force at the end.
+/// `bye` is called when nobody is answered any more.
+fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Config), RunError> {
     let Loaded { config, rules, .. } = loaded;
     let system = |what| move |source| RunError::System { what, source };
-    let clock: Arc<dyn Clock> = Arc::new(OsClock::open().map_err(system("the clocks"))?);
+    let clock: Arc<dyn Clock> = life.clock.clone();
     let layout = Layout::new(&config.journal);
-    let journal = Journal::open(&config.journal, &clock.now(), Limits::default())?;
+    let journal = Journal::open_locked(&life.lock, &clock.now(), Limits::default())?;
     let Journal { head, appender, report } = journal;
     status::report_recovery(&head, &report);
     let applied = *appender.applied();
     let durable = appender.durable();
 
     let (events_in, events) = bounded(EVENTS_MAX);
-    let control = Control::start(&layout, events_in.clone())?;
     let settle = Settle::new(config.settle.clone(), config.root_bytes());
     let (dirty, woken) = Dirty::new(settle);
     let rules = SharedRules::new(rules);
     let (watch_thread, watch) = watch(config.backend, &rules, &layout, &dirty, &clock)?;
     let oldest: OldestHint = Arc::new(AtomicI64::new(0));
-    let awake = dirty.clone();
+    let (awake, room) = (dirty.clone(), Arc::new(Room::new(config.journal_bytes_max)));
+    let told = (config.journal.clone(), room.clone());
     let (append, failure) =
-        AppendThread::spawn(appender, head.clone(), clock.clone(), oldest.clone(), move || awake.wake())
-            .map_err(system("the appender thread"))?;
+        AppendThread::spawn(appender, head.clone(), clock.clone(), oldest.clone(), told, move || {
+            awake.wake()
+        })
+        .map_err(system("the appender thread"))?;
 
     let again = events_in.clone();
     let workshop = Workshop {
@@ -181,6 +207,7 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
         // The loop may be at its end already; then the next start compares everything anyway.
         tell: Arc::new(move |event| drop(again.send(event))),
         stop: Arc::default(),
+        room: room.clone(),
     };
     let pool = |priority| Pool::spawn(config.workers, priority, &workshop);
     let ordinary = pool(Priority::Ordinary).map_err(system("the capture threads"))?;
@@ -207,20 +234,21 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
         Seq::ZERO => (GapReason::Starting, clock.now().wall),
         _ => (GapReason::AgentDown, applied.covered_through.unwrap_or(applied.wall)),
     };
-    let why = Why { reason: Some(reason), since, scopes: config.root_bytes(), detail: String::new() };
+    let why = Why { reason: Some(reason), since, scopes: config.root_bytes(), detail: life.waited.clone() };
     let mut agent = Agent {
         last_mark_ns: clock.monotonic_ns(),
         checks,
         scrub,
         checked_ns: Some(clock.monotonic_ns()),
         config,
-        reload: Reload::new(args),
+        reload: Reload::new(life.args.clone()),
         layout,
         clock: clock.clone(),
         head,
         tally: workshop.tally.clone(),
         dirty,
         woken,
+        requests: life.requests.clone(),
         events,
         jobs,
         watch,
@@ -249,14 +277,20 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
         gaps_before: applied.gaps,
         cookies: 0,
         stopping: None,
+        ended: Ended::ForGood,
+        begun_ns: clock.monotonic_ns(),
+        room,
+        comparing_after_full: false,
     };
     agent.begin()?;
     agent.serve();
 
     // Everything that submits ends before the appender does.
     workshop.stop.store(true, Ordering::Relaxed);
-    drop(control);
-    let watch_thread = agent.end();
+    if agent.ended == Ended::ForGood {
+        bye();
+    }
+    let (watch_thread, ended) = agent.end();
     watch_thread.stop();
     let _ = worker.join();
     let _ = checker.join();
@@ -268,8 +302,7 @@ pub(crate) fn run(loaded: Loaded, args: RunArgs) -> Result<(), RunError> {
         Some(appender) => appender.close(&clock.now())?,
         None => tracing::error!("the appender ended in a panic"),
     }
-    tracing::info!("stopped");
-    Ok(())
+    Ok(ended)
 }
 
 fn resolved(layout: &Layout) -> Result<PathBuf, RunError> {
@@ -313,7 +346,12 @@ impl Agent {
         while !self.is_finished() {
             let (timeout, before_ns) = (after(self.next_timer()), self.clock.monotonic_ns());
             let (woken, events) = (self.woken.clone(), self.events.clone());
+            let requests = self.requests.clone();
             let event = select! {
+                recv(requests) -> event => match event {
+                    Ok(event) => Some(Event::Control(event)),
+                    Err(_) => return,
+                },
                 recv(events) -> event => match event {
                     Ok(event) => Some(event),
                     Err(_) => return,
@@ -328,6 +366,7 @@ impl Agent {
             self.tick();
             self.look_beside();
             self.look_at_appender();
+            self.look_at_room();
             self.release();
             self.look_at_arriving();
             self.advance_syncs();
@@ -336,8 +375,8 @@ impl Agent {
     }
 
     /// Gives up everything but the source, which is stopped when nobody uses it any more.
-    fn end(self) -> WatchThread {
-        self.watch_thread
+    fn end(self) -> (WatchThread, (Ended, Config)) {
+        (self.watch_thread, (self.ended, self.config))
     }
 
     fn is_finished(&self) -> bool {
@@ -455,6 +494,7 @@ impl Agent {
         let (why, begun, until) = (why.clone(), *begun, self.clock.now().wall);
         self.welcome_roots();
         self.over(|known| *known == Trouble::SourceDead);
+        self.end_of_pause();
         let mut ops = self.gaps_of(&why, until);
         if !self.started {
             ops.extend(self.end_open_gaps());
@@ -476,7 +516,7 @@ impl Agent {
 
     /// Gives the directory worker something to do, if it is free and something is due.
     fn dispatch(&mut self) {
-        if self.worker_busy || self.dispatch_roots() {
+        if self.worker_busy || self.room.lack().is_some() || self.dispatch_roots() {
             return;
         }
         if let Reconcile::Wanted(why) = &self.reconcile {
@@ -510,7 +550,8 @@ impl Agent {
         }
         self.ticked_ns = now_ns;
         let idle = now_ns.saturating_sub(self.last_mark_ns) >= MARK_EVERY.as_nanos() as u64;
-        if idle && self.syncs.is_empty() && self.marks.is_empty() {
+        let has_room = self.room.lack().is_none();
+        if has_room && idle && self.syncs.is_empty() && self.marks.is_empty() {
             self.begin_sync(MarkCause::Idle, None, None);
         }
         self.record_policy();
@@ -519,66 +560,11 @@ impl Agent {
         self.look_at_doubtful();
         self.look_at_roots();
         self.bring_roots_back();
-        self.poll_unseen();
-        self.check_ourselves();
-        self.scrub_on(now_ns);
-    }
-
-    fn request(&mut self, request: ControlRequest) {
-        match request.request {
-            Request::Status => {
-                let answer = self.status();
-                let _ = request.reply.send(Answer::Status(Box::new(answer)));
-            }
-            Request::Sync { timeout_ms } => {
-                let timeout_ns = (timeout_ms > 0).then(|| timeout_ms.saturating_mul(1_000_000));
-                self.begin_sync(MarkCause::Sync, timeout_ns, Some(request));
-            }
+        if has_room {
+            self.poll_unseen();
+            self.check_ourselves();
+            self.scrub_on(now_ns);
         }
-    }
-
-    fn status(&self) -> asof_journal::control::Status {
-        let now_ns = self.clock.monotonic_ns();
-        let state = self.dirty.lock();
-        let pending = state.settle.pending() as u64;
-        let oldest = state.settle.oldest_pending();
-        let stretched =
-            state.settle.stretched(now_ns).map(|(path, _)| String::from_utf8_lossy(path).into_owned());
-        let stretched = stretched.collect();
-        drop(state);
-        status::Facts {
-            config: &self.config,
-            layout: &self.layout,
-            head: &self.head,
-            tally: &self.tally,
-            hints: self.dirty.hints(),
-            durable: self.durable,
-            pending,
-            lag_ms: oldest.map_or(0, |(_, first_ns)| now_ns.saturating_sub(first_ns) / 1_000_000),
-            gaps: self.gaps_before,
-            started: self.started,
-            comparing: !matches!(self.reconcile, Reconcile::Done),
-            health: &self.health,
-            stretched,
-            rpo: self.delays.summary(now_ns),
-            scrub: self.scrub.progress(),
-            checked_bytes: self.scrub.checked(),
-        }
-        .status()
-    }
-
-    /// Begins the end in good order: what is dirty is captured, a mark is written.
-    fn stop(&mut self) {
-        if self.stopping.is_some() {
-            return;
-        }
-        tracing::info!("stopping: what is dirty is captured first");
-        let compared = matches!(self.reconcile, Reconcile::Done | Reconcile::Submitted(..));
-        // A reconcile is given up: the next start compares everything anyway.
-        self.stop.store(!compared, Ordering::Relaxed);
-        self.stopping = Some(self.clock.monotonic_ns().saturating_add(DRAIN_MAX_NS));
-        if compared {
-            self.begin_sync(MarkCause::Stopped, Some(DRAIN_MAX_NS), None);
-        }
+        self.look_at_index();
     }
 }

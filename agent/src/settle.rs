@@ -176,7 +176,7 @@ impl Settle {
         }
         // What was written under the old name is to be read under the new one; of what came from elsewhere nobody knows.
         let written = mark == Marks::MOVED_TO && from.as_deref().is_none_or(|from| self.may_be_written(from));
-        let settled_ns = now_ns.saturating_add(delay_ms * MS);
+        let settled_ns = now_ns.saturating_add(delay_ms.saturating_mul(MS));
         let id = match self.covering(&path) {
             Some(id) => id,
             None => self.insert(Arc::clone(&path), now_ns, hint_no, settled_ns),
@@ -491,10 +491,10 @@ impl Settle {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let latest_ns = entry.first_ns.saturating_add(self.timings.max_delay_ms * MS);
+        let latest_ns = entry.first_ns.saturating_add(self.timings.max_delay_ms.saturating_mul(MS));
         let mut due_ns = entry.settled_ns.min(latest_ns);
         if let Some(until_ns) = self.stretched.get(&entry.path) {
-            let stretched_ns = entry.first_ns.saturating_add(self.timings.stretch_max_ms * MS);
+            let stretched_ns = entry.first_ns.saturating_add(self.timings.stretch_max_ms.saturating_mul(MS));
             due_ns = due_ns.max((*until_ns).min(stretched_ns));
         }
         if entry.first_no < self.hastened_below {

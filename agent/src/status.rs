@@ -42,13 +42,15 @@ pub(crate) struct Facts<'f> {
 impl Facts<'_> {
     /// The status.
     pub(crate) fn status(self) -> Status {
+        let is_full = self.health.has(|trouble| matches!(trouble, Trouble::Full(..)));
         let state = match (self.started, self.comparing || self.health.has(Trouble::degrades)) {
+            (false, _) if is_full => State::Degraded,
             (false, _) => State::Starting,
             (true, false) => State::Protecting,
             (true, true) => State::Degraded,
         };
         let mut problems: Vec<String> = self.problems();
-        if self.started && self.comparing {
+        if self.started && self.comparing && !is_full {
             problems.push("hints were lost; everything under the roots is being compared".to_string());
         }
         let durable = (self.durable.seq > Seq::ZERO)

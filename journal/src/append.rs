@@ -3,6 +3,8 @@
 //! A failed write or fsync is never retried on the same file: the kernel has marked the pages clean. The segment is
 //! given up, and what was not durable is written again into a new one.
 
+mod room;
+
 use std::sync::Arc;
 
 use crate::blocks::pack_table;
@@ -15,6 +17,8 @@ use crate::head::{Head, Submission};
 use crate::index::Entry;
 use crate::index::apply::{self, BatchPlace};
 use crate::index::keys::Applied;
+use crate::open::WriterLock;
+use crate::reserve::Reserve;
 use crate::storage::{AppendFile, Layout, Storage};
 use crate::types::{BlockId, ClockReading, FullId, Instant, MarkCause, Op, Position, SegmentId, Seq};
 
@@ -24,6 +28,9 @@ const COMPRESS_MIN: usize = 128;
 const INDEX_FLUSH_BYTES: u64 = 8 << 20;
 /// When things have come to rest, fewer will do: what is not on disk, every reader has to replay.
 const INDEX_FLUSH_AT_REST_BYTES: u64 = 256 << 10;
+
+/// What RocksDB may need for a flush beside the bytes that are flushed.
+const INDEX_FLUSH_ROOM: u64 = 1 << 20;
 
 /// When a segment is sealed and a new one begun.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +80,8 @@ struct OpenSegment {
     id: SegmentId,
     path: std::path::PathBuf,
     file: Box<dyn AppendFile>,
+    /// Where it was the reserve: how long it may become. It is sealed when there is room again, and not before.
+    reserved: Option<u64>,
     salt: u32,
     opened_ns: u64,
     end: u64,
@@ -120,8 +129,11 @@ pub struct Appender {
     staged: Staged,
     codec: Codec,
     unflushed: u64,
+    reserve: Reserve,
+    /// There was no room for a commit, and nobody has found any since.
+    is_short: bool,
     /// Held until the writer is dropped.
-    lock: std::fs::File,
+    _lock: WriterLock,
 }
 
 /// Where a writer begins.
@@ -135,12 +147,14 @@ pub(crate) struct Start {
     pub(crate) tail: Predecessor,
     pub(crate) next_segment: SegmentId,
     pub(crate) left_open: Vec<SegmentId>,
-    pub(crate) lock: std::fs::File,
+    pub(crate) lock: WriterLock,
 }
 
 impl Appender {
     pub(crate) fn new(start: Start) -> Appender {
         Appender {
+            reserve: Reserve::open(start.storage.clone(), start.layout.clone()),
+            is_short: false,
             storage: start.storage,
             layout: start.layout,
             journal: start.journal,
@@ -155,7 +169,7 @@ impl Appender {
             staged: Staged::default(),
             codec: Codec::default(),
             unflushed: 0,
-            lock: start.lock,
+            _lock: start.lock,
         }
     }
 
@@ -194,13 +208,15 @@ impl Appender {
             return Ok(None);
         }
         let begun = self.segment.is_some();
-        match self.try_commit(clock, complete_through) {
+        let committed = match self.try_commit(clock, complete_through) {
+            Err(Error::Full { .. }) if self.runs_short() => self.try_commit(clock, complete_through),
             // On a full medium a new segment would fail too.
             Err(error) if begun && !matches!(error, Error::Full { .. }) => {
-                self.try_commit(clock, complete_through).map(Some)
+                self.try_commit(clock, complete_through)
             }
-            other => other.map(Some),
-        }
+            other => other,
+        };
+        committed.map(Some)
     }
 
     fn try_commit(&mut self, clock: &ClockReading, complete_through: Option<Instant>) -> Result<Mark> {
@@ -260,6 +276,13 @@ impl Appender {
         };
         let chain = chain.after(&header);
         table.push((FrameType::Batch as u8, segment.end + bytes.len() as u64 - frame_offset));
+        if segment.reserved.is_some_and(|most| segment.end + bytes.len() as u64 > most) {
+            // What is smaller still has its place there.
+            self.staged.groups = batch.groups;
+            let path = segment.path.clone();
+            self.segment = Some(segment);
+            return Err(Error::Full { path });
+        }
 
         let written = segment.file.append(&bytes).context(&segment.path);
         if written.is_ok() {
@@ -289,7 +312,7 @@ impl Appender {
 
         let full = segment.end >= self.limits.segment_bytes_max;
         let old = clock.boottime_ns.saturating_sub(segment.opened_ns) >= self.limits.segment_age_ns_max;
-        if full || old {
+        if (full || old) && segment.reserved.is_none() {
             self.seal(segment);
         } else {
             self.segment = Some(segment);
@@ -310,6 +333,11 @@ impl Appender {
 
     fn append_batch(&mut self, bytes: &mut Vec<u8>, batch: &Batch, salt: u32) -> Result<[u8; HEADER_LEN]> {
         let plain = batch.encode();
+        // Nobody could read it again. Whoever submits commits long before this; it is said aloud instead of lost.
+        if plain.len() > frame::BODY_MAX as usize {
+            let what = format!("a batch of {} bytes, {} at most", plain.len(), frame::BODY_MAX);
+            return Err(Error::Codec { what });
+        }
         let (encoding, body) = match plain.len() {
             len if len < COMPRESS_MIN => (Encoding::Raw, plain.as_slice()),
             _ => self.codec.encode(&plain)?,
@@ -342,8 +370,12 @@ impl Appender {
     }
 
     fn flush_index(&mut self) {
-        self.unflushed = 0;
-        self.head.flush_index();
+        // Without room it would fail, and RocksDB take no more afterwards. Meanwhile nothing is captured, so that what
+        // is not on disk does not grow.
+        if !self.is_short && self.reserve.leaves(self.unflushed + INDEX_FLUSH_ROOM) {
+            self.unflushed = 0;
+            self.head.flush_index();
+        }
     }
 
     /// Begins a segment: synced with its directory before the first record.
@@ -365,7 +397,7 @@ impl Appender {
         let bytes = header.encode();
         let path = self.layout.open_segment(id);
         self.next_segment = SegmentId(id.0 + 1);
-        let mut file = self.storage.create(&path).context(&path)?;
+        let (mut file, reserved) = self.new_file(&path)?;
         let begun = file.append(&bytes).and_then(|()| file.sync()).context(&path);
         let dir = self.layout.segments();
         if let Err(error) = begun.and_then(|()| self.storage.sync_dir(&dir).context(&dir)) {
@@ -382,6 +414,7 @@ impl Appender {
             id,
             path,
             file,
+            reserved,
             salt: header.salt,
             opened_ns: clock.boottime_ns,
             end: bytes.len() as u64,
@@ -418,6 +451,10 @@ impl Appender {
             frame::append(&mut bytes, FrameType::Footer, encoding, plain.len() as u32, body, segment.salt);
             bytes.extend_from_slice(&encode_trailer(segment.end));
             let sealed = segment.file.append(&bytes).and_then(|()| segment.file.sync());
+            if segment.reserved.is_some() {
+                let footer = if sealed.is_ok() { bytes.len() as u64 } else { 0 };
+                let _ = self.storage.truncate(&segment.path, segment.end + footer);
+            }
             if sealed.is_ok() {
                 self.retire(segment.id);
                 let _ = self.storage.sync_dir(&self.layout.segments());
@@ -426,24 +463,22 @@ impl Appender {
             }
         }
         self.flush_index();
+        if !self.is_short && !self.reserve.is_held() {
+            self.reserve.make();
+        }
     }
 
     /// Commits, seals the open segment and puts the index on disk: the end in good order.
     ///
     /// # Errors
     /// As for [`Appender::commit`].
-    pub fn close(self, clock: &ClockReading) -> Result<()> {
-        self.close_and_keep_lock(clock).map(drop)
-    }
-
-    /// The same by whoever goes on as the only writer: gives the lock.
-    pub(crate) fn close_and_keep_lock(mut self, clock: &ClockReading) -> Result<std::fs::File> {
+    pub fn close(mut self, clock: &ClockReading) -> Result<()> {
         self.commit(clock, None)?;
         if let Some(segment) = self.segment.take() {
             self.seal(segment);
         }
-        self.head.flush_index();
-        Ok(self.lock)
+        self.flush_index();
+        Ok(())
     }
 
     /// The newest place that survives a power cut.

@@ -58,9 +58,9 @@ impl Deref for Block {
 }
 
 /// A decoded frame: the plain bytes of its blocks one behind the other.
-struct Decoded {
-    members: Vec<(FullId, Range<usize>)>,
-    bytes: Vec<u8>,
+pub(crate) struct Decoded {
+    pub(crate) members: Vec<(FullId, Range<usize>)>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Reads blocks; shared by threads.
@@ -296,7 +296,7 @@ fn decode_block(
     Ok(Decoded { members: vec![(FullId(*id), 0..bytes.len())], bytes })
 }
 
-fn decode_pack(
+pub(crate) fn decode_pack(
     body: &[u8],
     encoding: Encoding,
     raw_len: u32,
@@ -369,14 +369,16 @@ pub fn pack_table(members: &[(FullId, u32)]) -> Vec<u8> {
     table
 }
 
-/// The bytes that all files below a directory occupy on disk.
+/// The bytes that a journal occupies on disk, its index included. What is only kept free for it does not count.
 ///
 /// # Errors
 /// `Io`; a file that vanishes meanwhile counts as nothing.
-pub fn occupied(dir: &std::path::Path) -> Result<u64> {
+pub fn occupied(journal: &std::path::Path) -> Result<u64> {
     use std::os::unix::fs::MetadataExt;
+    let layout = crate::storage::Layout::new(journal);
+    let kept = [layout.reserve(), layout.new_reserve()];
     let mut total = 0;
-    let mut stack = vec![dir.to_path_buf()];
+    let mut stack = vec![journal.to_path_buf()];
     while let Some(dir) = stack.pop() {
         let entries = match std::fs::read_dir(&dir) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -385,6 +387,9 @@ pub fn occupied(dir: &std::path::Path) -> Result<u64> {
         for entry in entries {
             let entry = entry.context(&dir)?;
             let Ok(meta) = entry.metadata() else { continue };
+            if kept.contains(&entry.path()) {
+                continue;
+            }
             total += meta.blocks() * 512;
             if meta.is_dir() {
                 stack.push(entry.path());

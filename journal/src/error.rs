@@ -59,10 +59,24 @@ pub enum Error {
         /// What does not hold.
         what: String,
     },
-    /// The medium is full.
+    /// Somebody else could read what is in the journal, or decide what it gives back.
+    #[error("{path}: {what}")]
+    Unsafe {
+        /// The directory.
+        path: PathBuf,
+        /// Why it is refused, and what helps.
+        what: String,
+    },
+    /// The medium is full, or a quota is used up.
     #[error("{path}: no space left")]
     Full {
         /// The file.
+        path: PathBuf,
+    },
+    /// The temporary directory is full: a reader needs some of it, and more where the journal has no index of use.
+    #[error("{path}: no space left in the temporary directory; nothing is wrong with the journal")]
+    FullTemporary {
+        /// The temporary directory.
         path: PathBuf,
     },
     /// An earlier write or fsync failed; nothing more is written through this handle.

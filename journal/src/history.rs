@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::content::codec::Codec;
 use crate::error::{Error, Result};
 use crate::format::op::take_version;
-use crate::format::wire::Take;
+use crate::format::wire::whole;
 use crate::index::Cf;
 use crate::index::keys::{self, BatchAt, Bound, Linked};
 use crate::quality;
@@ -257,7 +257,7 @@ impl Trace<'_> {
         let mut newer: Option<(Seq, Version)> = None;
         while let Some((key, value)) = scan.item() {
             let seq = keys::parse_node_seq(key).map_err(&damage)?;
-            let version = take_version(&mut Take::new(value)).map_err(&damage)?;
+            let version = whole(value, take_version).map_err(&damage)?;
             if let Some((at, newer)) = newer.take() {
                 self.note_version(at, node, newer, Some(&version), dir, name)?;
             }

@@ -153,7 +153,7 @@ impl Manifest {
         Self::parse(&String::from_utf8_lossy(&bytes), path.to_path_buf()).map(Some)
     }
 
-    fn parse(text: &str, path: PathBuf) -> Result<Manifest> {
+    pub(crate) fn parse(text: &str, path: PathBuf) -> Result<Manifest> {
         /// The format is looked at first: a newer one may have a form that this program cannot read at all.
         #[derive(Deserialize)]
         struct Version {

@@ -36,7 +36,7 @@ impl Journal {
     /// Opens the journal in a directory for writing; makes one where there is none.
     ///
     /// # Errors
-    /// `Locked`, `Unsupported`, `Corrupt`, `Full`, `Io`, `Index`.
+    /// `Locked`, `Unsafe`, `Unsupported`, `Corrupt`, `Full`, `Io`, `Index`.
     pub fn open(dir: &Path, clock: &ClockReading, limits: Limits) -> Result<Journal> {
         Self::open_on(Arc::new(OsStorage), dir, clock, limits)
     }
@@ -51,23 +51,24 @@ impl Journal {
         clock: &ClockReading,
         limits: Limits,
     ) -> Result<Journal> {
-        let layout = Layout::new(dir);
-        crate::storage::create_private_dir(dir).context(dir)?;
-        let lock = WriterLock::take(&layout)?;
-        Self::open_locked(storage, layout, clock, limits, lock)
+        Self::open_with(storage, &WriterLock::take(dir)?, clock, limits)
     }
 
-    /// The same by whoever has the lock already.
+    /// The same for somebody who has the lock, and may keep it for another time.
     ///
     /// # Errors
     /// As for [`Journal::open`], but for `Locked`.
-    pub(crate) fn open_locked(
+    pub fn open_locked(lock: &WriterLock, clock: &ClockReading, limits: Limits) -> Result<Journal> {
+        Self::open_with(Arc::new(OsStorage), lock, clock, limits)
+    }
+
+    fn open_with(
         storage: Arc<dyn Storage>,
-        layout: Layout,
+        lock: &WriterLock,
         clock: &ClockReading,
         limits: Limits,
-        lock: WriterLock,
     ) -> Result<Journal> {
+        let (lock, layout) = (lock.clone(), lock.layout.clone());
         let manifest = match Manifest::open(&layout) {
             Err(Error::NoJournal { .. }) => Manifest::create(&layout, clock)?,
             other => other?,
@@ -105,34 +106,42 @@ impl Journal {
             tail: Predecessor { end: report.tail.end, chain: report.tail.chain },
             next_segment,
             left_open,
-            lock: lock.0,
+            lock,
         });
         Ok(Journal { head, appender, report })
     }
 }
 
-/// The lock that only one writer can hold; the kernel gives it back when the process ends, however it ends.
-pub(crate) struct WriterLock(std::fs::File);
+/// The right to write to a journal: one process has it at a time. Clones are the same lock, given back with the last.
+#[derive(Clone, Debug)]
+pub struct WriterLock {
+    layout: Layout,
+    _file: Arc<std::fs::File>,
+}
 
 impl WriterLock {
-    /// Takes the lock.
+    /// Takes the lock of the journal in a directory, which is made where there is none; the kernel gives it back when
+    /// the process ends, however it ends.
     ///
     /// # Errors
-    /// `Locked`, `Io`.
-    pub(crate) fn take(layout: &Layout) -> Result<WriterLock> {
-        let path = layout.lock();
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .context(&path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(WriterLock(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked { path: layout.dir().to_path_buf() }),
-            Err(error) => Err(error).context(&path),
-        }
+    /// `Locked`, `Unsafe`, `Full`, `Io`.
+    pub fn take(dir: &Path) -> Result<WriterLock> {
+        let layout = Layout::new(dir);
+        crate::storage::create_private_dir(dir).context(dir)?;
+        crate::private::make_sure(&layout)?;
+        let file = lock_writer(&layout)?;
+        Ok(WriterLock { layout, _file: Arc::new(file) })
+    }
+}
+
+fn lock_writer(layout: &Layout) -> Result<std::fs::File> {
+    let path = layout.lock();
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).context(&path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked { path: layout.dir().to_path_buf() }),
+        Err(error) => Err(error).context(&path),
     }
 }
 

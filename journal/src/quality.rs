@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::format::op::take_version;
-use crate::format::wire::Take;
+use crate::format::wire::whole;
 use crate::index::Cf;
 use crate::index::keys::{self, Bound, Linked};
 use crate::reader::Reader;
@@ -74,7 +74,7 @@ fn last_clean_of(reader: &Reader, node: NodeId, at: Seq) -> Result<Option<Versio
     scan.seek(&keys::version(node, at))?;
     while let Some((key, value)) = scan.item() {
         let seq = keys::parse_node_seq(key).map_err(&damage)?;
-        let mut found = VersionAt { seq, version: take_version(&mut Take::new(value)).map_err(&damage)? };
+        let mut found = VersionAt { seq, version: whole(value, take_version).map_err(&damage)? };
         if !is_unread(&found.version) && by_now(reader, node, &found)? == Quality::Clean {
             found.version.quality = Quality::Clean;
             return Ok(Some(found));
@@ -90,7 +90,7 @@ fn next_newer(reader: &Reader, node: NodeId, seq: Seq) -> Result<Option<VersionA
     let found = records.store.floor(Cf::Version, &keys::node(node), &keys::version(node, seq.next()))?;
     let Some((key, value)) = found else { return Ok(None) };
     let damage = records.index_damage(Cf::Version);
-    let version = take_version(&mut Take::new(&value)).map_err(&damage)?;
+    let version = whole(&value, take_version).map_err(&damage)?;
     Ok(Some(VersionAt { seq: keys::parse_node_seq(&key).map_err(&damage)?, version }))
 }
 

@@ -17,13 +17,18 @@ use crate::index::store::Store;
 use crate::manifest::Manifest;
 use crate::records::Records;
 use crate::recovery::{self, RecoveryReport, Standing, Tail};
-use crate::segments::SegmentSet;
+use crate::segments::{SegmentSet, Walked};
 use crate::storage::{Layout, OsStorage, Storage};
 use crate::types::{BlockId, Instant, Seq};
 use crate::view::View;
 
 /// Without an index, a log up to this size is overlaid in memory; a longer one gets a temporary index.
 const OVERLAY_LOG_MAX: u64 = 8 << 20;
+
+/// A temporary index that could not be made where there is less than this failed for want of room.
+const TEMPORARY_ROOM_MIN: u64 = 4 << 20;
+/// Where there is mostly room when the disk is full.
+const IN_MEMORY: &str = "/dev/shm";
 
 /// A journal opened for reading; `Sync`, so that several threads can restore from it.
 pub struct Reader {
@@ -94,7 +99,7 @@ impl Reader {
         let set = SegmentSet::open(&*storage, &layout, manifest.uuid)?;
         let mut report = RecoveryReport::default();
         let opened = match usable(&layout, index, &set, &mut report)? {
-            Ok((db, applied)) => Some((db, applied)),
+            Ok(usable) => Some(usable),
             Err(why) => {
                 report.tail = recovery::find_tail(&set, None)?;
                 report.rebuilt = Some(why);
@@ -125,12 +130,15 @@ impl Reader {
         manifest: Manifest,
         set: &SegmentSet,
         mut report: RecoveryReport,
-        opened: Option<(Db, Applied)>,
+        opened: Option<Usable>,
         scratch: tempfile::TempDir,
     ) -> Result<Reader> {
-        let (db, from) = match opened {
-            Some((db, applied)) => (Some(db), applied),
-            None => temporary_index(set, &mut report, scratch.path())?,
+        let (db, from, met) = match opened {
+            Some(Usable { db, applied, met }) => (Some(db), applied, met),
+            None => {
+                let (db, from) = temporary_index(set, &mut report, scratch.path())?;
+                (db, from, None)
+            }
         };
         let again = Again {
             storage: storage.clone(),
@@ -140,7 +148,7 @@ impl Reader {
             dir: scratch.path().join("second"),
         };
         let store = Store::with_rebuild(db, Box::new(move || again.index()));
-        let applied = overlay(&store, set, &mut report, from)?;
+        let applied = overlay(&store, set, &mut report, from, met)?;
         let misplaced = set.misplaced(&layout);
         let records = Records::new(store, storage, layout, manifest.id_key, misplaced);
         Ok(Reader { records, manifest, applied, report, _scratch: scratch })
@@ -184,11 +192,13 @@ impl Reader {
         let store = &self.records.store;
         let mut containing = Vec::new();
         let mut before: Option<Moment> = None;
-        for epoch in 0..=self.applied.epoch {
+        let mut next = Some(0u32);
+        // From epoch to epoch that there is, not by counting: a number is only as good as where it comes from.
+        while let Some(from) = next {
+            let Some(entry) = store.ceiling(Cf::Clock, &[], &from.to_be_bytes())? else { break };
+            let (epoch, first) = keys::parse_clock(&entry.0).map_err(self.records.index_damage(Cf::Clock))?;
+            next = epoch.checked_add(1);
             let prefix = epoch.to_be_bytes();
-            let Some((_, first)) = clock_entry(self, store.ceiling(Cf::Clock, &prefix, &prefix)?)? else {
-                continue;
-            };
             let at = |wall| -> Result<Option<(Seq, Instant)>> {
                 clock_entry(self, store.floor(Cf::Clock, &prefix, &keys::clock(epoch, wall))?)
             };
@@ -274,9 +284,17 @@ impl Again {
     }
 }
 
-/// A directory of one's own for what is derived; removed when dropped.
+/// A temporary directory. Where the usual place is full, as the one of the journal may be, memory takes the little that
+/// is written.
 pub(crate) fn scratch() -> Result<tempfile::TempDir> {
-    tempfile::Builder::new().prefix("asof-index-").tempdir().context(std::env::temp_dir())
+    let usual = std::env::temp_dir();
+    let make = |dir: &Path| tempfile::Builder::new().prefix("asof-index-").tempdir_in(dir);
+    match make(&usual) {
+        Err(error) if crate::reserve::is_full(&error) => {
+            make(Path::new(IN_MEMORY)).map_err(|_| Error::FullTemporary { path: usual })
+        }
+        made => made.context(&usual),
+    }
 }
 
 /// The moment at which a `Seq` was committed.
@@ -316,28 +334,45 @@ fn open_index(layout: &Layout, log_dir: &Path) -> std::result::Result<(Db, Appli
     }
 }
 
+/// An index of this log, and what was met behind it on the way to the end, where everything was kept.
+struct Usable {
+    db: Db,
+    applied: Applied,
+    met: Option<Vec<Walked>>,
+}
+
 /// The index, where it is of this log, and where the log ends; else why it is of no use.
 fn usable(
     layout: &Layout,
     index: std::result::Result<(Db, Applied), String>,
     set: &SegmentSet,
     report: &mut RecoveryReport,
-) -> Result<std::result::Result<(Db, Applied), String>> {
+) -> Result<std::result::Result<Usable, String>> {
     let (db, applied) = match index {
         Ok(found) => found,
         Err(why) => return Ok(Err(why)),
     };
-    report.tail = recovery::find_tail(set, Some(&applied))?;
+    let mut last = None;
+    // One that cannot be read is found out below.
+    let _ = db.newest_events(&mut |value| {
+        last = BatchAt::decode(value).ok();
+        false
+    });
+    let met;
+    (report.tail, met) = match last {
+        Some(last) => recovery::find_tail_behind(set, &applied, last.frame)?,
+        None => (recovery::find_tail(set, Some(&applied))?, None),
+    };
     let standing = match recovery::standing(&db, &applied, set, &report.tail) {
         Ok(standing) => standing,
         Err(Error::Index { what, .. }) => return Ok(Err(what)),
         Err(error) => return Err(error),
     };
     Ok(match standing {
-        Standing::Fits => Ok((db, applied)),
+        Standing::Fits => Ok(Usable { db, applied, met }),
         Standing::Ahead(what) => {
             crate::open::ahead(layout, set, report, &applied, &what);
-            Ok((db, applied))
+            Ok(Usable { db, applied, met: None })
         }
         Standing::Foreign(why) => Err(why),
     })
@@ -356,7 +391,13 @@ fn temporary_index(
     if log <= OVERLAY_LOG_MAX {
         return Ok((None, Applied::default()));
     }
-    let (db, applied) = build_index(set, &report.tail, &scratch.join("index"), &mut report.damage)?;
+    let built = build_index(set, &report.tail, &scratch.join("index"), &mut report.damage);
+    let (db, applied) = built.map_err(|error| match crate::storage::OsStorage.space(scratch) {
+        Ok(space) if space.available < TEMPORARY_ROOM_MIN => {
+            Error::FullTemporary { path: scratch.to_path_buf() }
+        }
+        _ => error,
+    })?;
     Ok((Some(db), applied))
 }
 
@@ -373,12 +414,24 @@ pub(crate) fn build_index(
 }
 
 /// Overlays what the index does not have yet.
-fn overlay(store: &Store, set: &SegmentSet, report: &mut RecoveryReport, from: Applied) -> Result<Applied> {
-    let (tail, mut damage) = (report.tail, Vec::new());
-    let done = recovery::replay(set, &tail, &from, &mut damage, &mut |entries| {
-        store.overlay(entries);
+fn overlay(
+    store: &Store,
+    set: &SegmentSet,
+    report: &mut RecoveryReport,
+    from: Applied,
+    met: Option<Vec<Walked>>,
+) -> Result<Applied> {
+    let (tail, mut damage, mut all) = (report.tail, Vec::new(), Vec::new());
+    let mut collect = |entries: Vec<crate::index::Entry>| {
+        all.extend(entries);
         Ok(())
-    })?;
+    };
+    let done = match met {
+        Some(met) => recovery::replay_met(set, &tail, &from, met, &mut damage, &mut collect)?,
+        None => recovery::replay(set, &tail, &from, &mut damage, &mut collect)?,
+    };
+    // All at once: sorting is cheaper than finding a place for each.
+    store.overlay(all);
     report.replayed = done.batches;
     // What a temporary index was made of has been looked at.
     if report.rebuilt.is_none() || from == Applied::default() {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError, mpsc};
 
 use crate::append::{ContentFrame, Limits};
 use crate::content::Source;
@@ -62,7 +62,7 @@ pub fn repair(
 ) -> Result<Repaired> {
     let layout = Layout::new(dir);
     Manifest::open(&layout)?;
-    let lock = WriterLock::take(&layout)?;
+    let lock = WriterLock::take(dir)?;
     let found = verify::verify(dir, &Options { deep: true, ..options.clone() }, pace)?;
     Manifest::open(&layout)?.mend()?;
     // One that knows of more than is there first tells the log so, by where that goes on.
@@ -72,14 +72,13 @@ pub fn repair(
         index = mend_index(&layout, &found)?;
     }
     let key = Manifest::open(&layout)?.id_key;
-    let storage = Arc::new(OsStorage);
-    let journal = Journal::open_locked(storage, layout.clone(), &clock(), Limits::default(), lock)?;
+    let journal = Journal::open_locked(&lock, &clock(), Limits::default())?;
     let mut bench = Bench::new(journal, key, clock);
     bench.take_again(&found, live)?;
     bench.note_losses(&found)?;
     let Bench { blocks, bytes, noted, journal, .. } = bench;
     journal.head.connect(None);
-    let lock = journal.appender.close_and_keep_lock(&clock())?;
+    journal.appender.close(&clock())?;
     drop(journal.head);
     if is_ahead {
         index = mend_index(&layout, &found)?;

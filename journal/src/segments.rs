@@ -152,11 +152,18 @@ impl SegmentFile {
         Header::decode(&bytes, self.header.salt).map_err(|e| self.corrupt(offset, e.0))
     }
 
+    /// Refuses a long frame that cannot be there, before room is made for it.
+    fn has(&self, offset: u64, len: u64) -> Result<()> {
+        let there = len <= READ_AHEAD as u64 || offset.saturating_add(len) <= self.len()?;
+        if there { Ok(()) } else { Err(self.corrupt(offset, "the file ends within a frame")) }
+    }
+
     /// The body of the frame at an offset, checked.
     ///
     /// # Errors
     /// `Io`; `Corrupt` where the bytes are not those that were written.
     pub fn body(&self, offset: u64, header: &Header) -> Result<Vec<u8>> {
+        self.has(offset, u64::from(header.stored_len))?;
         let mut body = vec![0; header.stored_len as usize];
         let len = self.file.read_at(&mut body, offset + HEADER_LEN as u64).context(&self.path)?;
         if len < body.len() || !header.matches(&body, self.header.salt) {
@@ -170,6 +177,7 @@ impl SegmentFile {
     /// # Errors
     /// As for [`SegmentFile::frame_header`] and [`SegmentFile::body`].
     pub fn frame(&self, offset: u64, stored_len: u32) -> Result<(Header, Vec<u8>)> {
+        self.has(offset, u64::from(stored_len))?;
         let mut bytes = vec![0; HEADER_LEN + stored_len as usize];
         let len = self.file.read_at(&mut bytes, offset).context(&self.path)?;
         bytes.truncate(len);

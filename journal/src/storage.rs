@@ -6,10 +6,13 @@
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::FallocateFlags;
+
+use crate::reserve::Space;
 use crate::types::SegmentId;
 
 /// Where everything is in a journal directory.
@@ -67,6 +70,16 @@ impl Layout {
     /// An index that is being rebuilt; it takes the index's place when it is whole.
     pub fn new_index(&self) -> PathBuf {
         self.dir.join("index.new")
+    }
+
+    /// Room that is kept for when there is none.
+    pub fn reserve(&self) -> PathBuf {
+        self.dir.join("reserve")
+    }
+
+    /// The same while it is made sure of.
+    pub fn new_reserve(&self) -> PathBuf {
+        self.dir.join("reserve.new")
     }
 
     /// Where `sync` leaves its cookies.
@@ -187,11 +200,48 @@ pub trait Storage: Send + Sync {
     /// What the system said.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Takes everybody's permission to write to a file.
+    /// Takes everybody's permission to write to a file, and to read it but for its owner's.
     ///
     /// # Errors
     /// What the system said.
     fn make_read_only(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes an empty file, mode 0600, with so many bytes allocated behind its end: appending them needs no new block.
+    /// What was there before is gone, and on failure nothing is there.
+    ///
+    /// # Errors
+    /// What the system said; `Unsupported` where the medium cannot do that.
+    fn allocate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let _ = (path, bytes);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Bytes that a file occupies.
+    ///
+    /// # Errors
+    /// What the system said; `Unsupported` where that is not known.
+    fn allocated(&self, path: &Path) -> io::Result<u64> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Opens a file that exists, to append to it.
+    ///
+    /// # Errors
+    /// What the system said; `Unsupported` where [`Storage::allocate`] is.
+    fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The room of the filesystem that a directory is on.
+    ///
+    /// # Errors
+    /// What the system said; `Unsupported` where that is not known.
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let _ = dir;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// The real one.
@@ -229,7 +279,35 @@ impl Storage for OsStorage {
     }
 
     fn make_read_only(&self, path: &Path) -> io::Result<()> {
-        std::fs::set_permissions(path, Permissions::from_mode(0o444))
+        std::fs::set_permissions(path, Permissions::from_mode(0o400))
+    }
+
+    fn allocate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+        let allocated = rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes);
+        let allocated = allocated.map_err(io::Error::from).and_then(|()| file.sync_all());
+        if allocated.is_err() {
+            let _ = std::fs::remove_file(path);
+        }
+        allocated
+    }
+
+    fn allocated(&self, path: &Path) -> io::Result<u64> {
+        Ok(std::fs::symlink_metadata(path)?.blocks() * 512)
+    }
+
+    fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        Ok(Box::new(OpenOptions::new().append(true).open(path)?))
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let space = rustix::fs::statvfs(dir)?;
+        // Root may use what is kept back for it.
+        let free = if rustix::process::geteuid().is_root() { space.f_bfree } else { space.f_bavail };
+        Ok(Space {
+            total: space.f_blocks.saturating_mul(space.f_frsize),
+            available: free.saturating_mul(space.f_frsize),
+        })
     }
 }
 

@@ -356,8 +356,10 @@ pub enum GapReason {
     Starting = 8,
     /// The filesystem was not mounted, or another one was mounted over it.
     Unmounted = 9,
+    /// The journal had no room: its filesystem was full, or it had reached the size that it may have.
+    JournalFull = 10,
     /// It was seen, and what the journal had of it is damaged or gone.
-    Damaged = 10,
+    Damaged = 11,
 }
 
 impl GapReason {
@@ -373,7 +375,8 @@ impl GapReason {
             7 => GapReason::VanishedUnread,
             8 => GapReason::Starting,
             9 => GapReason::Unmounted,
-            10 => GapReason::Damaged,
+            10 => GapReason::JournalFull,
+            11 => GapReason::Damaged,
             _ => return None,
         })
     }
@@ -390,6 +393,7 @@ impl GapReason {
             GapReason::VanishedUnread => "vanished before it could be read",
             GapReason::Starting => "first capture was under way",
             GapReason::Unmounted => "its filesystem was not mounted there",
+            GapReason::JournalFull => "the journal had no room",
             GapReason::Damaged => "the journal is damaged",
         }
     }

@@ -5,7 +5,7 @@
 use crate::blocks::Block;
 use crate::error::{Error, Result};
 use crate::format::op::{take_extents, take_gap, take_policy, take_version};
-use crate::format::wire::Take;
+use crate::format::wire::whole;
 use crate::index::Cf;
 use crate::index::keys::{self, Bound, Linked};
 use crate::index::store::Scan;
@@ -206,7 +206,7 @@ impl<'r> View<'r> {
             return Ok(None);
         };
         let damage = self.records.index_damage(Cf::Version);
-        let version = take_version(&mut Take::new(&value)).map_err(&damage)?;
+        let version = whole(&value, take_version).map_err(&damage)?;
         Ok(Some(VersionAt { seq: keys::parse_node_seq(&key).map_err(&damage)?, version }))
     }
 
@@ -299,7 +299,7 @@ impl<'r> View<'r> {
         let mut open: Vec<usize> = Vec::new();
         let mut scan = self.records.store.scan(Cf::Gap, &[])?;
         while let Some((_, value)) = scan.item() {
-            let gap = take_gap(&mut Take::new(value)).map_err(&damage)?;
+            let gap = whole(value, take_gap).map_err(&damage)?;
             match open.iter().position(|&at| gap.supersedes(&gaps[at])) {
                 Some(known) => {
                     let at = if gap.is_open() { open[known] } else { open.swap_remove(known) };
@@ -323,9 +323,7 @@ impl<'r> View<'r> {
     /// `Index`.
     pub fn policy(&self) -> Result<Policy> {
         match self.records.store.floor(Cf::Policy, &[], &keys::seq(self.seq))? {
-            Some((_, value)) => {
-                take_policy(&mut Take::new(&value)).map_err(self.records.index_damage(Cf::Policy))
-            }
+            Some((_, value)) => whole(&value, take_policy).map_err(self.records.index_damage(Cf::Policy)),
             None => Ok(Policy::default()),
         }
     }
@@ -358,8 +356,9 @@ impl<'r> View<'r> {
                 return Err(damaged("lists of extents nested too deeply"));
             }
             let block = self.block(id)?;
-            let inner = take_extents(&mut Take::new(&block)).map_err(|e| damaged(e.0))?;
-            if inner.iter().map(Extent::len).sum::<u64>() != len {
+            let inner = whole(&block, take_extents).map_err(|e| damaged(e.0))?;
+            let covered = inner.iter().try_fold(0u64, |sum, extent| sum.checked_add(extent.len()));
+            if covered != Some(len) {
                 return Err(damaged("a list of extents of the wrong length"));
             }
             self.flatten(&inner, depth + 1, flat)?;

@@ -75,13 +75,18 @@ impl Client {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
         self.stream.write_all(&line)?;
-        let mut answer = Vec::new();
-        BufReader::new(&self.stream).take(ANSWER_BYTES_MAX).read_until(b'\n', &mut answer)?;
-        if answer.last() != Some(&b'\n') {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "asofd hung up before it answered"));
-        }
-        Ok(serde_json::from_slice(&answer)?)
+        parse_answer(&self.stream)
     }
+}
+
+/// Reads one line, and what it says.
+pub(crate) fn parse_answer(from: impl Read) -> io::Result<Answer> {
+    let mut answer = Vec::new();
+    BufReader::new(from).take(ANSWER_BYTES_MAX).read_until(b'\n', &mut answer)?;
+    if answer.last() != Some(&b'\n') {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "asofd hung up before it answered"));
+    }
+    Ok(serde_json::from_slice(&answer)?)
 }
 
 /// Whether the text of `/proc/PID/stat` is that of a stopped process: its state follows the name, which may hold

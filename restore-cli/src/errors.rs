@@ -147,6 +147,7 @@ fn journal_next_step(error: &JournalError) -> Option<&'static str> {
             "keep the journal as it is, and try another time or path: damage is local"
         }
         JournalError::Full { .. } => "make room on that medium and try again",
+        JournalError::FullTemporary { .. } => "set TMPDIR to a directory with room and try again",
         JournalError::Index { .. } => {
             "the index is derived from the segments: move it away and it is rebuilt"
         }

@@ -8,6 +8,8 @@ mod client;
 mod commands;
 mod content;
 mod errors;
+#[cfg(test)]
+mod fuzz;
 mod interrupt;
 mod output;
 mod path;

@@ -183,13 +183,15 @@ fn configured_journal(config: &Path) -> Result<Option<PathBuf>> {
         action: "reading the configuration",
         source,
     })?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+    journal_in(&text).map_err(|error| {
         let what = format!("{}: {}", shown(), error.message());
         Error::failed(what, "`asofd check-config` says where; or name the journal with --journal DIR")
-    })?;
-    Ok(table
-        .get("journal")
-        .and_then(toml::Value::as_str)
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute()))
+    })
+}
+
+/// The journal that the text of a configuration names.
+pub(crate) fn journal_in(text: &str) -> std::result::Result<Option<PathBuf>, toml::de::Error> {
+    let table: toml::Table = text.parse()?;
+    let journal = table.get("journal").and_then(toml::Value::as_str).map(PathBuf::from);
+    Ok(journal.filter(|path| path.is_absolute()))
 }

@@ -20,6 +20,12 @@ impl Figures {
         self.row(name, format!("at most {}", show(limit)), show(measured), verdict);
     }
 
+    /// A figure that must not be smaller than its target.
+    pub fn at_least(&mut self, name: &str, limit: f64, measured: f64, show: impl Fn(f64) -> String) {
+        let verdict = if measured >= limit { "met" } else { "NOT MET" };
+        self.row(name, format!("at least {}", show(limit)), show(measured), verdict);
+    }
+
     /// Something that must not be there at all: any is a failure of the whole run.
     pub fn none(&mut self, name: &str, measured: u64) {
         self.failed |= measured > 0;
@@ -75,6 +81,8 @@ mod tests {
         let mut figures = Figures::default();
         figures.at_most("fast", 2.0, 1.0, show_seconds);
         figures.at_most("slow", 2.0, 3.0, show_seconds);
+        figures.at_least("much", 2.0, 2.0, show_seconds);
+        figures.at_least("little", 2.0, 1.0, show_seconds);
         figures.none("nothing lost", 0);
         figures.part("good", |figures| figures.told("figure", "7"));
         assert!(!figures.has_failed());
@@ -84,7 +92,11 @@ mod tests {
         let shown = figures.show();
         let verdicts: Vec<&str> =
             shown.lines().skip(2).filter_map(|line| line.split('|').rev().nth(1)).map(str::trim).collect();
-        assert_eq!(verdicts, ["met", "NOT MET", "met", "-", "NOT MEASURED", "NOT MEASURED"], "{shown}");
+        assert_eq!(
+            verdicts,
+            ["met", "NOT MET", "met", "NOT MET", "met", "-", "NOT MEASURED", "NOT MEASURED"],
+            "{shown}"
+        );
         let mut lost = Figures::default();
         lost.none("lost", 1);
         assert!(lost.has_failed());

@@ -57,6 +57,7 @@ impl fmt::Display for Filesystem {
 /// A mounted filesystem of its own.
 pub struct Mount {
     filesystem: Filesystem,
+    bytes: u64,
     point: PathBuf,
     /// What is mounted, in order.
     mounted: Vec<PathBuf>,
@@ -66,6 +67,11 @@ pub struct Mount {
 impl Mount {
     /// Makes and mounts one below the temporary directory; an error says why there can be none here.
     pub fn new(filesystem: Filesystem) -> Result<Mount, String> {
+        Mount::of_size(filesystem, IMAGE_BYTES)
+    }
+
+    /// The same with so many bytes, to be filled.
+    pub fn of_size(filesystem: Filesystem, bytes: u64) -> Result<Mount, String> {
         if !rustix::process::geteuid().is_root() {
             return Err(format!("{filesystem}: mounting needs root"));
         }
@@ -74,7 +80,7 @@ impl Mount {
         open_to_all(dir.path());
         let point = dir.path().join("mounted");
         fs::create_dir(&point).must(point.display());
-        let mut mount = Mount { filesystem, point, mounted: Vec::new(), dir };
+        let mut mount = Mount { filesystem, bytes, point, mounted: Vec::new(), dir };
         mount.build()?;
         Ok(mount)
     }
@@ -109,7 +115,8 @@ impl Mount {
             Filesystem::Xfs => self.image("mkfs.xfs", &["-q"], &point)?,
             Filesystem::Btrfs => self.image("mkfs.btrfs", &["-q"], &point)?,
             Filesystem::Tmpfs => {
-                self.mount(&["-t", "tmpfs", "-o", "size=4g,mode=755", "asof-tests"], &point)?
+                let options = format!("size={},mode=755", self.bytes);
+                self.mount(&["-t", "tmpfs", "-o", &options, "asof-tests"], &point)?
             }
             Filesystem::Overlay => {
                 let base = self.dir.path().join("base");
@@ -134,7 +141,7 @@ impl Mount {
 
     fn image(&mut self, make: &str, arguments: &[&str], point: &Path) -> Result<(), String> {
         let image = self.dir.path().join("image");
-        File::create(&image).and_then(|file| file.set_len(IMAGE_BYTES)).must(image.display());
+        File::create(&image).and_then(|file| file.set_len(self.bytes)).must(image.display());
         run(Command::new(make).args(arguments).arg(&image))?;
         let image = image.to_string_lossy().into_owned();
         // The loop device goes away by itself when its last mount does.

@@ -3,20 +3,26 @@
 //! Nothing here is part of the product. Programs are driven through their command lines only, as a user would.
 
 pub mod agent;
+pub mod bulk;
 pub mod control;
 pub mod copy;
 pub mod desk;
 pub mod edit;
 pub mod figures;
 pub mod filesystem;
+pub mod full;
+pub mod golden;
 pub mod inject;
+pub mod kills;
 pub mod measure;
 pub mod must;
 pub mod oracle;
 pub mod peers;
+pub mod pen;
 pub mod process;
 pub mod programs;
 pub mod random;
+pub mod readers;
 pub mod releases;
 pub mod report;
 pub mod saves;

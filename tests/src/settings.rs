@@ -1,6 +1,7 @@
 //! How the benches and storms run the agent: nothing is found by a comparison, so that what is there came from events.
 //!
-//! Owns the configuration file of such a run, and the one check at its end that shows that no event was missed.
+//! Owns the configuration file of such a run, the one check at its end that shows that no event was missed, and how
+//! numbers are read from the environment.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,6 +20,18 @@ pub const DEADLINE: Duration = Duration::from_secs(1200);
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     backend: Option<String>,
+}
+
+/// A number from the environment, where it is given; ends the program where it is none.
+pub fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) => {
+            eprintln!("{name} is {text:?}: a number is wanted");
+            std::process::exit(2);
+        }
+    }
 }
 
 /// How often everything is compared.

@@ -336,6 +336,13 @@ impl Asof {
         self
     }
 
+    /// Runs with a variable in its environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Asof {
+        self.command.env(name, value);
+        self
+    }
+
     /// Runs it with a deadline, whatever the status.
     #[track_caller]
     pub fn run(mut self) -> Output {

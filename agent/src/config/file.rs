@@ -23,6 +23,7 @@ const KEYS: &[&str] = &[
     "exclude",
     "file_bytes_max",
     "journal",
+    "journal_bytes_max",
     "log_format",
     "one_file_system",
     "poll_every",
@@ -44,6 +45,9 @@ const NEAR: f64 = 0.7;
 /// The shortest interval of anything that is done again and again.
 const EVERY_MIN: Duration = Duration::from_secs(1);
 
+/// A journal needs some room for its index and for what is on its way whatever its limit.
+const JOURNAL_BYTES_LEAST: u64 = 16 << 20;
+
 /// The configuration file as it was read. Paths are absolute; a key that is not listed here is refused.
 #[derive(Clone, Debug)]
 pub(super) struct File {
@@ -63,6 +67,9 @@ pub(super) struct File {
     pub(super) cachedir_tag: bool,
     /// Longer files are recorded without their content. Bytes, or a text like "2 GiB"; default 0: no limit.
     pub(super) file_bytes_max: Option<u64>,
+    /// With so many bytes the journal takes no more, and capture pauses with a gap. Bytes, or a text like "20 GiB"; default
+    /// 0: as many as its filesystem has room for; minimum 16 MiB.
+    pub(super) journal_bytes_max: Option<u64>,
     /// Where events come from: `auto` (default), `notify` or `inotify`.
     pub(super) backend: Backend,
     /// `text` (default) or `json`.
@@ -92,6 +99,7 @@ impl Default for File {
             one_file_system: true,
             cachedir_tag: false,
             file_bytes_max: None,
+            journal_bytes_max: None,
             backend: Backend::default(),
             log_format: None,
             workers: 0,
@@ -205,6 +213,7 @@ impl Table<'_> {
             file_bytes_max: self
                 .get("file_bytes_max", "a number of bytes, or a text like \"2 GiB\"", bytes)?
                 .filter(|most| *most > 0),
+            journal_bytes_max: self.journal_bytes_max()?,
             backend: backend.unwrap_or_default(),
             log_format,
             workers: usize::try_from(self.uint("workers", 0)?.unwrap_or(0)).unwrap_or(usize::MAX),
@@ -215,6 +224,18 @@ impl Table<'_> {
                 .map_or(defaults.scrub_per_day, |percent| Some(percent).filter(|percent| *percent > 0)),
             settle: self.one("settle", |value| self.settle(value))?.unwrap_or(defaults.settle),
         })
+    }
+
+    fn journal_bytes_max(&self) -> Result<Option<u64>, ConfigError> {
+        let most = self.get("journal_bytes_max", "a number of bytes, or a text like \"20 GiB\"", bytes)?;
+        match (most, self.table.get("journal_bytes_max")) {
+            (Some(most), Some(value)) if most > 0 && most < JOURNAL_BYTES_LEAST => {
+                let least = JOURNAL_BYTES_LEAST >> 20;
+                let what = format!("journal_bytes_max has to be at least {least} MiB, or 0 for no limit");
+                Err(self.document.error(value.span(), what))
+            }
+            (most, _) => Ok(most.filter(|most| *most > 0)),
+        }
     }
 
     fn root(&self, value: &Value<'_>) -> Result<FileRoot, ConfigError> {
@@ -401,7 +422,7 @@ fn uint(value: &DeValue<'_>) -> Option<u64> {
 /// A duration: seconds, or digits and a unit.
 fn duration(value: &DeValue<'_>) -> Option<Duration> {
     if let Some(seconds) = uint(value) {
-        return Some(Duration::from_secs(seconds));
+        return seconds.checked_mul(1_000).map(Duration::from_millis);
     }
     let (number, unit) = number_and_unit(value.as_str()?)?;
     let ms = match unit {

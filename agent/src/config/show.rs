@@ -16,6 +16,7 @@ pub(crate) fn show(loaded: &Loaded) -> String {
         journal,
         policy,
         file_bytes_max,
+        journal_bytes_max,
         reconcile_every,
         poll_every,
         scrub_per_day,
@@ -37,6 +38,7 @@ pub(crate) fn show(loaded: &Loaded) -> String {
     line(format!("journal = {}", path(journal)));
     line(format!("exclude = {}", patterns(&policy.excludes)));
     line(format!("file_bytes_max = {}", file_bytes_max.unwrap_or(0)));
+    line(format!("journal_bytes_max = {}", journal_bytes_max.unwrap_or(0)));
     line(format!("reconcile_every = {}", every(*reconcile_every)));
     line(format!("poll_every = {}", every(*poll_every)));
     line(format!("scrub_per_day = \"{}%\"", scrub_per_day.unwrap_or(0)));

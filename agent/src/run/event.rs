@@ -39,12 +39,6 @@ pub(crate) enum Event {
     Recovered(Trouble),
 }
 
-impl From<ControlEvent> for Event {
-    fn from(event: ControlEvent) -> Event {
-        Event::Control(event)
-    }
-}
-
 /// Something that is to be looked at again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Again {

@@ -30,6 +30,7 @@ impl Agent {
         let since = match trouble {
             // It is noticed some time after it happened.
             Trouble::RootMissing(..) | Trouble::Hidden(..) => self.unseen(GapReason::RootMissing).since,
+            Trouble::Full(_, since) => since,
             _ => now,
         };
         let known = self.health.has(|known| known.is_same(&trouble));
@@ -79,7 +80,7 @@ impl Agent {
     pub(super) fn poll_unseen(&mut self) {
         let now_ns = self.clock.monotonic_ns();
         let Some(every) = self.config.poll_every else { return };
-        for path in self.health.take_polls(now_ns, every.as_nanos() as u64) {
+        for path in self.health.take_polls(now_ns, u64::try_from(every.as_nanos()).unwrap_or(u64::MAX)) {
             let refused =
                 |known: &Trouble| matches!(known, Trouble::RootMissing(at, Missing::Refused) if *at == path);
             if self.health.has(refused) {

@@ -113,6 +113,7 @@ impl Agent {
             tracing::info!("the configuration was read again; nothing is different");
             return;
         }
+        self.room.set_bytes_max(config.journal_bytes_max);
         let before = std::mem::replace(&mut self.config, config);
         let (roots, old_roots) = (self.config.root_bytes(), before.root_bytes());
         let seen: Vec<(PathBuf, Option<RootSeen>)> =

@@ -43,7 +43,7 @@ impl Scanner {
 
     /// Lists a directory whose turn has come, unless it is not there any more or another one has its path.
     pub(super) fn list(&self, root: &Root, dir: &Pending, trip: &mut Trip<'_>) -> Result<()> {
-        if dir.depth > DEPTH_MAX || self.is_stopping() {
+        if dir.depth > DEPTH_MAX || !self.workshop.may_go_on() {
             return Ok(());
         }
         let handle = match self.open(root, &dir.path) {

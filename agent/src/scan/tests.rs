@@ -46,6 +46,7 @@ impl Bench {
             tally: Arc::new(Tally::default()),
             tell: Arc::new(|_| {}),
             stop: Arc::new(AtomicBool::new(false)),
+            room: Arc::new(crate::room::Room::new(None)),
         };
         let source = watch::create(Backend::Inotify, SourceOptions::default(), |_| {}).expect("a source");
         let (thread, handle) = WatchThread::spawn(source).expect("a thread");

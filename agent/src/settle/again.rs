@@ -16,7 +16,7 @@ impl Settle {
     /// A hint said that something is there, and it was not there any more. What became of it, the next hint says, and
     /// where none comes, nobody does.
     pub(crate) fn missed(&mut self, now_ns: u64, path: &[u8], no: u64) {
-        let settled_ns = now_ns.saturating_add(self.timings.quiet_ms * MS);
+        let settled_ns = now_ns.saturating_add(self.timings.quiet_ms.saturating_mul(MS));
         self.note(now_ns, path, Marks::MISSED, settled_ns, no);
     }
 

@@ -73,7 +73,7 @@ impl Settle {
             return;
         };
         self.merged += 1;
-        let settled_ns = now_ns.saturating_add(self.timings.closed_ms * MS);
+        let settled_ns = now_ns.saturating_add(self.timings.closed_ms.saturating_mul(MS));
         let target = match self.by_path.get(dir) {
             Some(target) => *target,
             None => self.insert(Arc::clone(dir), merged.first_ns, merged.first_no, settled_ns),

@@ -86,6 +86,14 @@ impl Codec {
     }
 }
 
+#[cfg(test)]
+impl Codec {
+    /// Bytes that zstd has for decoding; its allocations are not Rust's.
+    pub(crate) fn decoder_bytes(&self) -> usize {
+        self.decompress.sizeof()
+    }
+}
+
 fn compress(context: &mut CCtx<'_>, out: &mut [u8], plain: &[u8]) -> zstd_safe::SafeResult {
     context.set_parameter(CParameter::CompressionLevel(LEVEL))?;
     context.compress2(out, plain)

@@ -1,6 +1,6 @@
 //! The batch: a commit. It carries operations, and a table of the blocks written since the batch before.
 
-use crate::format::frame::{Chain, Encoding};
+use crate::format::frame::{BODY_MAX, Chain, Encoding};
 use crate::format::op::{put_group, take_group};
 use crate::format::wire::{Malformed, Put, Result, Take};
 use crate::types::{BlockId, ClockReading, Group, Instant, NodeId, Position, SegmentId, Seq};
@@ -176,7 +176,7 @@ fn take_block_frame(take: &mut Take<'_>, offset: u64) -> Result<BlockFrame> {
         _ => return Err(Malformed("unknown kind of block frame")),
     };
     let encoding = Encoding::from_byte(take.u8()?).ok_or(Malformed("unknown encoding of a block"))?;
-    let stored_len = take.uint32()?;
+    let stored_len = take_body_len(take)?;
     let base = match encoding {
         Encoding::Delta => Some((BlockId(take.array()?), take.u8()?)),
         Encoding::Raw | Encoding::Zstd => None,
@@ -190,9 +190,14 @@ fn take_block_frame(take: &mut Take<'_>, offset: u64) -> Result<BlockFrame> {
     let count = if pack { take.count(17)? } else { 1 };
     let mut members = Vec::with_capacity(count.min(65_536));
     for _ in 0..count {
-        members.push((BlockId(take.array()?), take.uint32()?));
+        members.push((BlockId(take.array()?), take_body_len(take)?));
     }
     Ok(BlockFrame { offset, stored_len, encoding, base, pack, members })
+}
+
+/// The length of a body or of what is in it: whoever reads it makes so much room.
+pub(crate) fn take_body_len(take: &mut Take<'_>) -> Result<u32> {
+    Some(take.uint32()?).filter(|len| *len <= BODY_MAX).ok_or(Malformed("length out of range"))
 }
 
 #[cfg(test)]
@@ -252,6 +257,18 @@ pub(crate) mod tests {
                 let _ = Batch::decode(&bad);
             }
         }
+    }
+
+    #[test]
+    fn lengths_that_no_frame_can_have_are_refused() {
+        let mut batch = sample();
+        batch.blocks[0].stored_len = BODY_MAX + 1;
+        assert!(Batch::decode(&batch.encode()).is_err());
+        batch.blocks[0].stored_len = BODY_MAX;
+        batch.blocks[0].members[0].1 = BODY_MAX;
+        assert!(Batch::decode(&batch.encode()).is_ok());
+        batch.blocks[0].members[0].1 = u32::MAX;
+        assert!(Batch::decode(&batch.encode()).is_err());
     }
 
     #[test]

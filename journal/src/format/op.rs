@@ -26,9 +26,9 @@ const CONTENT_INLINE: u8 = 1;
 const CONTENT_EXTENTS: u8 = 2;
 const CONTENT_UNREAD: u8 = 3;
 
-const EXTENT_HOLE: u64 = 0;
-const EXTENT_BLOCK: u64 = 1;
-const EXTENT_LIST: u64 = 2;
+const EXTENT_HOLE: u8 = 0;
+const EXTENT_BLOCK: u8 = 1;
+const EXTENT_LIST: u8 = 2;
 
 /// Encodes a list of extents: the content of a version, or a block that holds a list.
 pub fn put_extents(out: &mut Vec<u8>, extents: &[Extent]) {
@@ -39,7 +39,8 @@ pub fn put_extents(out: &mut Vec<u8>, extents: &[Extent]) {
             Extent::Block { id, .. } => (EXTENT_BLOCK, Some(id)),
             Extent::List { id, .. } => (EXTENT_LIST, Some(id)),
         };
-        out.put_uint(extent.len() << 2 | tag);
+        // A file can be 8 EiB long, so that length and tag take more than 64 bits.
+        out.put_tagged(extent.len(), tag);
         if let Some(id) = id {
             out.put_raw(&id.0);
         }
@@ -51,9 +52,8 @@ pub fn take_extents(take: &mut Take<'_>) -> Result<Vec<Extent>> {
     let count = take.count(1)?;
     let mut extents = Vec::with_capacity(count.min(4096));
     for _ in 0..count {
-        let head = take.uint()?;
-        let len = head >> 2;
-        extents.push(match head & 3 {
+        let (len, tag) = take.tagged()?;
+        extents.push(match tag {
             EXTENT_HOLE => Extent::Hole { len },
             EXTENT_BLOCK => Extent::Block {
                 len: u32::try_from(len).map_err(|_| Malformed("block extent too long"))?,
@@ -122,7 +122,10 @@ pub fn take_version(take: &mut Take<'_>) -> Result<Version> {
         CONTENT_NONE => Content::None,
         CONTENT_INLINE => Content::Inline(take.bytes()?.to_vec()),
         CONTENT_EXTENTS => Content::Extents(take_extents(take)?),
-        CONTENT_UNREAD => Content::Unread(take.int()? as i32),
+        CONTENT_UNREAD => {
+            let errno = i32::try_from(take.int()?).map_err(|_| Malformed("errno out of range"))?;
+            Content::Unread(errno)
+        }
         _ => return Err(Malformed("unknown kind of content")),
     };
     Ok(Version {
@@ -376,9 +379,11 @@ pub fn put_group(out: &mut Vec<u8>, group: &Group, wall: Instant) {
 pub fn take_group(take: &mut Take<'_>, wall: Instant) -> Result<Group> {
     let count = take.count(1)?;
     let mut time = || -> Result<Option<Instant>> {
-        let ago = take.uint()?;
-        let ns = i64::try_from(ago.saturating_sub(1)).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-        Ok((ago > 0).then(|| Instant(wall.0.saturating_sub(ns))))
+        let Some(ago) = take.uint()?.checked_sub(1) else { return Ok(None) };
+        let ns = i64::try_from(ago).ok().and_then(|ago| ago.checked_mul(1_000_000));
+        let time =
+            ns.and_then(|ns| wall.0.checked_sub(ns)).ok_or(Malformed("time of a hint out of range"))?;
+        Ok(Some(Instant(time)))
     };
     let (hinted, read) = (time()?, time()?);
     let mut ops = Vec::with_capacity(count.min(1024));

@@ -210,7 +210,8 @@ impl Footer {
         let mut frames = Vec::with_capacity(count.min(65_536));
         for _ in 0..count {
             let frame_type = take.u8()?;
-            frames.push((frame_type, take.uint()?.saturating_mul(ALIGN)));
+            let len = take.uint()?.checked_mul(ALIGN).ok_or(Malformed("frame length out of range"))?;
+            frames.push((frame_type, len));
         }
         take.finish()?;
         Ok(Footer { frames, seqs, walls, ops, chain, hash })

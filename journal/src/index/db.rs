@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 
 use super::{Cf, Entry, keys};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::index::keys::Applied;
 
 /// Decoded index blocks kept in memory, for all column families together.
@@ -36,8 +36,9 @@ impl Db {
     /// Opens or creates an index for writing.
     ///
     /// # Errors
-    /// `Index`: damaged, or held by another writer.
+    /// `Index`: damaged, or held by another writer. `Io`, `Full`.
     pub fn open(path: &Path) -> Result<Db> {
+        crate::storage::create_private_dir(path).context(path)?;
         let mut options = options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -75,6 +76,25 @@ impl Db {
             path: path.to_path_buf(),
             what: last.map_or_else(String::new, |error| error.to_string()),
         })
+    }
+
+    /// Makes an index that takes in tables and nothing else for now: it does not compact meanwhile.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(super) fn create_for_tables(path: &Path) -> Result<Db> {
+        let mut options = options();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_atomic_flush(true);
+        let cache = Cache::new_lru_cache(CACHE_BYTES);
+        let families = Cf::ALL.map(|cf| {
+            let mut options = cf_options(cf, &cache);
+            options.set_disable_auto_compactions(true);
+            ColumnFamilyDescriptor::new(cf.name(), options)
+        });
+        let db = DB::open_cf_descriptors(&options, path, families).map_err(|e| refused(path, &e))?;
+        Ok(Db { db, path: path.to_path_buf() })
     }
 
     fn family(&self, cf: Cf) -> Result<&ColumnFamily> {
@@ -186,23 +206,48 @@ impl Db {
     }
 }
 
-/// Writes entries of one column family, sorted and without doubles, as a table file for [`Db::ingest`].
-///
-/// # Errors
-/// `Index`.
-pub fn write_table<'e>(
-    path: &Path,
-    cf: Cf,
-    entries: impl IntoIterator<Item = (&'e [u8], &'e [u8])>,
-) -> Result<()> {
-    let cache = Cache::new_lru_cache(1 << 20);
-    let options = cf_options(cf, &cache);
-    let mut writer = rocksdb::SstFileWriter::create(&options);
-    writer.open(path).map_err(|e| refused(path, &e))?;
-    for (key, value) in entries {
-        writer.put(key, value).map_err(|e| refused(path, &e))?;
+/// How the tables of a column family are written.
+pub(super) struct TableOptions(Options);
+
+impl TableOptions {
+    /// Those of a column family.
+    pub(super) fn of(cf: Cf) -> TableOptions {
+        TableOptions(cf_options(cf, &Cache::new_lru_cache(1 << 20)))
     }
-    writer.finish().map_err(|e| refused(path, &e))
+}
+
+/// A table file for [`Db::ingest`] that is being written, in the order of its keys and without doubles.
+pub(super) struct Table<'o> {
+    writer: SstFileWriter<'o>,
+    path: PathBuf,
+}
+
+impl<'o> Table<'o> {
+    /// Begins a table.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(super) fn create(options: &'o TableOptions, path: PathBuf) -> Result<Table<'o>> {
+        let writer = SstFileWriter::create(&options.0);
+        writer.open(&path).map_err(|e| refused(&path, &e))?;
+        Ok(Table { writer, path })
+    }
+
+    /// Adds an entry behind those before.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.writer.put(key, value).map_err(|e| refused(&self.path, &e))
+    }
+
+    /// Ends the table.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.writer.finish().map_err(|e| refused(&self.path, &e))
+    }
 }
 
 fn options() -> Options {
@@ -232,6 +277,8 @@ fn cf_options(cf: Cf, cache: &Cache) -> Options {
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_write_buffer_number(2);
     options.set_compression_type(DBCompressionType::Zstd);
+    // Level 1: entries are short and alike, and a rebuild compresses them all.
+    options.set_compression_options(-14, 1, 0, 0);
     options
 }
 

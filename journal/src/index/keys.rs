@@ -3,9 +3,10 @@
 //! A `Seq` that is stored inverted (all bits flipped) puts the newest first: "the newest at or before T" is then the
 //! first key at or after the inverted T.
 
+use crate::format::batch::take_body_len;
 use crate::format::frame::{Chain, Encoding};
 use crate::format::op::take_kind;
-use crate::format::wire::{Malformed, Put, Result, Take};
+use crate::format::wire::{Malformed, Put, Result, Take, whole};
 use crate::types::{BlockId, Identity, Instant, Kind, NodeId, Position, SegmentId, Seq, Unbound};
 
 /// Where a block lies.
@@ -54,8 +55,8 @@ impl Located {
     pub fn decode(bytes: &[u8]) -> Result<Located> {
         let mut take = Take::new(bytes);
         let frame = Position { segment: SegmentId(take.uint()?), offset: take.uint()? };
-        let stored_len = take.uint32()?;
-        let raw_len = take.uint32()?;
+        let stored_len = take_body_len(&mut take)?;
+        let raw_len = take_body_len(&mut take)?;
         let slot = take.uint32()?.checked_sub(1);
         let encoding = Encoding::from_byte(take.u8()?).ok_or(Malformed("unknown encoding"))?;
         let base = match encoding {
@@ -115,9 +116,12 @@ impl Bound {
     /// # Errors
     /// Where the bytes are none.
     pub fn decode(bytes: &[u8]) -> Result<Bound> {
-        let mut take = Take::new(bytes);
+        whole(bytes, Bound::take)
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<Bound> {
         let tag = take.u8()?;
-        let kind = take_kind(&mut take)?;
+        let kind = take_kind(take)?;
         let node = NodeId(take.uint()?);
         let why = match tag {
             0 => {
@@ -203,12 +207,13 @@ impl BatchAt {
     /// # Errors
     /// Where the bytes are none.
     pub fn decode(bytes: &[u8]) -> Result<BatchAt> {
-        let mut take = Take::new(bytes);
-        Ok(BatchAt {
-            frame: Position { segment: SegmentId(take.uint()?), offset: take.uint()? },
-            first_seq: Seq(take.uint()?),
-            wall: take.time()?,
-            epoch: take.uint32()?,
+        whole(bytes, |take| {
+            Ok(BatchAt {
+                frame: Position { segment: SegmentId(take.uint()?), offset: take.uint()? },
+                first_seq: Seq(take.uint()?),
+                wall: take.time()?,
+                epoch: take.uint32()?,
+            })
         })
     }
 }
@@ -265,7 +270,10 @@ impl Applied {
     /// # Errors
     /// Where the bytes are none.
     pub fn decode(bytes: &[u8]) -> Result<Applied> {
-        let mut take = Take::new(bytes);
+        whole(bytes, Applied::take)
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<Applied> {
         let applied = Applied {
             end: Position { segment: SegmentId(take.uint()?), offset: take.uint()? },
             salt: u32::from_le_bytes(take.array()?),

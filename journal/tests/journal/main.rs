@@ -3,8 +3,10 @@
 #![expect(clippy::expect_used, reason = "a test that cannot set itself up has failed")]
 
 mod desk;
+mod extremes;
 mod gaps;
 mod quality;
+mod tail;
 
 use std::fs;
 use std::path::Path;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use asof_tests::filesystem::{Filesystem, Mount};
 use asof_tests::measure::table;
 use asof_tests::random::Random;
+use asof_tests::settings::number;
 use asof_tests::site::Site;
 use asof_tests::story::{DISTURBANCES, Outcome, Plan, live};
 
@@ -29,17 +30,6 @@ struct Wish {
     backend: Option<String>,
     short_queue: bool,
     filesystems: Vec<Option<Filesystem>>,
-}
-
-fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
-    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
-    match text.parse() {
-        Ok(number) => Some(number),
-        Err(_) => {
-            eprintln!("{name} is {text:?}: a number is wanted");
-            std::process::exit(2);
-        }
-    }
 }
 
 fn wish() -> Wish {

@@ -1,0 +1,117 @@
+//! What is said over the control socket, and the manifest: JSON from others.
+
+use asof_fuzz::{Memory, Random, Target};
+
+use super::values;
+use crate::control::{Answer, Place, Request, Root, State, Status, Synced};
+use crate::format::FORMAT;
+use crate::manifest::Manifest;
+
+/// JSON is kept in pieces while it is read: 32 bytes for a digit and a comma.
+const JSON: Memory = Memory { fixed: 64 << 10, per_byte: 100 };
+const WORDS: &[&[u8]] = &[
+    b"{\"request\":\"sync\",\"timeout_ms\":",
+    b"\"answer\":\"status\"",
+    b"\"request\":",
+    b"null",
+    b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+    b"{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":",
+    b"1e999",
+    b"-1",
+    b"18446744073709551616",
+    b"\\ud800",
+    b"\\u0000",
+];
+
+fn json<T>(name: &str, make: impl Fn(&mut Random) -> T)
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let encode = |value: &T| serde_json::to_vec(value).unwrap_or_else(|error| panic!("{error}"));
+    let decode = |bytes: &[u8]| serde_json::from_slice::<T>(bytes).ok();
+    let valid = |random: &mut Random| {
+        let value = make(random);
+        let bytes = encode(&value);
+        assert_eq!(decode(&bytes), Some(value), "a value comes back");
+        assert!(!bytes.contains(&b'\n'), "one line");
+        bytes
+    };
+    let check = |bytes: &[u8]| match decode(bytes) {
+        Some(value) => {
+            assert_eq!(decode(&encode(&value)), Some(value), "what was decoded comes back");
+            true
+        }
+        None => false,
+    };
+    Target { name, valid: &valid, mend: &|_| {}, check: &check, memory: JSON, words: WORDS }.run();
+}
+
+#[test]
+fn requests() {
+    json("request", |random| match random.one_in(2) {
+        true => Request::Status,
+        false => Request::Sync { timeout_ms: random.number() },
+    });
+}
+
+#[test]
+fn answers() {
+    json("answer", |random| match random.below(3) {
+        0 => Answer::Failed { error: values::text(random), timed_out: random.one_in(2) },
+        1 => {
+            let seq = random.number();
+            Answer::Synced(Synced { instant: values::text(random), seq, at: format!("seq:{seq}") })
+        }
+        _ => Answer::Status(Box::new(status(random))),
+    });
+}
+
+fn status(random: &mut Random) -> Status {
+    Status {
+        state: random.pick(&[State::Starting, State::Protecting, State::Degraded, State::Stopped]),
+        pid: random.one_in(2).then(|| random.bits() as u32),
+        roots: values::some(random, 3, |random| Root {
+            path: values::text(random),
+            watched: random.one_in(2),
+            since: random.one_in(2).then(|| values::text(random)),
+        }),
+        durable: random.one_in(2).then(|| Place { instant: values::text(random), seq: random.number() }),
+        lag_ms: random.number(),
+        pending: random.number(),
+        gaps: random.number(),
+        journal_bytes: random.number(),
+        journal: values::text(random),
+        covered_through: random.one_in(2).then(|| values::text(random)),
+        missed_by_events: random.number(),
+        problems: values::some(random, 3, values::text),
+        stretched: values::some(random, 3, values::text),
+        rpo: Default::default(),
+        counters: Default::default(),
+    }
+}
+
+#[test]
+fn manifests() {
+    let parse = |bytes: &[u8]| Manifest::parse(std::str::from_utf8(bytes).ok()?, "journal.json".into()).ok();
+    let valid = |random: &mut Random| {
+        let key: [u8; 32] = random.array();
+        let key = data_encoding::HEXLOWER.encode(&key);
+        let uuid = uuid::Uuid::from_bytes(random.array());
+        let text = format!(
+            "{{ \"format\": {FORMAT}, \"features\": [], \"uuid\": \"{uuid}\", \"created_unix_ns\": {}, \"id_key\": \"{key}\" }}",
+            random.signed()
+        );
+        assert!(parse(text.as_bytes()).is_some_and(|manifest| manifest.uuid == uuid), "{text}");
+        text.into_bytes()
+    };
+    let check = |bytes: &[u8]| match parse(bytes) {
+        Some(manifest) => {
+            assert!(manifest.format <= FORMAT, "a format that is not known");
+            true
+        }
+        None => false,
+    };
+    let words: &[&[u8]] =
+        &[b"\"features\": [\"encryption\"]", b"\"format\": 1", b"99", b"-1", b"null", b"[[[[[["];
+    Target { name: "manifest", valid: &valid, mend: &|_| {}, check: &check, memory: JSON, words }.run();
+}

@@ -140,6 +140,8 @@ fn status(config: &Config, problem: &str) -> Status {
         missed_by_events: 0,
         problems: vec![problem.to_string()],
         stretched: Vec::new(),
+        oldest_unchecked: None,
+        checked_bytes: 0,
         rpo: control::Rpo::default(),
         counters: Counters::default(),
     }

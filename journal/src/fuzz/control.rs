@@ -85,6 +85,8 @@ fn status(random: &mut Random) -> Status {
         missed_by_events: random.number(),
         problems: values::some(random, 3, values::text),
         stretched: values::some(random, 3, values::text),
+        oldest_unchecked: random.one_in(2).then(|| values::text(random)),
+        checked_bytes: random.number(),
         rpo: Default::default(),
         counters: Default::default(),
     }

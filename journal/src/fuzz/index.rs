@@ -87,6 +87,7 @@ fn places_of_batches() {
 fn how_far_an_index_has_come() {
     let make = |random: &mut Random| Applied {
         end: values::position(random),
+        salt: random.bits() as u32,
         chain: values::chain(random),
         last_seq: Seq(random.number()),
         epoch: random.number() as u32,

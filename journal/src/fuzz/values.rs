@@ -6,16 +6,16 @@ use crate::format::batch::{Batch, BlockFrame, DEPTH_MAX};
 use crate::format::frame::{BODY_MAX, Chain, Encoding};
 use crate::format::segment::{Footer, Predecessor, SegmentHeader, SegmentKind};
 use crate::types::{
-    BlockId, ClockReading, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Mark,
-    MarkCause, Metadata, NodeId, Op, Place, Policy, Position, Quality, RootPolicy, SegmentId, Seq, Unbound,
-    Version,
+    BlockId, ClockReading, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Loss,
+    Lost, Mark, MarkCause, Metadata, NodeId, Op, Place, Policy, Position, Quality, RootPolicy, SegmentId,
+    Seq, Unbound, Version,
 };
 
 pub(super) const KINDS: [Kind; 7] =
     [Kind::File, Kind::Dir, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice, Kind::BlockDevice];
 pub(super) const REASONS: [Unbound; 4] =
     [Unbound::Deleted, Unbound::Moved, Unbound::Uncovered, Unbound::Unread];
-const GAPS: [GapReason; 9] = [
+const GAPS: [GapReason; 11] = [
     GapReason::AgentDown,
     GapReason::QueueOverflow,
     GapReason::Unwatched,
@@ -25,6 +25,8 @@ const GAPS: [GapReason; 9] = [
     GapReason::VanishedUnread,
     GapReason::Starting,
     GapReason::Unmounted,
+    GapReason::JournalFull,
+    GapReason::Damaged,
 ];
 
 pub(super) fn instant(random: &mut Random) -> Instant {
@@ -124,6 +126,14 @@ pub(super) fn policy(random: &mut Random) -> Policy {
     Policy { roots: some(random, 3, root), excludes: some(random, 3, text), left_out: some(random, 3, place) }
 }
 
+pub(super) fn loss(random: &mut Random) -> Loss {
+    let lost = match random.one_in(2) {
+        true => Lost::Bytes { at: position(random), len: random.number() },
+        false => Lost::Groups { first: Seq(random.number()), last: Seq(random.number()) },
+    };
+    Loss { lost, noted: instant(random), what: text(random) }
+}
+
 pub(super) fn op(random: &mut Random) -> Op {
     match random.below(10) {
         0..=3 => Op::Bind {
@@ -146,6 +156,7 @@ pub(super) fn op(random: &mut Random) -> Op {
             identity: Identity { filesystem: random.some_bytes(20), handle: random.some_bytes(20) },
         },
         8 => Op::Gap(gap(random)),
+        _ if random.one_in(4) => Op::Loss(loss(random)),
         _ if random.one_in(2) => Op::Policy(policy(random)),
         _ => Op::Mark(Mark {
             covered_through: instant(random),

@@ -178,8 +178,8 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
     let system = |what| move |source| RunError::System { what, source };
     let clock: Arc<dyn Clock> = life.clock.clone();
     let layout = Layout::new(&config.journal);
-    let journal = Journal::open_locked(&life.lock, &clock.now(), Limits::default())?;
-    let Journal { head, appender, report } = journal;
+    let Journal { head, appender, report } =
+        Journal::open_locked(&life.lock, &clock.now(), Limits::default())?;
     status::report_recovery(&head, &report);
     let applied = *appender.applied();
     let durable = appender.durable();

@@ -62,7 +62,7 @@ impl Journal {
         Self::open_with(Arc::new(OsStorage), lock, clock, limits)
     }
 
-    fn open_with(
+    pub(crate) fn open_with(
         storage: Arc<dyn Storage>,
         lock: &WriterLock,
         clock: &ClockReading,

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use crate::append::{ContentFrame, Limits};
 use crate::content::Source;
@@ -72,7 +72,8 @@ pub fn repair(
         index = mend_index(&layout, &found)?;
     }
     let key = Manifest::open(&layout)?.id_key;
-    let journal = Journal::open_locked(&lock, &clock(), Limits::default())?;
+    let storage = Arc::new(OsStorage);
+    let journal = Journal::open_with(storage, &lock, &clock(), Limits::default())?;
     let mut bench = Bench::new(journal, key, clock);
     bench.take_again(&found, live)?;
     bench.note_losses(&found)?;

@@ -469,8 +469,8 @@ fn change_line(change: &Change) -> String {
         What::Deleted { unread } => format!("deleted{}", if *unread { " unread" } else { "" }),
         What::Vanished { kind } => format!("vanished {}", kind.as_str()),
         What::Crowd { detail } => format!("crowd {detail}"),
-        What::Damaged { detail } => format!("damaged {detail}"),
         What::Uncovered => "uncovered".into(),
+        What::Damaged { detail } => format!("damaged {detail}"),
     };
     format!("{} {} {} {what}", change.seq, change.path.escape_ascii(), change.node)
 }

@@ -138,10 +138,10 @@ fn status(config: &Config, problem: &str) -> Status {
         journal: config.journal.display().to_string(),
         covered_through: info.and_then(|info| info.covered_through).map(|instant| instant.to_rfc3339()),
         missed_by_events: 0,
-        problems: vec![problem.to_string()],
-        stretched: Vec::new(),
         oldest_unchecked: None,
         checked_bytes: 0,
+        problems: vec![problem.to_string()],
+        stretched: Vec::new(),
         rpo: control::Rpo::default(),
         counters: Counters::default(),
     }

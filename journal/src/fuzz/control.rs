@@ -83,10 +83,10 @@ fn status(random: &mut Random) -> Status {
         journal: values::text(random),
         covered_through: random.one_in(2).then(|| values::text(random)),
         missed_by_events: random.number(),
-        problems: values::some(random, 3, values::text),
-        stretched: values::some(random, 3, values::text),
         oldest_unchecked: random.one_in(2).then(|| values::text(random)),
         checked_bytes: random.number(),
+        problems: values::some(random, 3, values::text),
+        stretched: values::some(random, 3, values::text),
         rpo: Default::default(),
         counters: Default::default(),
     }

@@ -126,16 +126,19 @@ pub(super) fn policy(random: &mut Random) -> Policy {
     Policy { roots: some(random, 3, root), excludes: some(random, 3, text), left_out: some(random, 3, place) }
 }
 
-pub(super) fn loss(random: &mut Random) -> Loss {
+fn loss(random: &mut Random) -> Loss {
     let lost = match random.one_in(2) {
-        true => Lost::Bytes { at: position(random), len: random.number() },
+        true => Lost::Bytes {
+            at: Position { segment: SegmentId(random.number()), offset: random.number() },
+            len: random.number(),
+        },
         false => Lost::Groups { first: Seq(random.number()), last: Seq(random.number()) },
     };
     Loss { lost, noted: instant(random), what: text(random) }
 }
 
 pub(super) fn op(random: &mut Random) -> Op {
-    match random.below(10) {
+    match random.below(11) {
         0..=3 => Op::Bind {
             dir: node(random),
             name: name(random),
@@ -156,7 +159,7 @@ pub(super) fn op(random: &mut Random) -> Op {
             identity: Identity { filesystem: random.some_bytes(20), handle: random.some_bytes(20) },
         },
         8 => Op::Gap(gap(random)),
-        _ if random.one_in(4) => Op::Loss(loss(random)),
+        9 => Op::Loss(loss(random)),
         _ if random.one_in(2) => Op::Policy(policy(random)),
         _ => Op::Mark(Mark {
             covered_through: instant(random),

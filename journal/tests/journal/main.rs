@@ -6,7 +6,6 @@ mod desk;
 mod extremes;
 mod gaps;
 mod quality;
-mod tail;
 
 use std::fs;
 use std::path::Path;

@@ -6,6 +6,7 @@ mod desk;
 mod extremes;
 mod gaps;
 mod quality;
+mod tail;
 
 use std::fs;
 use std::path::Path;

@@ -52,8 +52,63 @@ pub fn find_tail(set: &SegmentSet, index: Option<&Applied>) -> Result<Tail> {
     let Some(segment) = set.last() else {
         return Ok(Tail::default());
     };
-    let tail = tail_of(segment, index.filter(|applied| applied.end.segment == segment.id))?;
+    let here = index.filter(|applied| applied.end.segment == segment.id);
+    let tail = tail_of(segment, here, Known::start_of(segment), None)?;
     Ok(Tail { last_seq: tail.last_seq.max(index.map_or(Seq::ZERO, |applied| applied.last_seq)), ..tail })
+}
+
+/// The same without walking what an index has of the newest segment: `last` is the frame of the last batch that the
+/// index was made from. Gives the end, and what was met on the way there: all that the index lacks. Where the batch is not
+/// found as the index says, everything is walked, and nothing kept.
+///
+/// # Errors
+/// `Io`.
+pub fn find_tail_behind(
+    set: &SegmentSet,
+    applied: &Applied,
+    last: Position,
+) -> Result<(Tail, Option<Vec<Walked>>)> {
+    match set.last() {
+        Some(segment) if segment.id == applied.end.segment && holds(segment, applied, last) => {
+            let known = Known { end: applied.end.offset, chain: Some(applied.chain) };
+            let mut met = Vec::new();
+            let tail = tail_of(segment, Some(applied), known, Some(&mut met))?;
+            met.retain(|walked| match walked {
+                Walked::Batch(_, place) => place.end <= tail.end,
+                Walked::Damage(damage) => damage.at < tail.end,
+                Walked::Orphan(frame) => frame.offset < tail.end.offset,
+            });
+            Ok((Tail { last_seq: tail.last_seq.max(applied.last_seq), ..tail }, Some(met)))
+        }
+        _ => Ok((find_tail(set, Some(applied))?, None)),
+    }
+}
+
+/// Whether the batch at a place is the last one that an index was made from: it ends where the index ends, and the chain
+/// over all frame headers up to there, which hold the checksums of the bodies, has the value that the index says.
+fn holds(segment: &SegmentFile, applied: &Applied, last: Position) -> bool {
+    let held = || {
+        let header = segment.frame_header(last.offset).ok()?;
+        let batch = segment.batch(last.offset, &mut Codec::default()).ok()?;
+        let end = last.offset + header.frame_len();
+        let chain = batch.chain_before.after(&header.encode(segment.header.salt));
+        Some(end == applied.end.offset && chain == applied.chain)
+    };
+    last.segment == segment.id && segment.header.salt == applied.salt && held().unwrap_or(false)
+}
+
+/// How far a segment is known to hold, without a look at it: where a batch ends, or the first frame begins, and the chain's
+/// value there.
+#[derive(Clone, Copy)]
+struct Known {
+    end: u64,
+    chain: Option<Chain>,
+}
+
+impl Known {
+    fn start_of(segment: &SegmentFile) -> Known {
+        Known { end: segment.start, chain: segment.first_chain() }
+    }
 }
 
 /// Where the bytes of a segment that count end: what its successor says, else what the tail rule says.
@@ -63,24 +118,32 @@ pub fn find_tail(set: &SegmentSet, index: Option<&Applied>) -> Result<Tail> {
 pub fn end_of(set: &SegmentSet, segment: &SegmentFile) -> Result<u64> {
     match set.end_as_followed(segment) {
         Some(end) => Ok(end),
-        None => Ok(tail_of(segment, None)?.end.offset),
+        None => Ok(tail_of(segment, None, Known::start_of(segment), None)?.end.offset),
     }
 }
 
 /// The end of a segment that nothing is known to follow.
-fn tail_of(segment: &SegmentFile, index: Option<&Applied>) -> Result<Tail> {
+fn tail_of(
+    segment: &SegmentFile,
+    index: Option<&Applied>,
+    known: Known,
+    mut kept: Option<&mut Vec<Walked>>,
+) -> Result<Tail> {
     let len = segment.len()?;
     let mut batches: Vec<BatchPlace> = Vec::new();
     let mut bad: Vec<u64> = Vec::new();
     let mut durable = segment.header.durable;
-    let footer = walk_batches(segment, segment.start, segment.first_chain(), len, &mut |walked| {
-        match walked {
+    let footer = walk_batches(segment, known.end, known.chain, len, &mut |walked| {
+        match &walked {
             Walked::Batch(batch, place) => {
                 durable = durable.max(batch.durable);
-                batches.push(place);
+                batches.push(*place);
             }
             Walked::Damage(damage) => bad.push(damage.at.offset),
             Walked::Orphan(_) => {}
+        }
+        if let Some(kept) = &mut kept {
+            kept.push(walked);
         }
         Ok(())
     })?;
@@ -96,12 +159,12 @@ fn tail_of(segment: &SegmentFile, index: Option<&Applied>) -> Result<Tail> {
     attested = attested.max(sealed.unwrap_or(0));
     attested = attested.max(index.map_or(0, |applied| applied.end.offset));
     bad.retain(|&offset| offset >= attested);
-    bad.extend(first_bad_body(segment, &batches, attested)?);
+    bad.extend(first_bad_body(segment, known, &batches, attested)?);
     let limit = bad.into_iter().min().unwrap_or(u64::MAX);
     let last = batches.iter().rev().find(|place| place.end.offset <= limit);
     let (mut end, mut chain) = match last {
         Some(place) => (place.end.offset, place.chain),
-        None => (segment.start, segment.first_chain().unwrap_or_default()),
+        None => (known.end, known.chain.unwrap_or_default()),
     };
     if end < attested {
         // What was durable there is damaged, and stays part of the log.
@@ -121,12 +184,17 @@ fn tail_of(segment: &SegmentFile, index: Option<&Applied>) -> Result<Tail> {
 }
 
 /// The first content frame above the attested point whose bytes are not all there.
-fn first_bad_body(segment: &SegmentFile, batches: &[BatchPlace], attested: u64) -> Result<Option<u64>> {
+fn first_bad_body(
+    segment: &SegmentFile,
+    known: Known,
+    batches: &[BatchPlace],
+    attested: u64,
+) -> Result<Option<u64>> {
     // The last batch at or below the attested point: from there on nothing is known to be on the medium.
     let start = batches.iter().rev().find(|place| place.end.offset <= attested);
     let (from, chain) = match start {
         Some(place) => (place.end.offset, Some(place.chain)),
-        None => (segment.start, segment.first_chain()),
+        None => (known.end, known.chain),
     };
     let mut walk = FrameWalk::new(segment, from, chain, segment.len()?);
     while let Some(frame) = walk.next_frame()? {
@@ -222,6 +290,9 @@ pub struct Replayed {
     pub batches: u64,
 }
 
+/// Takes entries.
+pub type Sink<'s> = &'s mut dyn FnMut(Vec<Entry>) -> Result<()>;
+
 /// Turns everything that counts behind `from` into entries, in the order of the log, and notes what is damaged.
 ///
 /// # Errors
@@ -231,7 +302,7 @@ pub fn replay(
     tail: &Tail,
     from: &Applied,
     damage: &mut Vec<Damage>,
-    visit: &mut dyn FnMut(Vec<Entry>) -> Result<()>,
+    visit: Sink<'_>,
 ) -> Result<Replayed> {
     damage.extend(set.damage.iter().cloned());
     let mut done = Replayed { applied: *from, batches: 0 };
@@ -242,8 +313,45 @@ pub fn replay(
             (segment.start, segment.first_chain())
         };
         let end = if segment.id == tail.end.segment { tail.end.offset } else { end_of(set, segment)? };
-        walk_batches(segment, start, chain, end, &mut |walked| match walked {
-            Walked::Batch(batch, place) if batch.first_seq <= done.applied.last_seq => {
+        walk_batches(segment, start, chain, end, &mut |walked| done.take(segment, walked, damage, visit))?;
+        damage.extend(cut_short(segment, start.max(segment.start), end)?);
+    }
+    done.finish(tail, visit)
+}
+
+/// The same with what was met behind the index on the way to the end of the log.
+///
+/// # Errors
+/// As for [`replay`].
+pub fn replay_met(
+    set: &SegmentSet,
+    tail: &Tail,
+    from: &Applied,
+    met: Vec<Walked>,
+    damage: &mut Vec<Damage>,
+    visit: Sink<'_>,
+) -> Result<Replayed> {
+    damage.extend(set.damage.iter().cloned());
+    let mut done = Replayed { applied: *from, batches: 0 };
+    if let Some(segment) = set.last() {
+        for walked in met {
+            done.take(segment, walked, damage, visit)?;
+        }
+        damage.extend(cut_short(segment, from.end.offset, tail.end.offset)?);
+    }
+    done.finish(tail, visit)
+}
+
+impl Replayed {
+    fn take(
+        &mut self,
+        segment: &SegmentFile,
+        walked: Walked,
+        damage: &mut Vec<Damage>,
+        visit: Sink<'_>,
+    ) -> Result<()> {
+        match walked {
+            Walked::Batch(batch, place) if batch.first_seq <= self.applied.last_seq => {
                 // Numbers are given once: what has one again is a copy from elsewhere.
                 let what = format!("the batch begins at {}, which was given before", batch.first_seq);
                 let len = place.end.offset - place.frame.offset;
@@ -252,8 +360,8 @@ pub fn replay(
             }
             Walked::Batch(batch, place) => {
                 let mut entries = Vec::new();
-                done.applied = apply::batch(&done.applied, &batch, &place, &mut entries);
-                done.batches += 1;
+                self.applied = apply::batch(&self.applied, &batch, &place, &mut entries);
+                self.batches += 1;
                 visit(entries)
             }
             Walked::Orphan(frame) => {
@@ -269,19 +377,21 @@ pub fn replay(
                 damage.push(found);
                 Ok(())
             }
-        })?;
-        damage.extend(cut_short(segment, start.max(segment.start), end)?);
+        }
     }
-    if tail.last_seq > done.applied.last_seq {
-        // Their batches are damaged; the numbers are not given out again.
-        let mut entries = Vec::new();
-        apply::lost_groups(&done.applied, tail.last_seq.next(), &mut entries);
-        done.applied.last_seq = tail.last_seq;
-        let (key, value) = (keys::APPLIED.to_vec(), done.applied.encode());
-        entries.push(Entry { cf: Cf::Meta, key, value });
-        visit(entries)?;
+
+    fn finish(mut self, tail: &Tail, visit: Sink<'_>) -> Result<Replayed> {
+        if tail.last_seq > self.applied.last_seq {
+            // Their batches are damaged; the numbers are not given out again.
+            let mut entries = Vec::new();
+            apply::lost_groups(&self.applied, tail.last_seq.next(), &mut entries);
+            self.applied.last_seq = tail.last_seq;
+            let (key, value) = (keys::APPLIED.to_vec(), self.applied.encode());
+            entries.push(Entry { cf: Cf::Meta, key, value });
+            visit(entries)?;
+        }
+        Ok(self)
     }
-    Ok(done)
 }
 
 /// What is missing of a segment that others say goes on to `end`.

@@ -8,6 +8,7 @@ mod extremes;
 mod gaps;
 mod quality;
 mod swaps;
+mod tail;
 
 use std::fs;
 use std::path::Path;

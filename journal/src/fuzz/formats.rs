@@ -62,17 +62,17 @@ fn both_ways<T: PartialEq + std::fmt::Debug>(
 
 #[test]
 fn versions() {
-    both_ways("version", values::version, |out, version| put_version(out, version), take_version);
+    both_ways("version", values::version, put_version, take_version);
 }
 
 #[test]
 fn gaps() {
-    both_ways("gap", values::gap, |out, gap| put_gap(out, gap), take_gap);
+    both_ways("gap", values::gap, put_gap, take_gap);
 }
 
 #[test]
 fn policies() {
-    both_ways("policy", values::policy, |out, policy| put_policy(out, policy), take_policy);
+    both_ways("policy", values::policy, put_policy, take_policy);
 }
 
 #[test]

@@ -362,7 +362,9 @@ impl Reader<'_> {
                 ("log", self.same_for_ever(&["--json", "log", "--until", &until]))
             }
             2 => {
-                let (from, to) = (self.instant(before), self.instant(before));
+                let (one, other) = (self.past(before), self.past(before));
+                let (from, to) =
+                    (format!("seq:{}", one.min(other) + 1), format!("seq:{}", one.max(other) + 1));
                 ("diff", self.same_for_ever(&["--json", "diff", ROOT, "--from", &from, "--to", &to]))
             }
             3 => ("cat", self.cat(before)),

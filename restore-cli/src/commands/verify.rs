@@ -75,7 +75,8 @@ impl Pace {
             if early.is_zero() || interrupt::requested() {
                 return !interrupt::requested();
             }
-            std::thread::sleep(early.min(PAUSE_MAX));
+            // Nobody wakes it: the pause is what is asked for.
+            std::thread::park_timeout(early.min(PAUSE_MAX));
         }
     }
 }

@@ -19,7 +19,7 @@ const BYTES_MAX: u64 = 300 << 10;
 
 #[test]
 fn every_format_has_a_golden_journal_and_every_golden_journal_is_listed() {
-    for format in 1..=FORMAT {
+    for format in (0..=FORMAT).skip(1) {
         assert!(
             GOLDEN.iter().any(|(known, _)| *known == format),
             "format {format} is released without a golden journal"

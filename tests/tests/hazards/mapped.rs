@@ -32,12 +32,17 @@ fn stored_and_captured(place: &Place) -> (PathBuf, Mapping, Synced) {
     (path, mapping, first)
 }
 
+/// Why nobody can know of a mapping there: what is captured then is right by chance, where it was read so soon after a
+/// change that it is read again.
+fn untold(place: &Place) -> Option<&'static str> {
+    (place.filesystem() == Filesystem::Overlay)
+        .then_some("overlayfs tells nobody of mappings: neither a lease nor the last unmap does")
+}
+
 /// Store A, capture, store B into the page that is dirty already, munmap: only the close says that there is B.
 pub(crate) fn mapped_and_stored_again(place: &Place) -> Outcome {
-    if place.filesystem() == Filesystem::Overlay {
-        return Outcome::Skipped(
-            "overlayfs tells nobody of mappings: neither a lease nor the last unmap does".into(),
-        );
+    if let Some(why) = untold(place) {
+        return Outcome::Skipped(why.into());
     }
     let (path, mut mapping, first) = stored_and_captured(place);
     mapping.store(0, b"B");
@@ -50,6 +55,9 @@ pub(crate) fn mapped_and_stored_again(place: &Place) -> Outcome {
 
 /// The same with kill -9 before the munmap, so that nobody hears of that either: B.
 pub(crate) fn mapped_and_killed(place: &Place) -> Outcome {
+    if let Some(why) = untold(place) {
+        return Outcome::Skipped(why.into());
+    }
     let (path, mut mapping, first) = stored_and_captured(place);
     mapping.store(0, b"B");
     place.while_killed(|| drop(mapping));

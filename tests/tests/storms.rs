@@ -13,6 +13,9 @@ use asof_tests::wait::{PATIENCE, eventually};
 
 const WRITERS: usize = 4;
 const STORM: Duration = Duration::from_secs(4);
+/// Rounds of one writer: a storm lasts as long as a `sync` in it, and on a fast machine new directories would reach the
+/// limit of watches before it ends.
+const ROUNDS_MAX: usize = 300;
 
 /// Makes each of the tests one with notify and one with the direct source.
 macro_rules! with_each_source {
@@ -62,7 +65,7 @@ fn storm(write: impl Fn(usize, usize) + Sync, mut beside: impl FnMut()) {
         for writer in 0..WRITERS {
             let (write, over) = (&write, &over);
             scope.spawn(move || {
-                for round in 0.. {
+                for round in 0..ROUNDS_MAX {
                     if over.load(Ordering::Relaxed) {
                         return;
                     }

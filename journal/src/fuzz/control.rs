@@ -108,7 +108,7 @@ fn manifests() {
     };
     let check = |bytes: &[u8]| match parse(bytes) {
         Some(manifest) => {
-            assert_eq!(manifest.format.max(FORMAT), FORMAT, "a format that is not known");
+            assert!((0..=FORMAT).contains(&manifest.format), "a format that is not known");
             true
         }
         None => false,

@@ -247,11 +247,17 @@ impl Workshop {
 /// How much the rest of the machine may be held up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Priority {
-    /// Captures of what was just changed.
+    /// Captures of what was just changed: a program that writes faster than it is captured keeps its own speed.
     Ordinary,
     /// First captures and reconciles: everything else on the machine goes first.
     Background,
 }
+
+/// With two CPUs this leaves a program that unpacks a tree 1.2 times the time that it takes alone, instead of 1.4; what
+/// is behind then is made up for when it ends. Of an idle machine nice takes nothing.
+const NICE_ORDINARY: i32 = 5;
+/// A tenth of what an ordinary thread gets where both want the same CPU.
+const NICE_BACKGROUND: i32 = 10;
 
 impl Priority {
     fn as_str(self) -> &'static str {
@@ -263,8 +269,9 @@ impl Priority {
 
     /// Gives the calling thread the priority; it cannot be taken back.
     pub(crate) fn apply(self) {
-        if self == Priority::Background {
-            crate::sys::lower_thread_priority();
+        match self {
+            Priority::Ordinary => crate::sys::lower_thread_priority(NICE_ORDINARY, false),
+            Priority::Background => crate::sys::lower_thread_priority(NICE_BACKGROUND, true),
         }
     }
 }

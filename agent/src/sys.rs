@@ -138,15 +138,16 @@ pub(crate) fn ignore_lease_breaks() {
     }
 }
 
-/// Lets everything else on the machine go before the calling thread: nice 10, and the last of the eight best-effort I/O
-/// priorities. What the system refuses stays as it is; it is a courtesy.
-pub(crate) fn lower_thread_priority() {
-    const NICE: libc::c_int = 10;
+/// Lets the rest of the machine go before the calling thread: `nice` as nice(1) has it, and with `io_last` the last of
+/// the eight best-effort I/O priorities. What the system refuses stays as it is; it is a courtesy.
+pub(crate) fn lower_thread_priority(nice: i32, io_last: bool) {
     const IOPRIO_WHO_PROCESS: libc::c_int = 1;
     const IOPRIO_BEST_EFFORT_LAST: libc::c_int = 2 << 13 | 7;
     // SAFETY: both calls take integers only; 0 stands for the calling thread, on Linux for `setpriority` too.
     unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
-        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_BEST_EFFORT_LAST);
+        libc::setpriority(libc::PRIO_PROCESS, 0, nice);
+        if io_last {
+            libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_BEST_EFFORT_LAST);
+        }
     }
 }

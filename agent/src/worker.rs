@@ -16,7 +16,7 @@ use asof_journal::view::{is_below, related};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::health::{Missing, Trouble};
-use crate::pool::Ticket;
+use crate::pool::{Priority, Ticket};
 use crate::run::{Again, Event, RootsDiff};
 use crate::scan::{Root, ScanError, Scanner};
 use crate::settle::{Marks, Scan, Work};
@@ -68,7 +68,10 @@ pub(crate) fn spawn(
         pending: None,
         unbarred: BTreeSet::new(),
     };
-    let thread = thread::Builder::new().name("asofd-scan".to_string()).spawn(move || worker.serve(&jobs))?;
+    let thread = thread::Builder::new().name("asofd-scan".to_string()).spawn(move || {
+        Priority::Ordinary.apply();
+        worker.serve(&jobs);
+    })?;
     Ok((sender, thread))
 }
 

@@ -97,6 +97,15 @@ impl Editor {
         Editor { outside: Some(outside.to_path_buf()), ..self }
     }
 
+    /// The same, which maps no file: there are filesystems where nobody is told of a store through a mapping.
+    #[must_use]
+    pub fn without_mappings(mut self) -> Editor {
+        let maps =
+            |edit: &Edit| matches!(edit, Edit::MapStore | Edit::MapSync | Edit::MapKeep | Edit::MapAgain);
+        self.kinds.retain(|edit| !maps(edit));
+        self
+    }
+
     /// Makes `count` edits, each kind about equally often; says what it did, a line each.
     pub fn round(&mut self, count: usize) -> Vec<String> {
         let mut story = Vec::new();

@@ -191,6 +191,16 @@ pub fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
+/// How `statfs` names overlayfs.
+pub const OVERLAYFS: i64 = 0x794c_7630;
+/// How `statfs` names xfs.
+pub const XFS: i64 = 0x5846_5342;
+
+/// Whether a path lies on the filesystem that `statfs` names so.
+pub fn is_on(path: &Path, magic: i64) -> bool {
+    rustix::fs::statfs(path).must(path.display()).f_type == magic
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

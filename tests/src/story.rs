@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::agent::Agent;
 use crate::edit::{Editor, FreshLinks};
+use crate::filesystem::{OVERLAYFS, is_on};
 use crate::must::Must;
 use crate::random::Random;
 use crate::site::Site;
@@ -166,10 +167,14 @@ impl Story<'_> {
             fs::create_dir(&home).must(home.display());
             plant(&home, &mut self.random);
         }
-        Editor::new(&home, Random::new(self.random.bits()))
+        let editor = Editor::new(&home, Random::new(self.random.bits()))
             .with_outside(&outside)
-            .with_links(&self.fresh)
-            .with_links(&self.fresh)
+            .with_links(&self.fresh);
+        // A mapping there is one of the file in the layer below: its close is nobody's event (`hazards`: mapped).
+        match is_on(&home, OVERLAYFS) {
+            true => editor.without_mappings(),
+            false => editor,
+        }
     }
 
     /// Edits until the next freeze point, and that.

@@ -17,6 +17,7 @@ pub mod head;
 pub mod history;
 pub mod index;
 pub mod ingest;
+pub mod landmarks;
 pub mod manifest;
 pub mod open;
 pub mod places;

@@ -113,6 +113,10 @@ fn keys_of_every_family() {
         let n = random.bits() as u16;
         assert_eq!(keys::parse_node_seq(&keys::link(dir, seq, n)), Ok(seq));
         assert_eq!(keys::parse_seq(&keys::gap(seq, n)), Ok(seq));
+        let (mark, mark2) = (values::mark_name(random), values::mark_name(random));
+        let (named, named2) = (keys::named(&mark, seq), keys::named(&mark2, seq2));
+        assert_eq!(keys::parse_named(&named), Ok((mark.clone(), seq)));
+        assert_eq!(named.cmp(&named2), (&mark, seq).cmp(&(&mark2, seq2)), "order of names of instants");
         let (wall, wall2) = (values::instant(random), values::instant(random));
         assert_eq!(keys::parse_clock(&keys::clock(7, wall)), Ok((7, wall)));
         assert_eq!(keys::clock(7, wall).cmp(&keys::clock(7, wall2)), wall.cmp(&wall2), "order of walls");
@@ -120,11 +124,12 @@ fn keys_of_every_family() {
             |random: &mut Random| Identity { filesystem: random.some_bytes(3), handle: random.some_bytes(3) };
         let (id, id2) = (identity(random), identity(random));
         assert_eq!(keys::identity(&id) == keys::identity(&id2), id == id2, "a key for each identity");
-        random.pick(&[one, keys::link(dir, seq, n), keys::gap(seq, n), keys::clock(7, wall)])
+        random.pick(&[one, keys::link(dir, seq, n), keys::gap(seq, n), keys::clock(7, wall), named])
     };
     let check = |bytes: &[u8]| {
         let parsed = keys::parse_binding(bytes).map(|(name, _)| assert!(name.len() + 17 == bytes.len()));
         let _ = (keys::parse_node_seq(bytes), keys::parse_seq(bytes), keys::parse_clock(bytes));
+        let _ = keys::parse_named(bytes);
         parsed.is_ok()
     };
     target("keys", &valid, &check).run();

@@ -228,6 +228,10 @@ fn lay_out(dir: &Path, records: &[u8]) {
 /// Reads everything in every way; errors are answers, too.
 fn read_everything(reader: &Reader) {
     let _ = reader.info();
+    for mark in reader.marks().into_iter().flatten() {
+        let _ = reader.mark(&mark.name);
+    }
+    let _ = reader.restores();
     let head = reader.head();
     for time in [i64::MIN, 0, 1_700_000_000_000_000_000, 1_700_000_003_000_000_000, i64::MAX] {
         if let Ok(Some(resolved)) = reader.at_instant(Instant(time)) {

@@ -34,13 +34,17 @@ pub enum Cf {
     Policy,
     /// `Seq` to a loss that was noted then.
     Loss,
+    /// Name and `Seq` of an instant that somebody named.
+    Named,
+    /// `Seq` to what was noted of a restore then.
+    Restore,
     /// How far the index has come.
     Meta,
 }
 
 impl Cf {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Cf; 11] = [
+    pub const ALL: [Cf; 13] = [
         Cf::Block,
         Cf::Binding,
         Cf::Version,
@@ -51,6 +55,8 @@ impl Cf {
         Cf::Gap,
         Cf::Policy,
         Cf::Loss,
+        Cf::Named,
+        Cf::Restore,
         Cf::Meta,
     ];
 
@@ -67,6 +73,8 @@ impl Cf {
             Cf::Gap => "gap",
             Cf::Policy => "policy",
             Cf::Loss => "loss",
+            Cf::Named => "named",
+            Cf::Restore => "restore",
             Cf::Meta => "meta",
         }
     }

@@ -31,6 +31,9 @@ struct Line {
     predecessor: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// Of an instant that somebody named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,6 +123,7 @@ fn word(what: &What) -> &'static str {
         What::Vanished { .. } | What::Crowd { .. } => "vanished",
         What::Damaged { .. } => "damaged",
         What::Uncovered => "uncovered",
+        What::Named { .. } => "mark",
         What::Linked => "linked",
     }
 }
@@ -140,6 +144,7 @@ fn line(change: &Change) -> Line {
         quality: None,
         predecessor: None,
         detail: None,
+        name: None,
         from: None,
         from_b64: None,
     };
@@ -157,6 +162,7 @@ fn line(change: &Change) -> Line {
         What::Vanished { kind } => (line.kind, line.quality) = (Some(kind.as_str()), Some("unread")),
         What::Crowd { detail } => (line.quality, line.detail) = (Some("unread"), Some(detail.clone())),
         What::Damaged { detail } => line.detail = Some(detail.clone()),
+        What::Named { name } => line.name = Some(name.to_string()),
         What::Attributes | What::Deleted { unread: false } | What::Uncovered | What::Linked => {}
     }
     line
@@ -176,6 +182,7 @@ fn text(change: &Change) -> String {
         What::Vanished { kind: Kind::File } => "  (existed, not captured)".to_owned(),
         What::Vanished { kind } => format!("  ({} existed, not captured)", kind.as_str()),
         What::Crowd { detail } | What::Damaged { detail } => format!("  ({})", escape(detail.as_bytes())),
+        What::Named { name } => format!("  (mark:{})", escape(name.as_str().as_bytes())),
         What::Replaced { .. } | What::Attributes | What::Deleted { unread: false } | What::Linked => {
             String::new()
         }

@@ -8,6 +8,7 @@ pub mod clocks;
 pub mod desk;
 mod file;
 pub mod history;
+pub mod landmarks;
 pub mod life;
 pub mod medium;
 pub mod step;

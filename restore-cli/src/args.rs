@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 )]
 #[command(after_help = "\
 Times: RFC 3339; `2026-11-22 14:05[:06.5]`, `14:05` (today) and `2026-11-22` (its end) in local time; `now`, `yesterday` (its end), \
-`yesterday 14:00`, `10 minutes ago`, `-10m`, `2h ago`; `@1700000000`; `seq:123`. PATH@TIME works wherever PATH does; where a path \
+`yesterday 14:00`, `10 minutes ago`, `-10m`, `2h ago`; `@1700000000`; `seq:123`; `mark:NAME`. PATH@TIME works wherever PATH does; where a path \
 has an `@` itself, use --at.
 
 Exit status: 0 done, 1 error, 2 usage, 3 partly done, 4 the journal is damaged, 5 not reachable, 10 no journal, 11 another writer, 130 interrupted.")]
@@ -51,6 +51,23 @@ pub(crate) enum Verb {
     Cat(CatArgs),
     /// What changed between two times.
     Diff(DiffArgs),
+    /// Paths by name, over time: also what is gone, and what changed since a time.
+    #[command(after_help = "\
+GLOB: `*`, `?`, `[...]`, `{a,b}`; it is compared with names, and with the end of the path below PATH where it has a `/` (`**` for any \
+directories; one in front for the whole path below PATH; one at the end for directories only).
+
+    asof find report.odt --deleted            where it was, and a time to restore it from
+    asof find '*.rs' ~/src --changed-since 14:00
+    asof find 'src/**/test_*.py' --at yesterday")]
+    Find(FindArgs),
+    /// Name this instant, so that `--at mark:NAME` means it from now on; without NAME list the names that there are.
+    #[command(after_help = "\
+Everything that was changed before the call is captured first, so the name stands for exactly this state; that takes a running asofd. \
+A name is given once and stays. It has 1 to 255 bytes, no `/` and no `@`.
+
+    asof mark before-the-upgrade
+    asof diff --from mark:before-the-upgrade")]
+    Mark(MarkArgs),
     /// Why a path is there as of a time, or is not: captured, excluded (by which rule), deleted, in a gap, not yet
     /// created, unreadable.
     Explain(ExplainArgs),
@@ -135,6 +152,40 @@ pub(crate) struct DiffArgs {
     /// Show a text patch.
     #[arg(short, long)]
     pub(crate) patch: bool,
+}
+
+/// `find`.
+#[derive(Debug, Args)]
+pub(crate) struct FindArgs {
+    /// The name, or a pattern for it.
+    #[arg(value_name = "GLOB")]
+    pub(crate) glob: OsString,
+    /// Look at this directory and below only [default: everything].
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<OsString>,
+    /// As of when [default: now].
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) at: Option<String>,
+    /// Add what was there once and is gone, with the last time at which it was there.
+    #[arg(long)]
+    pub(crate) deleted: bool,
+    /// Only what came, changed or went after this time.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) changed_since: Option<String>,
+    /// Take small and capital letters (a to z) for the same.
+    #[arg(short, long)]
+    pub(crate) ignore_case: bool,
+}
+
+/// `mark`.
+#[derive(Debug, Args)]
+pub(crate) struct MarkArgs {
+    /// The name that this instant gets.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// How long to wait, such as 30s, 5m or 500ms; 0 is without limit.
+    #[arg(long, value_name = "DURATION", default_value = "60s", requires = "name")]
+    pub(crate) timeout: String,
 }
 
 /// `explain`.
@@ -228,7 +279,7 @@ mod tests {
 
     #[test]
     fn verbs_that_do_not_exist_are_a_usage_error() {
-        for verb in ["find", "undo", "mark", "drill"] {
+        for verb in ["undo", "drill", "forget", "retain"] {
             assert_eq!(Cli::try_parse_from(["asof", verb]).unwrap_err().exit_code(), 2, "{verb}");
         }
     }

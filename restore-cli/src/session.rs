@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use asof_journal::places::Surroundings;
 use asof_journal::reader::{Moment, Reader};
-use asof_journal::types::{Instant, Kind, Seq};
+use asof_journal::types::{Instant, Kind, MarkName, Seq};
 use asof_journal::view::Entry;
 use chrono::{DateTime, Local};
 
@@ -17,6 +17,11 @@ use crate::output::{Output, as_of, escape, local};
 use crate::path;
 use crate::source::Source;
 use crate::timespec::{self, TimeError, TimeSpec};
+
+/// How alike two names are, between 0 and 1, for one to be meant by the other.
+const LIKENESS_MIN: f64 = 0.75;
+/// So many names are suggested at most.
+const NEAREST_MAX: usize = 3;
 
 /// One run of `asof`.
 pub(crate) struct Session {
@@ -100,6 +105,7 @@ impl Session {
         match time.unwrap_or(TimeSpec::Now) {
             TimeSpec::Now => at_seq(reader, reader.head()),
             TimeSpec::Seq(seq) => at_seq(reader, seq),
+            TimeSpec::Mark(name) => at_mark(reader, &name),
             TimeSpec::Instant(instant) => self.at_instant(reader, instant, out),
         }
     }
@@ -139,6 +145,28 @@ fn at_seq(reader: &Reader, seq: Seq) -> Result<Moment> {
     Err(Error::not_reachable(format!("{seq} is not in the journal"), format!("it holds seq:1 to {head}")))
 }
 
+fn at_mark(reader: &Reader, name: &MarkName) -> Result<Moment> {
+    if let Some(moment) = reader.mark(name)? {
+        return Ok(moment);
+    }
+    let marks = reader.marks()?;
+    let mut nearest: Vec<(f64, &str)> = marks
+        .iter()
+        .map(|mark| mark.name.as_str())
+        .map(|known| (strsim::jaro_winkler(&known.to_lowercase(), &name.as_str().to_lowercase()), known))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .collect();
+    nearest.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    let shown = |name: &str| format!("mark:{}", escape(name.as_bytes()));
+    let names: Vec<String> = nearest.iter().take(NEAREST_MAX).map(|(_, name)| shown(name)).collect();
+    let next = match (marks.len(), names.is_empty()) {
+        (0, _) => "no instant has a name yet: `asof mark NAME` names the present one".to_owned(),
+        (_, true) => format!("`asof mark` lists those that there are ({})", marks.len()),
+        (_, false) => format!("did you mean {}? `asof mark` lists all", names.join(" or ")),
+    };
+    Err(Error::not_reachable(format!("there is no {}", shown(name.as_str())), next))
+}
+
 /// The entry at a path, or the error that says that there is none.
 pub(crate) fn entry_at(source: &dyn Source, path: &[u8], moment: &Moment) -> Result<Entry> {
     source.resolve(path)?.ok_or_else(|| no_such_path(path, moment))
@@ -154,7 +182,7 @@ pub(crate) fn no_such_path(path: &[u8], moment: &Moment) -> Error {
 fn time_error(error: TimeError) -> Error {
     let next = match &error {
         TimeError::NotATime { .. } => "`asof --help` lists the forms; RFC 3339 always works",
-        TimeError::Mark { .. } => "give the instant itself, or seq:N as `asof sync --json` prints it",
+        TimeError::Mark { .. } => "`asof mark` lists the marks that there are",
         TimeError::OutOfRange { .. } => "give a time between 1678 and 2261",
         TimeError::Repeated { .. } | TimeError::Skipped { .. } => "give one of the two",
     };

@@ -2,6 +2,7 @@
 //!
 //! Owns the way from the command line to a verb, and from an error to an exit status. Does nothing else.
 
+mod advice;
 mod args;
 mod changes;
 mod client;
@@ -11,17 +12,20 @@ mod errors;
 #[cfg(test)]
 mod fuzz;
 mod interrupt;
+mod missing;
 mod output;
 mod path;
 mod plan;
 mod session;
 mod source;
+mod suggest;
 mod timespec;
 mod write;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Cli, Verb};
 use crate::output::Output;
@@ -32,8 +36,8 @@ use crate::session::Session;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (cli, by_flag) = match command_line() {
+        Ok(said) => said,
         Err(error) => {
             // Help goes to stdout with status 0, anything else to stderr with 2; a closed pipe is no failure.
             let _ = error.print();
@@ -41,7 +45,7 @@ fn main() -> ExitCode {
         }
     };
     let mut out = Output::standard(cli.json, cli.quiet);
-    let result = run(cli, &mut out).and_then(|()| out.flush());
+    let result = run(cli, by_flag, &mut out).and_then(|()| out.flush());
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
@@ -55,9 +59,17 @@ fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
-    let session = Session::new(cli.journal)?;
-    match &cli.verb {
+/// What the command line says, and whether it names the journal itself.
+fn command_line() -> Result<(Cli, bool), clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    let by_flag = matches.value_source("journal") == Some(ValueSource::CommandLine);
+    Ok((Cli::from_arg_matches(&matches)?, by_flag))
+}
+
+fn run(cli: Cli, by_flag: bool, out: &mut Output) -> errors::Result<()> {
+    let session = Session::new(cli.journal, by_flag)?;
+    let verb = &cli.verb;
+    let result = match verb {
         Verb::Status => commands::status::run(&session, out),
         Verb::Sync(args) => commands::sync::run(&session, args, out),
         Verb::Log(args) => commands::log::run(&session, args, out),
@@ -67,5 +79,6 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Explain(args) => commands::explain::run(&session, args, out),
         Verb::Restore(args) => commands::restore::run(&session, args, out),
         Verb::Verify(args) => commands::verify::run(&session, args, out),
-    }
+    };
+    result.map_err(|error| advice::complete(&session, verb, error))
 }

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use crate::errors::{Error, Result};
 
-pub(crate) use escape::{PathFields, escape, mode_string};
-pub(crate) use time::{as_of, local};
+pub(crate) use escape::{PathFields, escape, is_plain, mode_string};
+pub(crate) use time::{as_of, brief, local};
 
 /// Bytes gathered before a write to stdout.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -116,7 +116,8 @@ impl Output {
         self.bar.finish_and_clear();
         self.say(&format!("asof: {error}"));
         if let Some(next) = error.next_step() {
-            self.say(&format!("  next: {next}"));
+            // A line each, so that a command can be copied.
+            self.say(&format!("  next: {}", next.replace('\n', "\n        ")));
         }
     }
 

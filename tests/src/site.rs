@@ -117,6 +117,16 @@ impl Site {
         Asof { command, output: self.fresh("output") }
     }
 
+    /// A line for a shell that finds the programs under test, as people copy one out of a message.
+    pub fn shell(&self, line: &str) -> Asof {
+        let mut command = Command::new("bash");
+        let programs = self.programs.asof.parent().must("a directory of programs");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = [programs.as_os_str(), &path].join(OsStr::new(":"));
+        command.arg("-c").arg(line).env("PATH", path);
+        Asof { command, output: self.fresh("output") }
+    }
+
     /// `asof --json status`.
     #[track_caller]
     pub fn status(&self) -> Value {

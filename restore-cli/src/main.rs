@@ -14,6 +14,7 @@ mod fuzz;
 mod interrupt;
 mod missing;
 mod output;
+mod patch;
 mod path;
 mod plan;
 mod session;

@@ -5,21 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::help;
+
 /// Gives back any path as of any moment since its capture began.
 #[derive(Debug, Parser)]
-#[command(
-    name = "asof",
-    version,
-    subcommand_required = true,
-    arg_required_else_help = true,
-    disable_help_subcommand = true
-)]
-#[command(after_help = "\
-Times: RFC 3339; `2026-11-22 14:05[:06.5]`, `14:05` (today) and `2026-11-22` (its end) in local time; `now`, `yesterday` (its end), \
-`yesterday 14:00`, `10 minutes ago`, `-10m`, `2h ago`; `@1700000000`; `seq:123`. PATH@TIME works wherever PATH does; where a path \
-has an `@` itself, use --at.
-
-Exit status: 0 done, 1 error, 2 usage, 3 partly done, 4 the journal is damaged, 5 not reachable, 10 no journal, 11 another writer, 130 interrupted.")]
+#[command(name = "asof", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(max_term_width = 120, long_about = help::top::ABOUT)]
+#[command(after_help = help::top::SHORT, after_long_help = help::top::MORE)]
 pub(crate) struct Cli {
     /// The journal directory [default: `journal` in the configuration file of asofd, else $XDG_STATE_HOME/asof; for
     /// root /var/lib/asof].
@@ -40,27 +32,31 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// What is protected, since when, how old the oldest uncaptured change is, gaps, sizes.
+    #[command(long_about = help::status::ABOUT, after_long_help = help::status::MORE)]
     Status,
     /// Return when every change made before this call is durable.
+    #[command(long_about = help::sync::ABOUT, after_long_help = help::sync::MORE)]
     Sync(SyncArgs),
     /// The history of a path (through renames), of a directory, or of everything.
+    #[command(long_about = help::log::ABOUT, after_long_help = help::log::MORE)]
     Log(LogArgs),
     /// A directory as of a time.
+    #[command(long_about = help::ls::ABOUT, after_long_help = help::ls::MORE)]
     Ls(LsArgs),
     /// The bytes of a file as of a time.
+    #[command(long_about = help::cat::ABOUT, after_long_help = help::cat::MORE)]
     Cat(CatArgs),
     /// What changed between two times.
+    #[command(long_about = help::diff::ABOUT, after_long_help = help::diff::MORE)]
     Diff(DiffArgs),
-    /// Why a path is there as of a time, or is not: captured, excluded (by which rule), deleted, in a gap, not yet
-    /// created, unreadable.
+    /// Why a path is there as of a time, or is not.
+    #[command(long_about = help::explain::ABOUT, after_long_help = help::explain::MORE)]
     Explain(ExplainArgs),
     /// Bring paths back as of a time.
+    #[command(long_about = help::restore::ABOUT, after_long_help = help::restore::MORE)]
     Restore(RestoreArgs),
-    /// Check the journal: what is damaged, and which paths and times that concerns. Exit status 4 where anything is.
-    #[command(after_help = "\
-Without options it looks at structure and links, the index, and whether every version has its content: seconds, beside a running \
-asofd, on a read-only medium too. `asof verify --deep --rate 50M` reads every byte at 50 MiB/s at most. `asof verify --repair`, with \
-asofd stopped, takes what it can from the files as they are now and notes the rest, so that the next check tells new from known.")]
+    /// Check the journal: what is damaged, and which paths and times that concerns.
+    #[command(long_about = help::verify::ABOUT, after_long_help = help::verify::MORE)]
     Verify(VerifyArgs),
 }
 
@@ -224,6 +220,22 @@ mod tests {
     fn a_time_may_begin_with_a_hyphen() {
         let cli = Cli::try_parse_from(["asof", "ls", "--at", "-10m", "/x"]).unwrap();
         assert!(matches!(cli.verb, Verb::Ls(LsArgs { at: Some(at), .. }) if at == "-10m"));
+    }
+
+    #[test]
+    fn every_verb_has_a_page_with_examples_and_exit_statuses_that_fits_a_terminal() {
+        for verb in Cli::command().get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
+            let name = verb.get_name().to_owned();
+            let page = verb.render_long_help().to_string();
+            for part in ["Examples:", "Exit status:", "See also:"] {
+                assert!(page.contains(part), "{name} has no {part}");
+            }
+            for line in page.lines() {
+                assert!(line.chars().count() <= 120, "{name}: {line}");
+            }
+            let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && about.len() <= 100, "{name}: {about}");
+        }
     }
 
     #[test]

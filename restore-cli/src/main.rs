@@ -11,6 +11,7 @@ mod content;
 mod errors;
 #[cfg(test)]
 mod fuzz;
+mod help;
 mod interrupt;
 mod missing;
 mod output;

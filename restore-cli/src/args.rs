@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::help;
+use crate::{complete, help};
 
 /// Gives back any path as of any moment since its capture began.
 #[derive(Debug, Parser)]
@@ -72,7 +72,7 @@ pub(crate) struct SyncArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     /// A file, also a vanished one, or a directory [default: everything].
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: Option<OsString>,
     /// Leave out what happened up to this time.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -89,7 +89,7 @@ pub(crate) struct LogArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
     /// What to list [default: the current directory].
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: Option<OsString>,
     /// As of when [default: now].
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -109,7 +109,7 @@ pub(crate) struct LsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CatArgs {
     /// The file; symlinks are followed as they pointed then.
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: OsString,
     /// As of when [default: now].
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -120,7 +120,7 @@ pub(crate) struct CatArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
     /// What to compare [default: everything].
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: Option<OsString>,
     /// The earlier time.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -137,7 +137,7 @@ pub(crate) struct DiffArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
     /// Any path, also one that never was there.
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: OsString,
     /// As of when [default: now].
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -148,7 +148,7 @@ pub(crate) struct ExplainArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
     /// What to bring back; several go inside TARGET under their own names.
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required = true, add = complete::path())]
     pub(crate) paths: Vec<OsString>,
     /// As of when [default: now].
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]

@@ -7,6 +7,7 @@ mod args;
 mod changes;
 mod client;
 mod commands;
+mod complete;
 mod content;
 mod errors;
 #[cfg(test)]
@@ -38,6 +39,9 @@ use crate::session::Session;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if complete::answered() {
+        return ExitCode::SUCCESS;
+    }
     let (cli, by_flag) = match command_line() {
         Ok(said) => said,
         Err(error) => {

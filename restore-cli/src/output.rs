@@ -57,6 +57,19 @@ impl Output {
         }
     }
 
+    /// Nowhere, for whoever wants an answer without a word.
+    pub(crate) fn silent() -> Output {
+        Output {
+            data: io::BufWriter::new(Box::new(io::sink())),
+            notes: Box::new(io::sink()),
+            json: false,
+            quiet: true,
+            colour: false,
+            bar: ProgressBar::hidden(),
+            terminal: false,
+        }
+    }
+
     /// Any two writers, for tests.
     #[cfg(test)]
     pub(crate) fn new(data: Box<dyn Write>, notes: Box<dyn Write>, json: bool, quiet: bool) -> Output {

@@ -70,6 +70,11 @@ impl Session {
         &self.journal
     }
 
+    /// What the clock showed when the run began.
+    pub(crate) fn now(&self) -> &DateTime<Local> {
+        &self.now
+    }
+
     /// Who said where the journal is.
     pub(crate) fn named(&self) -> Named {
         self.named

@@ -346,6 +346,13 @@ impl Asof {
         self
     }
 
+    /// Runs with one more argument.
+    #[must_use]
+    pub fn with_word(mut self, word: impl AsRef<OsStr>) -> Asof {
+        self.command.arg(word);
+        self
+    }
+
     /// Runs with a variable in its environment.
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Asof {

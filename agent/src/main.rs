@@ -44,6 +44,7 @@ use tracing_subscriber::EnvFilter;
 use config::{Cli, Command, LogFormat, RunArgs};
 
 /// The same as in every program of the project; glibc's takes twice the time for so many small pieces.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

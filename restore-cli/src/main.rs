@@ -35,6 +35,7 @@ use crate::output::Output;
 use crate::session::Session;
 
 /// The same as in every program of the project; glibc's takes twice the time for so many small pieces.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

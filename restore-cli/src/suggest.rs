@@ -104,7 +104,7 @@ mod tests {
             (b"it's", "'it'\\''s'"),
             (b"", "''"),
             (b"a\\b", "'a\\b'"),
-            ("Größe".as_bytes(), "'Größe'"),
+            ("Größe".as_bytes(), "Größe"),
             (b"a\nb\x1b[31m", "$'a\\nb\\e[31m'"),
             (b"caf\xe9", "$'caf\\xE9'"),
             ("x\u{202e}y".as_bytes(), "$'x\\xE2\\x80\\xAEy'"),

@@ -7,6 +7,8 @@ pub(super) struct Line {
     pub(super) words: Vec<Vec<u8>>,
     /// Where the last word begins in the line.
     pub(super) last_at: usize,
+    /// The quote that is open at its end.
+    pub(super) quote: Option<u8>,
 }
 
 /// Takes a line apart as a shell does. Quotes may be open; nothing is expanded.
@@ -24,11 +26,23 @@ pub(super) fn split(line: &[u8]) -> Line {
             b'\\' => word.get_or_insert_default().extend(bytes.next().map(|(_, byte)| byte)),
             b'\'' => {
                 let word = word.get_or_insert_default();
-                word.extend(bytes.by_ref().map(|(_, byte)| byte).take_while(|byte| *byte != b'\''));
+                parsed.quote = Some(b'\'');
+                for (_, byte) in bytes.by_ref() {
+                    if byte == b'\'' {
+                        parsed.quote = None;
+                        break;
+                    }
+                    word.push(byte);
+                }
             }
             b'"' => {
                 let word = word.get_or_insert_default();
-                while let Some((_, byte)) = bytes.next().filter(|(_, byte)| *byte != b'"') {
+                parsed.quote = Some(b'"');
+                while let Some((_, byte)) = bytes.next() {
+                    if byte == b'"' {
+                        parsed.quote = None;
+                        break;
+                    }
                     // In these quotes a backslash means itself before most.
                     let is_escape = byte == b'\\'
                         && bytes.peek().is_some_and(|(_, next)| matches!(next, b'"' | b'\\' | b'$' | b'`'));
@@ -64,6 +78,11 @@ mod tests {
             let parsed = split(line.as_bytes());
             let expected: Vec<Vec<u8>> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
             assert_eq!((parsed.words, parsed.last_at), (expected, last_at), "{line}");
+        }
+        for (line, quote) in
+            [("a 'b", Some(b'\'')), ("a \"b", Some(b'"')), ("a 'b' \"c\" d", None), ("a\\'", None)]
+        {
+            assert_eq!(split(line.as_bytes()).quote, quote, "{line}");
         }
     }
 }

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::agent::Agent;
 use crate::copy;
 use crate::edit::LEAVE_ALONE;
+use crate::filesystem::run;
 use crate::must::Must;
 use crate::oracle;
 use crate::programs::Programs;
@@ -88,6 +89,20 @@ impl Site {
         self.dir.disable_cleanup(true);
         self.kept = true;
         self.dir.path().to_path_buf()
+    }
+
+    /// Copies the journal and the logs of the agents to a directory that outlives the site.
+    ///
+    /// # Errors
+    /// What `cp` says.
+    pub fn keep_traces(&self, to: &Path) -> Result<(), String> {
+        let traces =
+            fs::read_dir(self.dir.path()).must(self.dir.path().display()).flatten().filter(|entry| {
+                let name = entry.file_name();
+                name == "journal" || name.to_string_lossy().starts_with("agent-log")
+            });
+        fs::create_dir_all(to).must(to.display());
+        run(Command::new("cp").arg("-a").arg("-t").arg(to).args(traces.map(|entry| entry.path())))
     }
 
     /// A path inside the site, outside root and journal.

@@ -7,21 +7,25 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{complete, help};
 
+/// What every verb has.
+const GLOBAL: &str = "Everywhere";
+
 /// Gives back any path as of any moment since its capture began.
 #[derive(Debug, Parser)]
 #[command(name = "asof", version, subcommand_required = true, arg_required_else_help = true)]
-#[command(max_term_width = 120, long_about = help::top::ABOUT)]
+#[command(max_term_width = 100, long_about = help::top::ABOUT)]
 #[command(after_help = help::top::SHORT, after_long_help = help::top::MORE)]
 pub(crate) struct Cli {
     /// The journal directory [default: `journal` in the configuration file of asofd, else $XDG_STATE_HOME/asof; for
     /// root /var/lib/asof].
-    #[arg(long, global = true, env = "ASOF_JOURNAL", value_name = "DIR")]
+    #[arg(long, global = true, env = "ASOF_JOURNAL", hide_env_values = true, value_name = "DIR")]
+    #[arg(help_heading = GLOBAL)]
     pub(crate) journal: Option<PathBuf>,
     /// Print JSON: one object, or JSON Lines for lists.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
     /// Print data and errors only.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(crate) quiet: bool,
     /// What to do.
     #[command(subcommand)]
@@ -231,7 +235,11 @@ mod tests {
                 assert!(page.contains(part), "{name} has no {part}");
             }
             for line in page.lines() {
-                assert!(line.chars().count() <= 120, "{name}: {line}");
+                assert!(line.chars().count() <= 100, "{name}: {line}");
+            }
+            let more = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            for line in more.lines() {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
             }
             let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
             assert!(!about.is_empty() && about.len() <= 100, "{name}: {about}");

@@ -13,7 +13,7 @@ Examples:
   asof cat photo.jpg@seq:4711 > found.jpg
 
 Exit status:
-  0 done; 1 it is no file, was not read, or is damaged; 5 no such path then (the message says when it was there); 10 no
-  journal there
+  0 done; 1 it is no file, was not read, or is damaged; 5 no such path then
+  (the message says when it was there); 10 no journal there
 
 See also: asof help restore, asof help diff";

@@ -8,12 +8,15 @@ without reading it, so that large trees are compared quickly. With -p as a text 
 /// After the options.
 pub(crate) const MORE: &str = "\
 Patches:
-  Paths in a patch are relative to PATH, or to the directory that PATH lies in where that is a file. So
+  Paths in a patch are relative to PATH, or to the directory that PATH lies in
+  where that is a file. So
     asof diff -p ~/work --from 14:00 > changes.patch
-    cd /tmp/copy && git apply changes.patch        (or: patch -p1 < changes.patch)
-  makes of the state of 14:00 that of now; `patch -p1 -R` goes back. Created, deleted and renamed files, symlinks, and
-  whether a file may be executed are in it. What no patch can say is in lines that begin with `#`: binary content,
-  files over 16 MiB, other attributes, directories, special files. Whoever applies the patch passes over them.
+    cd /tmp/copy && git apply changes.patch    (or patch -p1 < changes.patch)
+  makes of the state of 14:00 that of now; `patch -p1 -R` goes back. Created,
+  deleted and renamed files, symlinks, and whether a file may be executed are
+  in it. What no patch can say is in lines that begin with `#`: binary
+  content, files over 16 MiB, other attributes, directories, special files.
+  Whoever applies the patch passes over them.
 
 Examples:
   asof diff ~/work --from '1h ago'
@@ -21,6 +24,7 @@ Examples:
   asof diff -p notes.txt --from yesterday
 
 Exit status:
-  0 done, also where nothing differs; 2 --from is after --to; 5 the path was there at neither time; 10 no journal there
+  0 done, also where nothing differs; 2 --from is after --to; 5 the path was
+  there at neither time; 10 no journal there
 
 See also: asof help log, asof help restore";

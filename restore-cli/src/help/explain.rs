@@ -12,10 +12,11 @@ Examples:
   asof explain ~/work/target          why is this not captured?
   asof explain notes.txt --at 14:00   was it there?
 
-The verdicts in JSON: captured, excluded, deleted, moved, gap, not_yet_created, unreadable, not_protected, root_missing,
-never_seen.
+The verdicts in JSON: captured, excluded, deleted, moved, gap,
+not_yet_created, unreadable, not_protected, root_missing, never_seen.
 
 Exit status:
-  0 whatever the answer is; 5 the time is before the first capture; 10 no journal there
+  0 whatever the answer is; 5 the time is before the first capture; 10 no
+  journal there
 
 See also: asof help log, asof help status, asofd check-config";

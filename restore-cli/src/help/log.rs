@@ -7,9 +7,10 @@ everything below it; or, without PATH, to everything. A path that is gone has it
 
 /// After the options.
 pub(crate) const MORE: &str = "\
-Each line has the instant, its place in the order (--at takes either), what happened, and the path as it was named then:
+Each line has the instant, its place in the order (--at takes either), what
+happened, and the path as it was named then:
   created, modified, attributes, renamed, linked (a further name), deleted
-  replaced     another file took over the name and continues its history, as when an editor saves
+  replaced     another file took over the name, as when an editor saves
   vanished     it came and went before it could be read
   uncovered    it is not protected any more, and may be there still
   damaged      that part of the journal cannot be read

@@ -13,10 +13,12 @@ Examples:
   asof ls --deleted ~/work            what is missing from it?
   asof ls -l ~/notes.txt@09:00        one file: its size and time then
 
-With -l: mode, owner, group, size, modification time, and what is not clean: `provisional` (it was being written while it
-was captured), `torn` (it kept changing), `unread` (it could not be read).
+With -l: mode, owner, group, size, modification time, and what is not clean:
+`provisional` (it was being written while it was captured), `torn` (it kept
+changing), `unread` (it could not be read).
 
 Exit status:
-  0 done; 5 no such path then (the message says when it was there); 10 no journal there
+  0 done; 5 no such path then (the message says when it was there); 10 no
+  journal there
 
 See also: asof help log, asof help cat, asof help restore";

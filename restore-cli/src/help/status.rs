@@ -9,10 +9,12 @@ and what the journal knows.";
 /// After the options.
 pub(crate) const MORE: &str = "\
 States:
-  starting     asofd compares everything with what it has; changes are captured already
+  starting     asofd compares everything; changes are captured already
   protecting   every root is watched, and nothing is wrong
-  degraded     something is not protected as it should be: the lines `problem` say what, and what helps
-  stopped      no asofd is running: nothing is captured now, and everything captured can be restored
+  degraded     something is not protected as it should be: the lines that
+               begin with `problem` say what, and what helps
+  stopped      no asofd is running: nothing is captured now, and everything
+               that was captured can be restored
 
 Examples:
   asof status

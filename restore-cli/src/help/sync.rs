@@ -10,10 +10,10 @@ pub(crate) const MORE: &str = "\
 Examples:
   before=$(asof sync | cut -d' ' -f1); ./risky.sh; asof diff --from \"$before\"
                               what has a program changed?
-  asof --json sync            {\"instant\":...,\"seq\":N,\"at\":\"seq:N\"}; `at` has one reading only, also after a clock step
+  asof --json sync            {\"instant\":...,\"seq\":N,\"at\":\"seq:N\"}
 
 Exit status:
-  0 everything before the call is durable; 1 it is not (no asofd is running, no room, the time was up): nothing is promised;
-  10 no journal there
+  0 everything before the call is durable; 1 it is not (no asofd is running,
+  no room, the time was up): nothing is promised; 10 no journal there
 
 See also: asof help status";

@@ -8,9 +8,10 @@ be restored exactly from when to when.";
 
 /// After the options.
 pub(crate) const MORE: &str = "\
-With --deep every byte is read and checked as well. With --repair, while no asofd runs, content is taken again from files
-that hold it still, a wrong index is made anew, and what stays lost is noted, so that the next check tells new damage from
-known. No committed byte is changed.
+With --deep every byte is read and checked as well. With --repair, while no
+asofd runs, content is taken again from files that hold it still, a wrong
+index is made anew, and what stays lost is noted, so that the next check tells
+new damage from known. No committed byte is changed.
 
 Examples:
   asof verify
@@ -18,7 +19,7 @@ Examples:
   asof verify --repair
 
 Exit status:
-  0 sound; 4 damaged; 10 no journal there; 11 asofd is running (with --repair); 130 interrupted: what was said is what was
-  found until then
+  0 sound; 4 damaged; 10 no journal there; 11 asofd is running (with
+  --repair); 130 interrupted: what was said is what was found until then
 
 See also: asof help status";

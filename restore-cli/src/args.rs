@@ -16,10 +16,9 @@ const GLOBAL: &str = "Everywhere";
 #[command(max_term_width = 100, long_about = help::top::ABOUT)]
 #[command(after_help = help::top::SHORT, after_long_help = help::top::MORE)]
 pub(crate) struct Cli {
-    /// The journal directory [default: `journal` in the configuration file of asofd, else $XDG_STATE_HOME/asof; for
-    /// root /var/lib/asof].
-    #[arg(long, global = true, env = "ASOF_JOURNAL", hide_env_values = true, value_name = "DIR")]
-    #[arg(help_heading = GLOBAL)]
+    /// The journal directory [default: ASOF_JOURNAL, else `journal` in the configuration file of asofd, else
+    /// $XDG_STATE_HOME/asof; for root /var/lib/asof].
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     pub(crate) journal: Option<PathBuf>,
     /// Print JSON: one object, or JSON Lines for lists.
     #[arg(long, global = true, help_heading = GLOBAL)]

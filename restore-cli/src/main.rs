@@ -27,8 +27,7 @@ mod write;
 
 use std::process::ExitCode;
 
-use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches};
+use clap::Parser;
 
 use crate::args::{Cli, Verb};
 use crate::output::Output;
@@ -43,8 +42,8 @@ fn main() -> ExitCode {
     if complete::answered() {
         return ExitCode::SUCCESS;
     }
-    let (cli, by_flag) = match command_line() {
-        Ok(said) => said,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         Err(error) => {
             // Help goes to stdout with status 0, anything else to stderr with 2; a closed pipe is no failure.
             let _ = error.print();
@@ -52,7 +51,7 @@ fn main() -> ExitCode {
         }
     };
     let mut out = Output::standard(cli.json, cli.quiet);
-    let result = run(cli, by_flag, &mut out).and_then(|()| out.flush());
+    let result = run(cli, &mut out).and_then(|()| out.flush());
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
@@ -66,15 +65,8 @@ fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-/// What the command line says, and whether it names the journal itself.
-fn command_line() -> Result<(Cli, bool), clap::Error> {
-    let matches = Cli::command().try_get_matches()?;
-    let by_flag = matches.value_source("journal") == Some(ValueSource::CommandLine);
-    Ok((Cli::from_arg_matches(&matches)?, by_flag))
-}
-
-fn run(cli: Cli, by_flag: bool, out: &mut Output) -> errors::Result<()> {
-    let session = Session::new(cli.journal, by_flag)?;
+fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
+    let session = Session::new(cli.journal)?;
     let verb = &cli.verb;
     let result = match verb {
         Verb::Status => commands::status::run(&session, out),

@@ -13,7 +13,7 @@ use asof_journal::view::{Entry, View};
 
 use crate::args::Verb;
 use crate::errors::Result;
-use crate::output::{as_of, brief, escape};
+use crate::output::{as_of, brief, escape, noun};
 use crate::path;
 use crate::session::Session;
 
@@ -94,8 +94,16 @@ impl Case<'_> {
         self.never(&fate)
     }
 
-    /// It was there before, under this name.
+    /// It was there before, under this name. Where a directory above it went later, that was not its end.
     fn ended(&self, ended: &Ended) -> Result<Advice> {
+        let then = self.reader.view(ended.seq.previous());
+        if then.resolve(self.path)?.is_none()
+            && let Fate::Ended(earlier) = fate::fate(&then, self.path)?
+            && earlier.last.is_some()
+            && earlier.seq < ended.seq
+        {
+            return self.ended(&earlier);
+        }
         let what = self.path.get(..ended.len).unwrap_or(self.path);
         let then = ended.seq.previous();
         let until = brief(self.instant(ended.seq)?);
@@ -135,7 +143,7 @@ impl Case<'_> {
         if let Some(entry) = self.view.resolve(&known)?
             && entry.kind != Kind::Dir
         {
-            let said = format!("{} is no directory but a {}", escape(&known), entry.kind.as_str());
+            let said = format!("{} is no directory but a {}", escape(&known), noun(entry.kind));
             return Ok(self.say(&said, vec![self.show(&known, self.moment.seq)]));
         }
         let near = self.near(&known)?;
@@ -164,8 +172,12 @@ impl Case<'_> {
             Fate::Ended(_) | Fate::There(_) => self.path.len(),
         };
         let mut known = path::parent(self.path.get(..len).unwrap_or(self.path));
-        while known != b"/" && matches!(fate::fate(&self.view, known)?, Fate::Never { .. }) {
-            known = path::parent(known);
+        loop {
+            match fate::fate(&self.view, known)? {
+                Fate::Ended(Ended { last: Some((_, Kind::Dir)), .. }) | Fate::There(_) => break,
+                _ if known == b"/" => break,
+                _ => known = path::parent(known),
+            }
         }
         Ok(known.to_vec())
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::errors::{Error, Result};
 
-pub(crate) use escape::{PathFields, escape, is_plain, mode_string};
+pub(crate) use escape::{PathFields, escape, is_plain, mode_string, noun};
 pub(crate) use time::{as_of, brief, local};
 
 /// Bytes gathered before a write to stdout.

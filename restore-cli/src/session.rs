@@ -54,13 +54,13 @@ impl std::fmt::Display for Named {
 }
 
 impl Session {
-    /// Finds out where the journal is, and reads the clock once. `by_flag` says whether the one that is given stands on
-    /// the command line, else it comes from the environment.
-    pub(crate) fn new(journal: Option<PathBuf>, by_flag: bool) -> Result<Session> {
-        let (journal, named) = match journal {
-            Some(journal) if by_flag => (journal, Named::Flag),
-            Some(journal) => (journal, Named::Environment),
-            None => default_journal()?,
+    /// Finds out where the journal is, and reads the clock once. `journal` is the one on the command line.
+    pub(crate) fn new(journal: Option<PathBuf>) -> Result<Session> {
+        let in_environment = || std::env::var_os("ASOF_JOURNAL").filter(|dir| !dir.is_empty());
+        let (journal, named) = match (journal, in_environment()) {
+            (Some(journal), _) => (journal, Named::Flag),
+            (None, Some(journal)) => (PathBuf::from(journal), Named::Environment),
+            (None, None) => default_journal()?,
         };
         Ok(Session { journal, named, now: Local::now(), reader: OnceCell::new() })
     }

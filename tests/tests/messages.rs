@@ -132,7 +132,7 @@ fn without_a_journal_or_an_agent_the_command_that_starts_one_is_named() {
     agent.terminate();
     let refused = site.asof(["sync"]).exits(1);
     let (journal, root) = (site.journal.display(), site.root.display());
-    assert_eq!(next(&refused), [format!("start it: asofd run --journal {journal} --root {root}")]);
+    assert_eq!(next(&refused), [format!("asofd run --journal {journal} --root {root}")]);
 
     // A journal that the environment names is not named again.
     let ask = format!("ASOF_JOURNAL={journal} asof cat {root}/fiel");

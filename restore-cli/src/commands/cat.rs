@@ -9,7 +9,7 @@ use asof_journal::view::Entry;
 use crate::args::CatArgs;
 use crate::content;
 use crate::errors::{Error, Result};
-use crate::output::{Output, as_of, escape};
+use crate::output::{Output, as_of, escape, noun};
 use crate::path;
 use crate::session::{Session, no_such_path};
 use crate::source::{AtSeq, Source};
@@ -29,7 +29,7 @@ pub(crate) fn run(session: &Session, args: &CatArgs, out: &mut Output) -> Result
     let shown = escape(&path);
     session.check_kind(&args.path, args.at.is_some(), entry.kind)?;
     if entry.kind != Kind::File {
-        let what = format!("{shown} is no file but a {} {}", entry.kind.as_str(), as_of(&moment));
+        let what = format!("{shown} is no file but a {} {}", noun(entry.kind), as_of(&moment));
         let list = session.command("ls").word("-l").path(&path).at(moment.seq).text();
         return Err(Error::failed(what, list));
     }

@@ -55,5 +55,5 @@ pub(crate) fn no_agent(session: &Session) -> Error {
     }
     let shown = escape(journal.as_os_str().as_bytes());
     let what = format!("no asofd is running on {shown}, so nothing can be made durable");
-    Error::failed(what, format!("start it: {}", session.start_agent()))
+    Error::failed(what, format!("{}   (starts one)", session.start_agent()))
 }

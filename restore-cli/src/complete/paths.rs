@@ -52,7 +52,7 @@ impl Typing {
         let verb = words.iter().skip(1).find(|word| !word.as_bytes().starts_with(b"-"));
         let verb = verb.map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
         let mut typing = Typing {
-            journal: std::env::var_os("ASOF_JOURNAL").filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            journal: None,
             times: Vec::new(),
             timed: Vec::new(),
             with_gone: matches!(verb.as_str(), "log" | "explain"),
@@ -84,7 +84,7 @@ impl Typing {
     }
 
     fn paths(self, typed: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let session = Session::new(self.journal.clone(), true)?;
+        let session = Session::new(self.journal.clone())?;
         let mut times = Vec::new();
         for time in &self.times {
             times.push(session.time(time)?);

@@ -72,6 +72,15 @@ impl PathFields {
     }
 }
 
+/// What a kind is called in a sentence.
+pub(crate) fn noun(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Dir => "directory",
+        Kind::CharDevice | Kind::BlockDevice => "device",
+        other => other.as_str(),
+    }
+}
+
 /// Type and permissions in the ten letters of `ls -l`.
 pub(crate) fn mode_string(kind: Kind, mode: u32) -> String {
     let mut text = String::with_capacity(10);

@@ -23,8 +23,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
-/// Bytes of one request, its newline included; a longer one is refused and its connection closed.
-const LINE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of one request, its newline included; a longer one is refused and its connection closed. The longest ones name
+/// the paths of a restore: a command line of 128 KiB fits.
+const LINE_BYTES_MAX: u64 = 256 * 1024;
 /// Open connections; one more is told so and closed.
 const CONNECTIONS_MAX: usize = 64;
 /// A connection that says nothing for so long is closed, so that forgotten ones do not use up the limit.

@@ -9,6 +9,7 @@ mod event;
 mod full;
 mod health;
 mod life;
+mod notes;
 mod reload;
 mod roots;
 mod sync;
@@ -552,7 +553,7 @@ impl Agent {
         let idle = now_ns.saturating_sub(self.last_mark_ns) >= MARK_EVERY.as_nanos() as u64;
         let has_room = self.room.lack().is_none();
         if has_room && idle && self.syncs.is_empty() && self.marks.is_empty() {
-            self.begin_sync(MarkCause::Idle, None, None);
+            self.begin_sync(MarkCause::Idle, None, None, None);
         }
         self.record_policy();
         self.listen_to_source();

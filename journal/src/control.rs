@@ -3,7 +3,11 @@
 //! One request is one line of JSON, one answer is one line of JSON; a connection may carry several.
 //! Fields may be added, so both sides ignore unknown ones.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use crate::types::RestoreOutcome;
 
 /// What `asof` asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +21,93 @@ pub enum Request {
         #[serde(default)]
         timeout_ms: u64,
     },
+    /// Do as for [`Request::Sync`], and name the instant. Refused where the name is given already.
+    Mark {
+        /// The name; what it may be, [`crate::types::MarkName`] says.
+        name: String,
+        /// As for [`Request::Sync`].
+        #[serde(default)]
+        timeout_ms: u64,
+    },
+    /// Do as for [`Request::Sync`], and note that a restore into the live tree begins: from the answer on what is there
+    /// can be had back. The `seq` of the answer is the restore's id.
+    RestoreBegin(RestoreBegin),
+    /// Do as for [`Request::Sync`], and note that a restore has ended: what it did is durable then, too.
+    RestoreEnd {
+        /// The restore's id.
+        id: u64,
+        /// What it did.
+        outcome: Outcome,
+        /// As for [`Request::Sync`].
+        #[serde(default)]
+        timeout_ms: u64,
+    },
+}
+
+/// A restore into the live tree that is about to begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreBegin {
+    /// The `Seq` of the state that is restored.
+    pub at: u64,
+    /// What is restored: absolute paths without `.`, `..` and doubled slashes, one at least.
+    pub paths: Vec<PathBytes>,
+    /// Whether what was not there then is deleted.
+    #[serde(default)]
+    pub exact: bool,
+    /// The id of the restore that this one takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<u64>,
+    /// As for [`Request::Sync`].
+    #[serde(default)]
+    pub timeout_ms: u64,
+}
+
+/// What a restore did; the counts of [`RestoreOutcome`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Outcome {
+    /// Entries that were not there before.
+    pub created: u64,
+    /// Entries that were replaced or changed.
+    pub overwritten: u64,
+    /// Entries that were deleted.
+    pub deleted: u64,
+    /// Entries that could not be restored as asked.
+    pub failed: u64,
+    /// Bytes of content that were written.
+    pub bytes: u64,
+}
+
+impl From<Outcome> for RestoreOutcome {
+    fn from(outcome: Outcome) -> RestoreOutcome {
+        let Outcome { created, overwritten, deleted, failed, bytes } = outcome;
+        RestoreOutcome { created, overwritten, deleted, failed, bytes }
+    }
+}
+
+/// A path of any bytes; base64 in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PathBytes(pub Vec<u8>);
+
+impl TryFrom<String> for PathBytes {
+    type Error = data_encoding::DecodeError;
+
+    fn try_from(text: String) -> Result<PathBytes, data_encoding::DecodeError> {
+        data_encoding::BASE64.decode(text.as_bytes()).map(PathBytes)
+    }
+}
+
+impl From<PathBytes> for String {
+    fn from(path: PathBytes) -> String {
+        data_encoding::BASE64.encode(&path.0)
+    }
+}
+
+impl fmt::Display for PathBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
 }
 
 /// What `asofd` answers.
@@ -25,7 +116,7 @@ pub enum Request {
 pub enum Answer {
     /// To [`Request::Status`].
     Status(Box<Status>),
-    /// To [`Request::Sync`].
+    /// To [`Request::Sync`] and everything that does as it does.
     Synced(Synced),
     /// The request could not be met.
     Failed {

@@ -13,8 +13,9 @@ use crate::content::hash::IdKey;
 use crate::error::{Error, Result};
 use crate::index::apply;
 use crate::index::{Cf, Entry};
+use crate::landmarks::{self, Restored};
 use crate::records::Records;
-use crate::types::{BlockId, FullId, Group, Identity, Instant, NodeId, Op, Seq, Unbound};
+use crate::types::{BlockId, FullId, Group, Identity, Instant, MarkName, NodeId, Op, Seq, Unbound};
 use crate::view::View;
 
 /// Observations on their way to the appender; they are committed together.
@@ -106,6 +107,22 @@ impl Head {
             .map(|value| crate::index::keys::parse_seq(&value).map(|seq| NodeId(seq.0)))
             .transpose()
             .map_err(damage)
+    }
+
+    /// What somebody named so, also where it is not committed yet.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn mark(&self, name: &MarkName) -> Result<Option<Seq>> {
+        landmarks::seq_of(&self.records, name)
+    }
+
+    /// The restores into the live tree that are committed, the oldest first.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn restores(&self) -> Result<Vec<Restored>> {
+        landmarks::restores(&self.records)
     }
 
     /// A node id that was never given before.

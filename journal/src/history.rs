@@ -10,7 +10,9 @@ use crate::index::Cf;
 use crate::index::keys::{self, BatchAt, Bound, Linked};
 use crate::quality;
 use crate::reader::Reader;
-use crate::types::{Gap, GapReason, Group, Instant, Kind, NodeId, Op, Quality, Seq, Unbound, Version};
+use crate::types::{
+    Gap, GapReason, Group, Instant, Kind, MarkName, NodeId, Op, Quality, Seq, Unbound, Version,
+};
 use crate::view::{VersionAt, is_below};
 
 /// One line of a path's history.
@@ -76,6 +78,11 @@ pub enum What {
     },
     /// It is no longer protected, and may be there still.
     Uncovered,
+    /// Somebody gave the instant a name; nothing changed.
+    Named {
+        /// The name.
+        name: MarkName,
+    },
     /// What happened cannot be told: the batch that says it is damaged.
     Damaged {
         /// Where, and what does not hold.
@@ -333,7 +340,7 @@ fn same_attributes(before: &Version, version: &Version) -> bool {
 }
 
 /// Everything that happened to a directory and below it (`/` for everything) after `after` and up to `until`,
-/// newest first. The visitor returns `false` to stop.
+/// newest first, with the names that were given to instants meanwhile. The visitor returns `false` to stop.
 ///
 /// # Errors
 /// `Index`, `Io`, `Corrupt`.
@@ -372,12 +379,15 @@ pub fn below(
             }
             let view = reader.view(seq);
             for op in group.ops.iter().rev() {
-                let Op::Gap(Gap { scope, reason: GapReason::VanishedUnread, detail, .. }) = op else {
-                    continue;
+                let (at, node, what) = match op {
+                    Op::Gap(Gap { scope, reason: GapReason::VanishedUnread, detail, .. }) => {
+                        let node = view.resolve(scope)?.map_or(NodeId::ROOT, |entry| entry.node);
+                        (scope.as_slice(), node, What::Crowd { detail: detail.clone() })
+                    }
+                    Op::Name(name) => (path, NodeId::ROOT, What::Named { name: name.clone() }),
+                    _ => continue,
                 };
-                let node = view.resolve(scope)?.map_or(NodeId::ROOT, |entry| entry.node);
-                let what = What::Crowd { detail: detail.clone() };
-                let change = Change { seq, instant: decoded.clock.wall, path: scope.clone(), node, what };
+                let change = Change { seq, instant: decoded.clock.wall, path: at.to_vec(), node, what };
                 if is_below(&change.path, path) && !visit(change) {
                     return Ok(());
                 }
@@ -465,7 +475,13 @@ fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>>
                     changes.push((*node, dir, name, what.clone()));
                 }
             }
-            Op::Identify { .. } | Op::Gap(_) | Op::Policy(_) | Op::Mark(_) | Op::Loss(_) => {}
+            Op::Identify { .. }
+            | Op::Gap(_)
+            | Op::Policy(_)
+            | Op::Mark(_)
+            | Op::Loss(_)
+            | Op::Name(_)
+            | Op::Restore(_) => {}
         }
     }
     changes.reverse();

@@ -10,6 +10,7 @@ pub mod content;
 pub mod control;
 pub mod error;
 pub mod fate;
+pub mod find;
 pub mod format;
 #[cfg(test)]
 mod fuzz;
@@ -17,6 +18,7 @@ pub mod head;
 pub mod history;
 pub mod index;
 pub mod ingest;
+pub mod landmarks;
 pub mod manifest;
 pub mod open;
 pub mod places;

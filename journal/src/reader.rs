@@ -14,12 +14,13 @@ use crate::index::db::Db;
 use crate::index::keys::{self, Applied, BatchAt};
 use crate::index::rebuild::Builder;
 use crate::index::store::Store;
+use crate::landmarks::{self, Named, Restored};
 use crate::manifest::Manifest;
 use crate::records::Records;
 use crate::recovery::{self, RecoveryReport, Standing, Tail};
 use crate::segments::{SegmentSet, Walked};
 use crate::storage::{Layout, OsStorage, Storage};
-use crate::types::{BlockId, Instant, Seq};
+use crate::types::{BlockId, Instant, MarkName, Seq};
 use crate::view::View;
 
 /// Without an index, a log up to this size is overlaid in memory; a longer one gets a temporary index.
@@ -236,6 +237,33 @@ impl Reader {
     /// `Index`.
     pub fn at_seq(&self, seq: Seq) -> Result<Option<Moment>> {
         moment_of(&self.records, seq)
+    }
+
+    /// The moment that somebody gave that name; `None` where nobody did.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn mark(&self, name: &MarkName) -> Result<Option<Moment>> {
+        match landmarks::seq_of(&self.records, name)? {
+            Some(seq) => self.at_seq(seq),
+            None => Ok(None),
+        }
+    }
+
+    /// The moments that have names, the oldest first.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn marks(&self) -> Result<Vec<Named>> {
+        landmarks::marks(&self.records)
+    }
+
+    /// The restores into the live tree, the oldest first.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn restores(&self) -> Result<Vec<Restored>> {
+        landmarks::restores(&self.records)
     }
 
     /// The journal as of a `Seq`.

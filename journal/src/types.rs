@@ -18,16 +18,20 @@
 //! | version | what a node was from one `Seq` on: metadata, content, quality |
 //! | policy | what is protected from one `Seq` on: roots, and the rules by which something below them is left out |
 //! | gap | an interval and a scope that the agent did not see, with the reason |
-//! | mark | a `Seq` of its own that says "covered through here" |
+//! | mark | a `Seq` of its own that says "covered through here"; it has a name where somebody gave it one |
 //! | damage, loss | bytes that are not as they were written; what is known to be gone with them |
 //! | view | the journal as of one `Seq` |
 //! | plan | what a restore will do, computed before anything is written |
 
 mod loss;
+mod named;
+mod restored;
 
 use std::fmt;
 
 pub use loss::{Loss, Lost};
+pub use named::{BadMarkName, MarkName};
+pub use restored::{Restore, RestoreBegun, RestoreOutcome, is_plain_path};
 
 /// Position in the one order of the journal; counts groups, the first is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -539,6 +543,10 @@ pub enum Op {
     Mark(Mark),
     /// Something in the journal is damaged or gone.
     Loss(Loss),
+    /// Somebody named the instant of this group.
+    Name(MarkName),
+    /// A restore into the live tree begins or has ended.
+    Restore(Restore),
 }
 
 /// Why an entry is gone.

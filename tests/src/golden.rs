@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use asof_journal::append::Limits;
 use asof_journal::content::{Piece, Source};
 use asof_journal::history::{self, Change, What};
+use asof_journal::landmarks::Restored;
 use asof_journal::reader::Reader;
 use asof_journal::types::{
-    Content, Extent, Gap, GapReason, Identity, Instant, Kind, LeftOut, Mark, MarkCause, NodeId, Op, Place,
-    Policy, Quality, RootPolicy, Seq, Unbound, Version,
+    Content, Extent, Gap, GapReason, Identity, Instant, Kind, LeftOut, Mark, MarkCause, MarkName, NodeId, Op,
+    Place, Policy, Quality, Restore, RestoreBegun, RestoreOutcome, RootPolicy, Seq, Unbound, Version,
 };
 use asof_journal::view::View;
 
@@ -304,8 +305,31 @@ impl Writer {
             self.pen.submit(vec![Op::Mark(Mark { covered_through, cause })]);
             self.pen.commit();
         }
+        self.notes();
         self.make(home, b"last", b"what came last");
         self.pen.commit();
+    }
+
+    /// Names of instants, and restores: one that was not ended, one that was, one that takes it back.
+    fn notes(&mut self) {
+        for name in ["before the move", "v1", "gr\u{fc}n"] {
+            let covered_through = self.pen.clock().wall;
+            let mark = Mark { covered_through, cause: MarkCause::Sync };
+            self.pen.submit(vec![Op::Name(MarkName::new(name).must("a name")), Op::Mark(mark)]);
+            self.pen.commit();
+        }
+        let begin = |pen: &mut Pen, paths: Vec<Vec<u8>>, exact, undoes| {
+            let begun = RestoreBegun { at: Seq(9), paths, exact, undoes };
+            pen.submit(vec![Op::Restore(Restore::Begun(begun))]);
+            pen.commit();
+            pen.journal.appender.durable().seq
+        };
+        begin(&mut self.pen, vec![b"/home/me/\xff\xfe".to_vec()], false, None);
+        let id = begin(&mut self.pen, vec![b"/home/me/sub".to_vec(), b"/home/me/text".to_vec()], true, None);
+        let outcome = RestoreOutcome { created: 3, overwritten: 2, deleted: 1, failed: 4, bytes: 70_000 };
+        self.pen.submit(vec![Op::Restore(Restore::Done { id, outcome })]);
+        self.pen.commit();
+        begin(&mut self.pen, vec![b"/home/me/sub".to_vec()], false, Some(id));
     }
 }
 
@@ -357,6 +381,16 @@ pub fn answers(reader: &Reader, until: Seq) -> String {
         true
     })
     .must("a history");
+    for mark in reader.marks().must("marks") {
+        line(format!("mark {} is {}", mark.name, mark.moment.seq));
+    }
+    for Restored { begun, what, done } in reader.restores().must("restores") {
+        let RestoreBegun { at, paths, exact, undoes } = what;
+        let paths: Vec<String> = paths.iter().map(|path| path.escape_ascii().to_string()).collect();
+        line(format!("restore {} to {at} of {paths:?} exact {exact} undoes {undoes:?}", begun.seq));
+        let done = done.map(|(moment, outcome)| (moment.seq.0, outcome));
+        line(format!("  done {done:?}"));
+    }
     for seq in [Seq(1), until] {
         line(format!("policy at {seq}: {}", policy_line(&reader.view(seq).policy().must("a policy"))));
     }
@@ -470,6 +504,7 @@ fn change_line(change: &Change) -> String {
         What::Vanished { kind } => format!("vanished {}", kind.as_str()),
         What::Crowd { detail } => format!("crowd {detail}"),
         What::Uncovered => "uncovered".into(),
+        What::Named { name } => format!("named {name}"),
         What::Damaged { detail } => format!("damaged {detail}"),
     };
     format!("{} {} {} {what}", change.seq, change.path.escape_ascii(), change.node)

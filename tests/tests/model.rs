@@ -10,6 +10,8 @@ use asof_journal::storage::Layout;
 use asof_journal::types::Seq;
 use asof_tests::torture::changes;
 use asof_tests::torture::desk::{Desk, SMALL};
+use asof_tests::torture::finds;
+use asof_tests::torture::landmarks;
 use asof_tests::torture::life::quick_dir;
 use asof_tests::torture::medium::Medium;
 use asof_tests::torture::step::{Bytes, Step};
@@ -39,6 +41,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (a, b).prop_map(|(entry, why)| Step::Unbind(entry, why)),
         1 => (a, b).prop_map(|(dir, name)| Step::Vanish(dir, name)),
         1 => a.prop_map(Step::Stale),
+        1 => a.prop_map(Step::Name),
+        1 => (a, b).prop_map(|(at, number)| Step::Restore(at, number)),
         6 => a.prop_map(Step::Commit),
         1 => any::<i16>().prop_map(Step::SetClock),
         1 => (-3..3i16).prop_map(Step::SetClock),
@@ -58,6 +62,8 @@ fn same_answers(desk: &Desk, reader: &Reader, which: &str) -> Result<(), TestCas
         told(history.compare(reader, Seq(seq)))?;
     }
     told(changes::compare(&history, reader))?;
+    told(landmarks::compare(&history, reader))?;
+    told(finds::compare(&history, reader))?;
     told(desk.commits.compare(reader))
 }
 

@@ -68,9 +68,10 @@ fn connections() {
     let valid = |random: &mut Random| {
         let mut input = Vec::new();
         for _ in 0..random.below(4) {
-            let request = match random.one_in(2) {
-                true => Request::Status,
-                false => Request::Sync { timeout_ms: random.number() },
+            let request = match random.below(4) {
+                0 => Request::Status,
+                1 => Request::Mark { name: random.below(9).to_string(), timeout_ms: random.number() },
+                _ => Request::Sync { timeout_ms: random.number() },
             };
             input.extend(serde_json::to_vec(&request).expect("a request"));
             input.push(b'\n');
@@ -101,7 +102,8 @@ fn connections() {
                 (Ok(Request::Sync { timeout_ms }), Answer::Synced(synced)) => {
                     assert_eq!(synced.seq, timeout_ms)
                 }
-                (Ok(Request::Status) | Err(_), Answer::Failed { .. }) => {}
+                (Ok(Request::Sync { .. }), _) => panic!("a sync got {answer:?}"),
+                (_, Answer::Failed { .. }) => {}
                 (understood, answer) => panic!("{understood:?} was answered with {answer:?}"),
             }
         }

@@ -23,7 +23,7 @@ fn answer_all(layout: &Layout) -> (Control, thread::JoinHandle<()>) {
                     let synced = Synced { instant: String::new(), seq, at: format!("seq:{seq}") };
                     reply.send(Answer::Synced(synced)).expect("somebody waits");
                 }
-                Request::Status => drop(reply),
+                _ => drop(reply),
             }
         }
     });

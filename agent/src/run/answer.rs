@@ -1,6 +1,6 @@
-//! Requests from outside: what the agent says of itself, and `sync`.
+//! Requests from outside: what the agent says of itself, `sync`, and notes that come with one.
 
-use asof_journal::control::{Answer, Request, Status};
+use asof_journal::control::{Answer, Request, RestoreBegin, Status};
 use asof_journal::types::MarkCause;
 
 use super::{Agent, Reconcile};
@@ -14,11 +14,21 @@ impl Agent {
                 let answer = self.status();
                 let _ = request.reply.send(Answer::Status(Box::new(answer)));
             }
-            Request::Sync { .. } if self.room.lack().is_some() => self.refuse_sync(request),
-            Request::Sync { timeout_ms } => {
-                let timeout_ns = (timeout_ms > 0).then(|| timeout_ms.saturating_mul(1_000_000));
-                self.begin_sync(MarkCause::Sync, timeout_ns, Some(request));
-            }
+            Request::Sync { timeout_ms }
+            | Request::Mark { timeout_ms, .. }
+            | Request::RestoreBegin(RestoreBegin { timeout_ms, .. })
+            | Request::RestoreEnd { timeout_ms, .. } => self.sync_for(request, timeout_ms),
+        }
+    }
+
+    fn sync_for(&mut self, request: ControlRequest, timeout_ms: u64) {
+        if self.room.lack().is_some() {
+            return self.refuse_sync(request);
+        }
+        let timeout_ns = (timeout_ms > 0).then(|| timeout_ms.saturating_mul(1_000_000));
+        match self.note_of(&request.request) {
+            Ok(note) => self.begin_sync(MarkCause::Sync, note, timeout_ns, Some(request)),
+            Err(error) => drop(request.reply.send(Answer::Failed { error, timed_out: false })),
         }
     }
 

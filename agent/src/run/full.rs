@@ -109,7 +109,7 @@ impl Agent {
         self.stop.store(!compared || !has_room, std::sync::atomic::Ordering::Relaxed);
         self.stopping = Some(self.clock.monotonic_ns().saturating_add(super::DRAIN_MAX_NS));
         if compared && has_room {
-            self.begin_sync(MarkCause::Stopped, Some(super::DRAIN_MAX_NS), None);
+            self.begin_sync(MarkCause::Stopped, None, Some(super::DRAIN_MAX_NS), None);
         }
     }
 }

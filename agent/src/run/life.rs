@@ -84,7 +84,10 @@ impl Life {
                 Ok(ControlEvent::Request(ControlRequest { request, reply })) => {
                     let _ = reply.send(match request {
                         Request::Status => Answer::Status(Box::new(status(&loaded.config, &words))),
-                        Request::Sync { .. } => {
+                        Request::Sync { .. }
+                        | Request::Mark { .. }
+                        | Request::RestoreBegin(_)
+                        | Request::RestoreEnd { .. } => {
                             Answer::Failed { error: format!("not done: {words}"), timed_out: false }
                         }
                     });

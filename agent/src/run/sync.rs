@@ -27,6 +27,8 @@ pub(super) struct PendingSync {
     pub(super) came_back: Option<u64>,
     pub(super) deadline_ns: Option<u64>,
     pub(super) cause: MarkCause,
+    /// What is noted with the mark.
+    pub(super) note: Option<Op>,
     pub(super) reply: Option<ControlRequest>,
 }
 
@@ -35,6 +37,7 @@ impl Agent {
     pub(super) fn begin_sync(
         &mut self,
         cause: MarkCause,
+        note: Option<Op>,
         timeout_ns: Option<u64>,
         reply: Option<ControlRequest>,
     ) {
@@ -46,6 +49,7 @@ impl Agent {
             came_back: None,
             deadline_ns: timeout_ns.map(|timeout_ns| now_ns.saturating_add(timeout_ns)),
             cause,
+            note,
             reply,
         };
         self.write_cookie(&mut sync);
@@ -118,8 +122,12 @@ impl Agent {
     }
 
     fn mark(&mut self, sync: PendingSync) {
-        let mark = Mark { covered_through: sync.written, cause: sync.cause };
-        match self.submit(vec![Op::Mark(mark)]) {
+        // What it was when it was asked for may have changed.
+        if let Some(why) = sync.note.as_ref().and_then(|note| self.objection(note)) {
+            return self.fail(sync, why, false);
+        }
+        let mark = Op::Mark(Mark { covered_through: sync.written, cause: sync.cause });
+        match self.submit(sync.note.iter().cloned().chain([mark]).collect()) {
             Some(seq) => self.marks.push_back((seq, sync)),
             None => self.fail(sync, "the journal cannot be written; see the log of asofd".to_string(), false),
         }

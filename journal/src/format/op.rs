@@ -5,8 +5,8 @@
 use crate::format::wire::{Malformed, Put, Result, Take};
 use crate::types::{
     BlockId, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Loss, Lost, Mark,
-    MarkCause, Metadata, NodeId, Op, Place, Policy, Position, Quality, RootPolicy, SegmentId, Seq, Unbound,
-    Version,
+    MarkCause, MarkName, Metadata, NodeId, Op, Place, Policy, Position, Quality, Restore, RestoreBegun,
+    RestoreOutcome, RootPolicy, SegmentId, Seq, Unbound, Version, is_plain_path,
 };
 
 const BIND: u8 = 1;
@@ -17,9 +17,14 @@ const GAP: u8 = 5;
 const POLICY: u8 = 6;
 const MARK: u8 = 7;
 const LOSS: u8 = 8;
+const NAME: u8 = 9;
+const RESTORE: u8 = 10;
 
 const LOST_BYTES: u8 = 0;
 const LOST_GROUPS: u8 = 1;
+
+const RESTORE_BEGUN: u8 = 0;
+const RESTORE_DONE: u8 = 1;
 
 const CONTENT_NONE: u8 = 0;
 const CONTENT_INLINE: u8 = 1;
@@ -252,6 +257,74 @@ pub fn take_loss(take: &mut Take<'_>) -> Result<Loss> {
     Ok(Loss { lost, noted, what: String::from_utf8_lossy(take.bytes()?).into_owned() })
 }
 
+/// Encodes a note about a restore.
+pub fn put_restore(out: &mut Vec<u8>, restore: &Restore) {
+    match restore {
+        Restore::Begun(RestoreBegun { at, paths, exact, undoes }) => {
+            out.put_u8(RESTORE_BEGUN);
+            out.put_uint(at.0);
+            out.put_uint(paths.len() as u64);
+            for path in paths {
+                out.put_bytes(path);
+            }
+            out.put_u8(u8::from(*exact));
+            // There is no restore at Seq 0: it stands for "none".
+            out.put_uint(undoes.unwrap_or_default().0);
+        }
+        Restore::Done { id, outcome } => {
+            out.put_u8(RESTORE_DONE);
+            out.put_uint(id.0);
+            let RestoreOutcome { created, overwritten, deleted, failed, bytes } = *outcome;
+            for count in [created, overwritten, deleted, failed, bytes] {
+                out.put_uint(count);
+            }
+        }
+    }
+}
+
+/// Decodes a note about a restore.
+pub fn take_restore(take: &mut Take<'_>) -> Result<Restore> {
+    match take.u8()? {
+        RESTORE_BEGUN => {
+            let at = Seq(take.uint()?);
+            let count = take.count(2)?;
+            let mut paths = Vec::with_capacity(count.min(1024));
+            for _ in 0..count {
+                let path = take.bytes()?;
+                if !is_plain_path(path) {
+                    return Err(Malformed("not a plain absolute path"));
+                }
+                paths.push(path.to_vec());
+            }
+            let exact = match take.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(Malformed("unknown form of a restore")),
+            };
+            let undoes = Some(Seq(take.uint()?)).filter(|undoes| *undoes != Seq::ZERO);
+            Ok(Restore::Begun(RestoreBegun { at, paths, exact, undoes }))
+        }
+        RESTORE_DONE => {
+            let id = Seq(take.uint()?);
+            let outcome = RestoreOutcome {
+                created: take.uint()?,
+                overwritten: take.uint()?,
+                deleted: take.uint()?,
+                failed: take.uint()?,
+                bytes: take.uint()?,
+            };
+            Ok(Restore::Done { id, outcome })
+        }
+        _ => Err(Malformed("unknown note about a restore")),
+    }
+}
+
+fn take_mark_name(take: &mut Take<'_>) -> Result<MarkName> {
+    let text =
+        std::str::from_utf8(take.bytes()?).map_err(|_| Malformed("a name of an instant that is no UTF-8"))?;
+    MarkName::new(text).map_err(|_| Malformed("not a name that an instant can have"))
+}
+
 /// Decodes a kind of node.
 pub fn take_kind(take: &mut Take<'_>) -> Result<Kind> {
     Kind::from_byte(take.u8()?).ok_or(Malformed("unknown kind of node"))
@@ -304,6 +377,14 @@ fn put_op(out: &mut Vec<u8>, op: &Op) {
             out.put_u8(LOSS);
             put_loss(out, loss);
         }
+        Op::Name(name) => {
+            out.put_u8(NAME);
+            out.put_bytes(name.as_str().as_bytes());
+        }
+        Op::Restore(restore) => {
+            out.put_u8(RESTORE);
+            put_restore(out, restore);
+        }
     }
 }
 
@@ -347,6 +428,8 @@ fn take_op(take: &mut Take<'_>) -> Result<Op> {
             },
         }),
         LOSS => Op::Loss(take_loss(take)?),
+        NAME => Op::Name(take_mark_name(take)?),
+        RESTORE => Op::Restore(take_restore(take)?),
         _ => return Err(Malformed("unknown operation")),
     })
 }
@@ -468,6 +551,23 @@ pub(crate) mod tests {
                     noted: Instant(12),
                     what: String::new(),
                 }),
+                Op::Restore(Restore::Begun(RestoreBegun {
+                    at: Seq(7),
+                    paths: vec![b"/".to_vec(), b"/home/\xff".to_vec()],
+                    exact: true,
+                    undoes: Some(Seq(3)),
+                })),
+                Op::Restore(Restore::Done {
+                    id: Seq(3),
+                    outcome: RestoreOutcome {
+                        created: 1,
+                        overwritten: 2,
+                        deleted: 3,
+                        failed: 4,
+                        bytes: 1 << 40,
+                    },
+                }),
+                Op::Name(MarkName::new("before the m\u{f6}ve").unwrap()),
                 Op::Mark(Mark { covered_through: Instant(77), cause: MarkCause::Sync }),
             ],
             hinted: Some(Instant(1_000_000_000)),
@@ -500,6 +600,27 @@ pub(crate) mod tests {
                 let _ = take_group(&mut Take::new(&bad), wall);
             }
         }
+    }
+
+    #[test]
+    fn names_of_instants_and_paths_of_restores_that_cannot_be_are_refused() {
+        let refused = |tag: u8, body: &[u8]| {
+            let bytes = [&[1, 0, 0, tag], body].concat();
+            assert!(take_group(&mut Take::new(&bytes), Instant(0)).is_err(), "{}", bytes.escape_ascii());
+        };
+        for name in [&b""[..], b"a/b", b"a@b", b"a\nb", b" a", b"\xff", &[b'x'; 256]] {
+            let mut body = Vec::new();
+            body.put_bytes(name);
+            refused(NAME, &body);
+        }
+        for path in [&b""[..], b"a", b"/a/../b", b"/a/", b"/a\0b"] {
+            let mut body = vec![RESTORE_BEGUN, 1, 1];
+            body.put_bytes(path);
+            body.extend([0, 0]);
+            refused(RESTORE, &body);
+        }
+        refused(RESTORE, &[RESTORE_BEGUN, 1, 0, 2, 0]);
+        refused(RESTORE, &[2, 1]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use asof_fuzz::{Memory, Random, Target};
 
 use super::values;
-use crate::control::{Answer, Place, Request, Root, State, Status, Synced};
+use crate::control::{Answer, Outcome, PathBytes, Place, Request, RestoreBegin, Root, State, Status, Synced};
 use crate::format::FORMAT;
 use crate::manifest::Manifest;
 
@@ -11,6 +11,8 @@ use crate::manifest::Manifest;
 const JSON: Memory = Memory { fixed: 64 << 10, per_byte: 100 };
 const WORDS: &[&[u8]] = &[
     b"{\"request\":\"sync\",\"timeout_ms\":",
+    b"{\"request\":\"mark\",\"name\":\"",
+    b"\"paths\":[\"L2E=\",\"=\",\"\"]",
     b"\"answer\":\"status\"",
     b"\"request\":",
     b"null",
@@ -48,9 +50,28 @@ where
 
 #[test]
 fn requests() {
-    json("request", |random| match random.one_in(2) {
-        true => Request::Status,
-        false => Request::Sync { timeout_ms: random.number() },
+    json("request", |random| match random.below(6) {
+        0 => Request::Status,
+        1 | 2 => Request::Sync { timeout_ms: random.number() },
+        3 => Request::Mark { name: values::text(random), timeout_ms: random.number() },
+        4 => Request::RestoreBegin(RestoreBegin {
+            at: random.number(),
+            paths: values::some(random, 4, |random| PathBytes(values::path(random))),
+            exact: random.one_in(2),
+            undoes: random.one_in(2).then(|| random.number()),
+            timeout_ms: random.number(),
+        }),
+        _ => Request::RestoreEnd {
+            id: random.number(),
+            outcome: Outcome {
+                created: random.number(),
+                overwritten: random.number(),
+                deleted: random.number(),
+                failed: random.number(),
+                bytes: random.number(),
+            },
+            timeout_ms: random.number(),
+        },
     });
 }
 

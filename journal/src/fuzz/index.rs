@@ -111,8 +111,15 @@ fn keys_of_every_family() {
         assert_eq!(keys::parse_binding(&one), Ok((name.as_slice(), seq)));
         assert_eq!(one.cmp(&other), (dir, &name, !seq.0).cmp(&(dir2, &name2, !seq2.0)), "order of bindings");
         let n = random.bits() as u16;
+        let (at, at2) = (keys::filename(&name, dir), keys::filename(&name2, dir2));
+        assert_eq!(keys::parse_filename(&at), Ok((name.as_slice(), dir)));
+        assert_eq!(at.cmp(&at2), (&name, dir).cmp(&(&name2, dir2)), "order of file names");
         assert_eq!(keys::parse_node_seq(&keys::link(dir, seq, n)), Ok(seq));
         assert_eq!(keys::parse_seq(&keys::gap(seq, n)), Ok(seq));
+        let (mark, mark2) = (values::mark_name(random), values::mark_name(random));
+        let (named, named2) = (keys::named(&mark, seq), keys::named(&mark2, seq2));
+        assert_eq!(keys::parse_named(&named), Ok((mark.clone(), seq)));
+        assert_eq!(named.cmp(&named2), (&mark, seq).cmp(&(&mark2, seq2)), "order of names of instants");
         let (wall, wall2) = (values::instant(random), values::instant(random));
         assert_eq!(keys::parse_clock(&keys::clock(7, wall)), Ok((7, wall)));
         assert_eq!(keys::clock(7, wall).cmp(&keys::clock(7, wall2)), wall.cmp(&wall2), "order of walls");
@@ -120,11 +127,12 @@ fn keys_of_every_family() {
             |random: &mut Random| Identity { filesystem: random.some_bytes(3), handle: random.some_bytes(3) };
         let (id, id2) = (identity(random), identity(random));
         assert_eq!(keys::identity(&id) == keys::identity(&id2), id == id2, "a key for each identity");
-        random.pick(&[one, keys::link(dir, seq, n), keys::gap(seq, n), keys::clock(7, wall)])
+        random.pick(&[one, keys::link(dir, seq, n), keys::gap(seq, n), keys::clock(7, wall), named])
     };
     let check = |bytes: &[u8]| {
         let parsed = keys::parse_binding(bytes).map(|(name, _)| assert!(name.len() + 17 == bytes.len()));
         let _ = (keys::parse_node_seq(bytes), keys::parse_seq(bytes), keys::parse_clock(bytes));
+        let _ = (keys::parse_named(bytes), keys::parse_filename(bytes));
         parsed.is_ok()
     };
     target("keys", &valid, &check).run();

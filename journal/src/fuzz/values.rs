@@ -7,8 +7,8 @@ use crate::format::frame::{BODY_MAX, Chain, Encoding};
 use crate::format::segment::{Footer, Predecessor, SegmentHeader, SegmentKind};
 use crate::types::{
     BlockId, ClockReading, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Loss,
-    Lost, Mark, MarkCause, Metadata, NodeId, Op, Place, Policy, Position, Quality, RootPolicy, SegmentId,
-    Seq, Unbound, Version,
+    Lost, Mark, MarkCause, MarkName, Metadata, NodeId, Op, Place, Policy, Position, Quality, Restore,
+    RestoreBegun, RestoreOutcome, RootPolicy, SegmentId, Seq, Unbound, Version,
 };
 
 pub(super) const KINDS: [Kind; 7] =
@@ -137,8 +137,43 @@ fn loss(random: &mut Random) -> Loss {
     Loss { lost, noted: instant(random), what: text(random) }
 }
 
+/// A name that an instant can have; few of them, so that they meet.
+pub(super) fn mark_name(random: &mut Random) -> MarkName {
+    let random_text: String =
+        text(random).chars().filter(|c| !c.is_control() && !matches!(c, '/' | '@')).collect();
+    let text = match random.below(4) {
+        0 => random_text.trim(),
+        n => ["a", "a b", "b"][n - 1],
+    };
+    match MarkName::new(text).or_else(|_| MarkName::new("x")) {
+        Ok(name) => name,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn restore(random: &mut Random) -> Restore {
+    match random.one_in(2) {
+        true => Restore::Begun(RestoreBegun {
+            at: Seq(random.number()),
+            paths: some(random, 4, |random| if random.one_in(8) { b"/".to_vec() } else { path(random) }),
+            exact: random.one_in(2),
+            undoes: Some(Seq(random.below(5) as u64)).filter(|id| *id != Seq::ZERO),
+        }),
+        false => Restore::Done {
+            id: Seq(random.below(5) as u64),
+            outcome: RestoreOutcome {
+                created: random.number(),
+                overwritten: random.number(),
+                deleted: random.number(),
+                failed: random.number(),
+                bytes: random.number(),
+            },
+        },
+    }
+}
+
 pub(super) fn op(random: &mut Random) -> Op {
-    match random.below(11) {
+    match random.below(13) {
         0..=3 => Op::Bind {
             dir: node(random),
             name: name(random),
@@ -160,6 +195,8 @@ pub(super) fn op(random: &mut Random) -> Op {
         },
         8 => Op::Gap(gap(random)),
         9 => Op::Loss(loss(random)),
+        10 => Op::Name(mark_name(random)),
+        11 => Op::Restore(restore(random)),
         _ if random.one_in(2) => Op::Policy(policy(random)),
         _ => Op::Mark(Mark {
             covered_through: instant(random),

@@ -4,7 +4,7 @@ use super::keys::{self, Applied, BatchAt, Bound, Linked, Located};
 use super::{Cf, Entry};
 use crate::format::batch::{Batch, BlockFrame};
 use crate::format::frame::Chain;
-use crate::format::op::{put_gap, put_loss, put_policy, put_version};
+use crate::format::op::{put_gap, put_loss, put_policy, put_restore, put_version};
 use crate::types::{Gap, GapReason, Group, Instant, Op, Position, SegmentId, Seq};
 
 /// Where a batch lies in its segment, and the chain's value behind it.
@@ -33,6 +33,8 @@ fn op_entries(seq: Seq, n: u16, op: &Op, out: &mut Vec<Entry>) {
         Op::Bind { dir, name, node, kind, succeeds } => {
             let bound = Bound::To { node: *node, kind: *kind, succeeds: *succeeds };
             out.push(Entry { cf: Cf::Binding, key: keys::binding(*dir, name, seq), value: bound.encode() });
+            // The same entry whenever the name is bound there again.
+            out.push(Entry { cf: Cf::Filename, key: keys::filename(name, *dir), value: Vec::new() });
             let linked = Linked { lost: None, dir: *dir, name: name.clone() };
             out.push(Entry { cf: Cf::Link, key: keys::link(*node, seq, n), value: linked.encode() });
         }
@@ -64,6 +66,14 @@ fn op_entries(seq: Seq, n: u16, op: &Op, out: &mut Vec<Entry>) {
             let mut value = Vec::new();
             put_loss(&mut value, loss);
             out.push(Entry { cf: Cf::Loss, key: keys::gap(seq, n), value });
+        }
+        Op::Name(name) => {
+            out.push(Entry { cf: Cf::Named, key: keys::named(name, seq), value: Vec::new() });
+        }
+        Op::Restore(restore) => {
+            let mut value = Vec::new();
+            put_restore(&mut value, restore);
+            out.push(Entry { cf: Cf::Restore, key: keys::gap(seq, n), value });
         }
         Op::Mark(_) => {}
     }
@@ -200,7 +210,7 @@ mod tests {
         let before = Applied { last_seq: sample().first_seq.previous(), ..Applied::default() };
         let applied = batch(&before, &sample(), &place, &mut entries);
         let count = |cf| entries.iter().filter(|entry| entry.cf == cf).count();
-        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]);
+        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 2, 1]);
         assert_eq!((applied.last_seq, applied.gaps), (Seq(11), 1));
         assert_eq!(applied.covered_through, Some(Instant(77)));
     }

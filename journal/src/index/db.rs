@@ -39,6 +39,7 @@ impl Db {
     /// `Index`: damaged, or held by another writer. `Io`, `Full`.
     pub fn open(path: &Path) -> Result<Db> {
         crate::storage::create_private_dir(path).context(path)?;
+        check_families(path)?;
         let mut options = options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -282,6 +283,21 @@ fn cf_options(cf: Cf, cache: &Cache) -> Options {
     options
 }
 
+/// Refuses an index that was made before a column family was thought of: that family would be empty, not complete.
+fn check_families(path: &Path) -> Result<()> {
+    if !path.join("CURRENT").exists() {
+        return Ok(());
+    }
+    let known = DB::list_cf(&Options::default(), path).map_err(|e| refused(path, &e))?;
+    match Cf::ALL.iter().find(|cf| !known.iter().any(|name| name == cf.name())) {
+        Some(cf) => Err(Error::Index {
+            path: path.to_path_buf(),
+            what: format!("it has no column family {}", cf.name()),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// The first key behind all keys that begin with `prefix`; `None` where there is none.
 fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
@@ -301,6 +317,18 @@ fn refused(path: &Path, error: &rocksdb::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_from_before_a_column_family_is_refused() -> Result<()> {
+        let dir = tempfile::tempdir().context("tmp")?;
+        drop(Db::open(dir.path())?);
+        drop(Db::open(dir.path())?);
+        let mut db = DB::open_cf(&Options::default(), dir.path(), Cf::ALL.map(Cf::name)).unwrap();
+        db.drop_cf(Cf::Named.name()).unwrap();
+        drop(db);
+        assert!(matches!(Db::open(dir.path()), Err(Error::Index { what, .. }) if what.contains("named")));
+        Ok(())
+    }
 
     #[test]
     fn prefixes_end_where_they_should() {

@@ -7,7 +7,7 @@ use crate::format::batch::take_body_len;
 use crate::format::frame::{Chain, Encoding};
 use crate::format::op::take_kind;
 use crate::format::wire::{Malformed, Put, Result, Take, whole};
-use crate::types::{BlockId, Identity, Instant, Kind, NodeId, Position, SegmentId, Seq, Unbound};
+use crate::types::{BlockId, Identity, Instant, Kind, MarkName, NodeId, Position, SegmentId, Seq, Unbound};
 
 /// Where a block lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -337,6 +337,34 @@ pub fn parse_binding(key: &[u8]) -> Result<(&[u8], Seq)> {
     Ok((name, inverted_seq(&seq[1..])?))
 }
 
+/// All directories that have had an entry of that name; names hold no NUL, which ends them here.
+pub fn filename_name(name: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(name.len() + 9);
+    key.extend_from_slice(name);
+    key.push(0);
+    key
+}
+
+/// That a directory has had an entry of that name.
+pub fn filename(name: &[u8], dir: NodeId) -> Vec<u8> {
+    let mut key = filename_name(name);
+    key.extend_from_slice(&dir.0.to_be_bytes());
+    key
+}
+
+/// The name and the directory of such a key.
+///
+/// # Errors
+/// Where the bytes are no such key.
+pub fn parse_filename(key: &[u8]) -> Result<(&[u8], NodeId)> {
+    let end = key.len().checked_sub(9).ok_or(Malformed("key of a file name cut short"))?;
+    let (name, dir) = key.split_at(end);
+    match dir {
+        [0, dir @ ..] => Ok((name, NodeId(parse_seq(dir)?.0))),
+        _ => Err(Malformed("a file name without an end")),
+    }
+}
+
 /// Everything about a node, newest first.
 pub fn node(node: NodeId) -> Vec<u8> {
     node.0.to_be_bytes().to_vec()
@@ -367,11 +395,40 @@ pub fn seq(seq: Seq) -> Vec<u8> {
     seq.0.to_be_bytes().to_vec()
 }
 
-/// A gap or a loss; `n` is the operation's place in its group.
+/// A gap, a loss or a note about a restore; `n` is the operation's place in its group.
 pub fn gap(at: Seq, n: u16) -> Vec<u8> {
     let mut key = seq(at);
     key.extend_from_slice(&n.to_be_bytes());
     key
+}
+
+/// All times at which a name was given to an instant; names hold no NUL, which ends them here.
+pub fn named_name(name: &MarkName) -> Vec<u8> {
+    let mut key = Vec::with_capacity(name.as_str().len() + 9);
+    key.extend_from_slice(name.as_str().as_bytes());
+    key.push(0);
+    key
+}
+
+/// A name given to an instant; the oldest comes first.
+pub fn named(name: &MarkName, seq: Seq) -> Vec<u8> {
+    let mut key = named_name(name);
+    key.extend_from_slice(&seq.0.to_be_bytes());
+    key
+}
+
+/// The name and `Seq` of the key of a named instant.
+///
+/// # Errors
+/// Where the bytes are no such key.
+pub fn parse_named(key: &[u8]) -> Result<(MarkName, Seq)> {
+    let (name, seq) = key.split_at(key.len().checked_sub(9).ok_or(Malformed("key of a name cut short"))?);
+    let name = std::str::from_utf8(name).map_err(|_| Malformed("a name of an instant that is no UTF-8"))?;
+    let name = MarkName::new(name).map_err(|_| Malformed("not a name that an instant can have"))?;
+    match seq[0] {
+        0 => Ok((name, parse_seq(&seq[1..])?)),
+        _ => Err(Malformed("a name of an instant without an end")),
+    }
 }
 
 /// The `Seq` at the front of an event's, gap's or policy's key, or in a clock entry's value.
@@ -440,6 +497,50 @@ mod tests {
         );
         assert!(after_binding_name(dir, b"a") > binding(dir, b"a", Seq::ZERO));
         assert!(after_binding_name(dir, b"a") <= binding(dir, b"a\x01", Seq::MAX));
+    }
+
+    #[test]
+    fn file_names_sort_by_name_and_those_with_a_front_stand_together() {
+        let mut keys = [
+            filename(b"ab", NodeId(1)),
+            filename(b"a", NodeId(9)),
+            filename(b"b", NodeId(0)),
+            filename(b"a\x01", NodeId(3)),
+            filename(b"a", NodeId(2)),
+        ];
+        keys.sort();
+        let order: Vec<_> = keys.iter().map(|key| parse_filename(key).unwrap()).collect();
+        assert_eq!(
+            order,
+            [
+                (&b"a"[..], NodeId(2)),
+                (b"a", NodeId(9)),
+                (b"a\x01", NodeId(3)),
+                (b"ab", NodeId(1)),
+                (b"b", NodeId(0))
+            ]
+        );
+        assert_eq!(keys.iter().filter(|key| key.starts_with(&filename_name(b"a"))).count(), 2);
+    }
+
+    #[test]
+    fn names_of_instants_sort_by_name_and_then_oldest_first() {
+        let name = |text| MarkName::new(text).unwrap();
+        let mut keys = [
+            named(&name("a b"), Seq(1)),
+            named(&name("a"), Seq(9)),
+            named(&name("b"), Seq(3)),
+            named(&name("a"), Seq(2)),
+        ];
+        keys.sort();
+        let order: Vec<_> = keys.iter().map(|key| parse_named(key).unwrap()).collect();
+        assert_eq!(
+            order,
+            [(name("a"), Seq(2)), (name("a"), Seq(9)), (name("a b"), Seq(1)), (name("b"), Seq(3))]
+        );
+        assert!(
+            keys[2].starts_with(&named_name(&name("a b"))) && !keys[2].starts_with(&named_name(&name("a")))
+        );
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub enum Cf {
     Block,
     /// Directory, name and `Seq` to the node that the name stood for from then on.
     Binding,
+    /// Name and directory: that the directory has had an entry of that name.
+    Filename,
     /// Node and `Seq` to what the node was from then on.
     Version,
     /// Node and `Seq` to a name that it got or lost then.
@@ -34,15 +36,20 @@ pub enum Cf {
     Policy,
     /// `Seq` to a loss that was noted then.
     Loss,
+    /// Name and `Seq` of an instant that somebody named.
+    Named,
+    /// `Seq` to what was noted of a restore then.
+    Restore,
     /// How far the index has come.
     Meta,
 }
 
 impl Cf {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Cf; 11] = [
+    pub const ALL: [Cf; 14] = [
         Cf::Block,
         Cf::Binding,
+        Cf::Filename,
         Cf::Version,
         Cf::Link,
         Cf::Event,
@@ -51,6 +58,8 @@ impl Cf {
         Cf::Gap,
         Cf::Policy,
         Cf::Loss,
+        Cf::Named,
+        Cf::Restore,
         Cf::Meta,
     ];
 
@@ -59,6 +68,7 @@ impl Cf {
         match self {
             Cf::Block => "block",
             Cf::Binding => "binding",
+            Cf::Filename => "filename",
             Cf::Version => "version",
             Cf::Link => "link",
             Cf::Event => "event",
@@ -67,6 +77,8 @@ impl Cf {
             Cf::Gap => "gap",
             Cf::Policy => "policy",
             Cf::Loss => "loss",
+            Cf::Named => "named",
+            Cf::Restore => "restore",
             Cf::Meta => "meta",
         }
     }

@@ -31,6 +31,9 @@ struct Line {
     predecessor: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// Of an instant that somebody named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,7 +96,12 @@ fn of_one(reader: &Reader, path: &[u8], until: &Moment) -> Result<Option<Vec<Cha
 }
 
 /// The place that `--since` leaves out with everything before; a time before the first capture leaves out nothing.
-fn after(session: &Session, reader: &Reader, since: Option<TimeSpec>, out: &mut Output) -> Result<Seq> {
+pub(super) fn after(
+    session: &Session,
+    reader: &Reader,
+    since: Option<TimeSpec>,
+    out: &mut Output,
+) -> Result<Seq> {
     match since {
         None | Some(TimeSpec::Seq(Seq::ZERO)) => Ok(Seq::ZERO),
         Some(TimeSpec::Instant(_)) => match session.moment(reader, since, out) {
@@ -120,6 +128,7 @@ fn word(what: &What) -> &'static str {
         What::Vanished { .. } | What::Crowd { .. } => "vanished",
         What::Damaged { .. } => "damaged",
         What::Uncovered => "uncovered",
+        What::Named { .. } => "mark",
         What::Linked => "linked",
     }
 }
@@ -140,6 +149,7 @@ fn line(change: &Change) -> Line {
         quality: None,
         predecessor: None,
         detail: None,
+        name: None,
         from: None,
         from_b64: None,
     };
@@ -157,6 +167,7 @@ fn line(change: &Change) -> Line {
         What::Vanished { kind } => (line.kind, line.quality) = (Some(kind.as_str()), Some("unread")),
         What::Crowd { detail } => (line.quality, line.detail) = (Some("unread"), Some(detail.clone())),
         What::Damaged { detail } => line.detail = Some(detail.clone()),
+        What::Named { name } => line.name = Some(name.to_string()),
         What::Attributes | What::Deleted { unread: false } | What::Uncovered | What::Linked => {}
     }
     line
@@ -176,6 +187,7 @@ fn text(change: &Change) -> String {
         What::Vanished { kind: Kind::File } => "  (existed, not captured)".to_owned(),
         What::Vanished { kind } => format!("  ({} existed, not captured)", kind.as_str()),
         What::Crowd { detail } | What::Damaged { detail } => format!("  ({})", escape(detail.as_bytes())),
+        What::Named { name } => format!("  (mark:{})", escape(name.as_str().as_bytes())),
         What::Replaced { .. } | What::Attributes | What::Deleted { unread: false } | What::Linked => {
             String::new()
         }

@@ -31,6 +31,14 @@ pub fn compare(history: &History, reader: &Reader) -> Result<(), String> {
     seen.sort();
     let mut expected: Vec<Line> =
         history.groups().flat_map(|(seq, group)| of_group(history, seq, group)).collect();
+    let names = |(seq, group): (Seq, &Group)| {
+        let of = |op: &Op| match op {
+            Op::Name(name) => Some((seq, NodeId::ROOT, b"/".to_vec(), What::Named { name: name.clone() })),
+            _ => None,
+        };
+        group.ops.iter().filter_map(of).collect::<Vec<Line>>()
+    };
+    expected.extend(history.groups().flat_map(names));
     expected.sort();
     same("the history of everything", &seen, &expected)?;
     let newest = history.newest();
@@ -81,7 +89,13 @@ fn of_group(history: &History, seq: Seq, group: &Group) -> Vec<Line> {
                     add(*node, dir, &name, what.clone());
                 }
             }
-            Op::Identify { .. } | Op::Gap(_) | Op::Policy(_) | Op::Mark(_) | Op::Loss(_) => {}
+            Op::Identify { .. }
+            | Op::Gap(_)
+            | Op::Policy(_)
+            | Op::Mark(_)
+            | Op::Loss(_)
+            | Op::Name(_)
+            | Op::Restore(_) => {}
         }
     }
     lines

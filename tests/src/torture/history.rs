@@ -101,7 +101,13 @@ impl State {
                 let known = Known { since: seq, version: version.clone(), bytes: bytes.clone() };
                 self.versions.insert(*node, known);
             }
-            Op::Identify { .. } | Op::Gap(_) | Op::Policy(_) | Op::Mark(_) | Op::Loss(_) => {}
+            Op::Identify { .. }
+            | Op::Gap(_)
+            | Op::Policy(_)
+            | Op::Mark(_)
+            | Op::Loss(_)
+            | Op::Name(_)
+            | Op::Restore(_) => {}
         }
     }
 }

@@ -6,9 +6,13 @@
 use std::io;
 
 use asof_journal::content::{Piece, Source};
-use asof_journal::types::{Content, Instant, Kind, Metadata, NodeId, Op, Quality, Unbound, Version};
+use asof_journal::types::{
+    Content, Instant, Kind, MarkName, Metadata, NodeId, Op, Quality, Restore, RestoreBegun, RestoreOutcome,
+    Seq, Unbound, Version,
+};
 
 use super::history::State;
+use crate::must::Must;
 use crate::random::Random;
 
 /// Names that a directory can have: few, so that they meet.
@@ -54,6 +58,10 @@ pub enum Step {
     Vanish(u8, u8),
     /// Somebody tells late that a node lost a name that another one has by now.
     Stale(u8),
+    /// Somebody names the instant.
+    Name(u8),
+    /// A note that a restore begins, or that one has ended, which may never have begun.
+    Restore(u8, u8),
     /// What was submitted is committed, so many tenths of a second later.
     Commit(u8),
     /// The wall clock is set by so many seconds.
@@ -68,7 +76,7 @@ impl Step {
         let small = |random: &mut Random| random.below(256) as u8;
         let (a, b, c) = (small(random), small(random), small(random));
         let bytes = Bytes::random(random);
-        match random.below(30) {
+        match random.below(32) {
             0..4 => Step::Create(a, b, bytes),
             4..6 => Step::MakeDir(a, b),
             6 => Step::Symlink(a, b),
@@ -80,6 +88,8 @@ impl Step {
             16 => Step::Save(a, bytes),
             17..19 => Step::Unbind(a, b),
             19 => Step::Vanish(a, b),
+            20 => Step::Name(a),
+            21 => Step::Restore(a, b),
             _ => Step::Commit(a),
         }
     }
@@ -334,6 +344,28 @@ pub(super) fn act(step: Step, state: &State, new: &mut dyn FnMut() -> NodeId) ->
         Step::Stale(entry) => {
             let (dir, name, _, kind) = choice.entry(entry)?;
             ops.push(unbind(&(dir, name, new(), kind), Unbound::Deleted));
+            None
+        }
+        Step::Name(number) => {
+            // Few, so that some are given twice.
+            let text = ["a", "a b", "b", "a\u{301}"][usize::from(number) % 4];
+            ops.push(Op::Name(MarkName::new(text).must("a name")));
+            None
+        }
+        Step::Restore(at, number) => {
+            let (seq, number) = (Seq(u64::from(at)), u64::from(number));
+            ops.push(Op::Restore(match number % 2 {
+                0 => Restore::Begun(RestoreBegun {
+                    at: seq,
+                    paths: vec![b"/".to_vec(), [b"/", name(at).as_slice()].concat()],
+                    exact: number % 4 == 0,
+                    undoes: Some(Seq(number % 16)).filter(|id| *id != Seq::ZERO),
+                }),
+                _ => Restore::Done {
+                    id: Seq(number % 32),
+                    outcome: RestoreOutcome { created: number, ..RestoreOutcome::default() },
+                },
+            }));
             None
         }
         Step::Commit(_) | Step::SetClock(_) | Step::Boot => return None,

@@ -1,0 +1,83 @@
+//! What the journal knows beside the tree: instants that people named, and restores into the live tree.
+//!
+//! Reads the index only; whether a name may be given is for whoever gives it.
+
+use crate::error::Result;
+use crate::format::op::take_restore;
+use crate::format::wire::{Malformed, whole};
+use crate::index::Cf;
+use crate::index::keys;
+use crate::reader::{Moment, moment_of};
+use crate::records::Records;
+use crate::types::{MarkName, Restore, RestoreBegun, RestoreOutcome, Seq};
+
+/// An instant that somebody named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The name.
+    pub name: MarkName,
+    /// What it names.
+    pub moment: Moment,
+}
+
+/// A restore into the live tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Right before it: the state as of then is what it found. `begun.seq` is the restore's id.
+    pub begun: Moment,
+    /// What it was about to do.
+    pub what: RestoreBegun,
+    /// How it ended, and when that was noted, which is behind everything that it did; `None` where it was never noted.
+    pub done: Option<(Moment, RestoreOutcome)>,
+}
+
+/// The `Seq` that a name stands for. A name is given once; should it have been given again, the first time counts.
+pub(crate) fn seq_of(records: &Records, name: &MarkName) -> Result<Option<Seq>> {
+    let prefix = keys::named_name(name);
+    let Some((key, _)) = records.store.ceiling(Cf::Named, &prefix, &prefix)? else { return Ok(None) };
+    let (_, seq) = keys::parse_named(&key).map_err(records.index_damage(Cf::Named))?;
+    Ok(Some(seq))
+}
+
+/// All names, in the order in which they were given.
+pub(crate) fn marks(records: &Records) -> Result<Vec<Named>> {
+    let damage = records.index_damage(Cf::Named);
+    let mut marks: Vec<Named> = Vec::new();
+    let mut scan = records.store.scan(Cf::Named, &[])?;
+    while let Some((key, _)) = scan.item() {
+        let (name, seq) = keys::parse_named(key).map_err(&damage)?;
+        let is_known = marks.last().is_some_and(|known| known.name == name);
+        if !is_known && let Some(moment) = moment_of(records, seq)? {
+            marks.push(Named { name, moment });
+        }
+        scan.advance()?;
+    }
+    marks.sort_by_key(|mark| mark.moment.seq);
+    Ok(marks)
+}
+
+/// All restores, the oldest first.
+pub(crate) fn restores(records: &Records) -> Result<Vec<Restored>> {
+    let damage = records.index_damage(Cf::Restore);
+    let mut restores: Vec<Restored> = Vec::new();
+    let mut scan = records.store.scan(Cf::Restore, &[])?;
+    while let Some((key, value)) = scan.item() {
+        let decoded = || -> std::result::Result<_, Malformed> {
+            Ok((keys::parse_seq(key)?, whole(value, take_restore)?))
+        };
+        let (seq, note) = decoded().map_err(&damage)?;
+        if let Some(moment) = moment_of(records, seq)? {
+            match note {
+                Restore::Begun(what) => restores.push(Restored { begun: moment, what, done: None }),
+                Restore::Done { id, outcome } => {
+                    let of = restores.iter_mut().find(|restore| restore.begun.seq == id);
+                    if let Some(restore) = of.filter(|restore| restore.done.is_none()) {
+                        restore.done = Some((moment, outcome));
+                    }
+                }
+            }
+        }
+        scan.advance()?;
+    }
+    Ok(restores)
+}

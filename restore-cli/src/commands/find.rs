@@ -107,7 +107,7 @@ pub(crate) fn run(session: &Session, args: &FindArgs, out: &mut Output) -> Resul
         Some(path) => session.path(path, at)?,
         None => (b"/".to_vec(), at),
     };
-    let reader = &session.reader()?;
+    let reader = session.reader()?;
     let moment = session.moment(reader, at, out)?;
     let since = match since {
         Some(since) => Some(after(session, reader, Some(since), out)?),
@@ -136,7 +136,7 @@ pub(crate) fn run(session: &Session, args: &FindArgs, out: &mut Output) -> Resul
         // A slip of the pen is not taken for "nothing there".
         return Err(no_such_path(&below, &moment));
     }
-    finder.say_more(out);
+    finder.say_more(session, out);
     Ok(())
 }
 
@@ -262,12 +262,13 @@ impl Finder<'_> {
     }
 
     /// What helps on: how to bring back what is gone, and that something is.
-    fn say_more(&mut self, out: &mut Output) {
+    fn say_more(&mut self, session: &Session, out: &mut Output) {
         self.keep_newest();
         let there_are_more = self.back.len() > HINTS_MAX;
         let told = if there_are_more { 1 } else { HINTS_MAX };
         for (path, last) in self.back.iter().take(told) {
-            out.note(&format!("back with: asof restore {} --at {last} --to TARGET", escape(path)));
+            let back = session.command("restore").path(path).at(*last).word("--to TARGET").text();
+            out.note(&format!("back with: {back}"));
         }
         if self.hidden > 0 {
             let what =

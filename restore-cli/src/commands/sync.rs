@@ -48,7 +48,11 @@ pub(crate) fn ask(
         Some(Answer::Synced(synced)) => Ok(synced),
         Some(Answer::Failed { timed_out: true, .. }) | None => {
             let what = format!("not everything was durable within {timeout}");
-            Err(Error::failed(what, "wait longer with --timeout; `asof status` shows what is pending"))
+            let status = session.command("status").text();
+            Err(Error::failed(
+                what,
+                format!("{status}   (shows what is pending)\nor wait longer: --timeout 10m"),
+            ))
         }
         Some(Answer::Failed { error, .. }) => Err(Error::failed(error, refused)),
         Some(Answer::Status(_)) => {
@@ -57,12 +61,13 @@ pub(crate) fn ask(
     }
 }
 
-fn no_agent(session: &Session) -> Error {
+/// Nobody is there who could do it.
+pub(crate) fn no_agent(session: &Session) -> Error {
     let journal = session.journal();
     if !Layout::new(journal).manifest().exists() {
         return JournalError::NoJournal { path: journal.to_path_buf() }.into();
     }
     let shown = escape(journal.as_os_str().as_bytes());
     let what = format!("no asofd is running on {shown}, so nothing can be made durable");
-    Error::failed(what, format!("start it: asofd run --journal {shown} --root DIR"))
+    Error::failed(what, format!("{}   (starts one)", session.start_agent()))
 }

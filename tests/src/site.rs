@@ -132,6 +132,16 @@ impl Site {
         Asof { command, output: self.fresh("output") }
     }
 
+    /// A line for a shell that finds the programs under test, as people copy one out of a message.
+    pub fn shell(&self, line: &str) -> Asof {
+        let mut command = Command::new("bash");
+        let programs = self.programs.asof.parent().must("a directory of programs");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = [programs.as_os_str(), &path].join(OsStr::new(":"));
+        command.arg("-c").arg(line).env("PATH", path);
+        Asof { command, output: self.fresh("output") }
+    }
+
     /// `asof --json status`.
     #[track_caller]
     pub fn status(&self) -> Value {
@@ -348,6 +358,13 @@ impl Asof {
     #[must_use]
     pub fn in_dir(mut self, dir: &Path) -> Asof {
         self.command.current_dir(dir);
+        self
+    }
+
+    /// Runs with one more argument.
+    #[must_use]
+    pub fn with_word(mut self, word: impl AsRef<OsStr>) -> Asof {
+        self.command.arg(word);
         self
     }
 

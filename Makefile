@@ -121,7 +121,10 @@ golden: build ## writes the golden journal of format 0 anew, after the format ch
 bench-store: build ## rebuild, opening and verifying, beside their targets; VERSIONS=n PARTS= SMALL=1 KEEP=DIR SCRATCH=DIR
 	@$(IN_SCRATCH) VERSIONS="$(VERSIONS)" PARTS="$(PARTS)" SMALL="$(SMALL)" KEEP="$(KEEP)" "$(PROGRAMS)/asof-bench-store"
 
-.PHONY: kill9 readers
+.PHONY: kill9 readers interrupted
+interrupted: build ## restores interrupted at random moments, then finished or taken back; TIMES=200 SEED=n
+	@$(IN_SCRATCH) TIMES="$(TIMES)" SEED="$(SEED)" "$(PROGRAMS)/asof-interrupted"
+
 kill9: build ## kill -9 of the agent in a storm, each acknowledged sync restored; KILLS=500 SEED=n
 	@$(IN_SCRATCH) KILLS="$(KILLS)" SEED="$(SEED)" "$(PROGRAMS)/asof-kill9"
 

@@ -8,4 +8,5 @@ pub(crate) mod ls;
 pub(crate) mod restore;
 pub(crate) mod status;
 pub(crate) mod sync;
+pub(crate) mod undo;
 pub(crate) mod verify;

@@ -11,9 +11,11 @@ mod errors;
 #[cfg(test)]
 mod fuzz;
 mod interrupt;
+mod live;
 mod output;
 mod path;
 mod plan;
+mod reach;
 mod session;
 mod source;
 mod timespec;
@@ -67,6 +69,7 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Diff(args) => commands::diff::run(&session, args, out),
         Verb::Explain(args) => commands::explain::run(&session, args, out),
         Verb::Restore(args) => commands::restore::run(&session, args, out),
+        Verb::Undo(args) => commands::undo::run(&session, args, out),
         Verb::Verify(args) => commands::verify::run(&session, args, out),
     }
 }

@@ -170,7 +170,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long)]
     pub(crate) in_place: bool,
     /// Delete what is below PATH now and was not then; only what the journal holds.
-    #[arg(long, requires = "in_place")]
+    #[arg(long, requires = "in_place", conflicts_with = "to")]
     pub(crate) exact: bool,
     /// What to do with files that exist already [default: a non-empty target is refused; in place, what differs is
     /// replaced].
@@ -180,10 +180,10 @@ pub(crate) struct RestoreArgs {
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     /// Do not ask before changing anything in place.
-    #[arg(short, long, requires = "in_place")]
+    #[arg(short, long, requires = "in_place", conflicts_with = "to")]
     pub(crate) yes: bool,
     /// Restore in place without a way back: what the present state is need not be durable, and no asofd need run.
-    #[arg(long, requires = "in_place")]
+    #[arg(long, requires = "in_place", conflicts_with = "to")]
     pub(crate) no_undo: bool,
     /// Refuse where a gap concerns a path at that time.
     #[arg(long)]

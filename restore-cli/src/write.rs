@@ -6,6 +6,7 @@
 //! complete. Nothing is synced: a restore survives a crash of the process file by file, and a power cut as far as the
 //! filesystem's own writeback went.
 
+mod clone;
 mod dirs;
 mod kept;
 mod lease;
@@ -106,6 +107,8 @@ pub(crate) struct Counts {
     pub(crate) deleted: u64,
     /// Entries that stayed and got other metadata.
     pub(crate) metadata: u64,
+    /// Files that share their content with the live ones.
+    pub(crate) cloned: u64,
 }
 
 /// What the thread that prints hears.
@@ -134,6 +137,7 @@ struct Tally {
     overwritten: AtomicU64,
     deleted: AtomicU64,
     metadata: AtomicU64,
+    cloned: AtomicU64,
 }
 
 impl Tally {
@@ -152,6 +156,7 @@ impl Tally {
             overwritten: read(&self.overwritten),
             deleted: read(&self.deleted),
             metadata: read(&self.metadata),
+            cloned: read(&self.cloned),
         }
     }
 }
@@ -171,6 +176,8 @@ struct Shared<'a> {
     /// Which nodes are there, so that further names can be linked to them.
     written: Vec<AtomicBool>,
     remarks: Mutex<HashSet<&'static str>>,
+    /// Whether it is worth trying to clone live files.
+    clones: AtomicBool,
     /// Set where going on would only repeat the same failure for every file.
     stop: AtomicBool,
     fatal: Mutex<Option<Errno>>,
@@ -251,6 +258,7 @@ pub(crate) fn carry_out(
         tally: Tally::default(),
         written: plan.nodes.iter().map(|_| AtomicBool::new(false)).collect(),
         remarks: Mutex::default(),
+        clones: AtomicBool::new(true),
         stop: AtomicBool::new(false),
         fatal: Mutex::default(),
         events,

@@ -118,11 +118,12 @@ pub fn run(site: &Site, plan: &Plan) -> Outcome {
         let takes_back = way == Way::InPlace && random.below(2) == 0;
         let longest = took.get(&way).copied().unwrap_or_default();
         let delay = longest.mul_f64(random.below(1000) as f64 / 1000.0);
-        *outcome.begun.entry(format!("{way:?} {signal:?}")).or_default() += 1;
+        let named = if signal == Signal::INT { "SIGINT" } else { "SIGKILL" };
+        *outcome.begun.entry(format!("{way:?} {named}")).or_default() += 1;
         let wrong = once(site, way, signal, delay, takes_back, &states, &mut outcome);
         outcome
             .wrong
-            .extend(wrong.into_iter().map(|what| format!("number {number}, {way:?} {signal:?}: {what}")));
+            .extend(wrong.into_iter().map(|what| format!("number {number}, {way:?} {named}: {what}")));
     }
     agent.terminate();
     outcome
@@ -164,6 +165,9 @@ fn once(
         site.asof(["undo", "--yes"]).exits(0);
         compare(&states.now_copy, &site.root, "after the undo", &mut wrong);
         outcome.undone += 1;
+    } else if way == Way::ToNew && target.exists() {
+        // The signal came too late: a target that appears is complete.
+        compare(&states.then_copy, &target, "when it has its name", &mut wrong);
     } else {
         let again = start(site, way, states, &target).wait().must("the repeat");
         if !again.success() {

@@ -7,6 +7,7 @@
 mod judge;
 mod settle;
 mod walk;
+mod walked;
 
 use std::os::fd::BorrowedFd;
 
@@ -81,6 +82,8 @@ pub(crate) struct InPlacePlan {
     pub(crate) plan: RestorePlan,
     /// The same counted.
     pub(crate) preview: Preview,
+    /// Everything that it touches lies below one of these: what was asked for, or the topmost directory made for it.
+    pub(crate) tops: Vec<Vec<u8>>,
 }
 
 /// Plans a restore in place below `base`, which stands for `/`.

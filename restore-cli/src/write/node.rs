@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::dirs::{DirState, Dirs};
 use super::meta::{self, ACL_ACCESS, Complaints, Handle, Present, Wanted};
 use super::temporary::Temporary;
-use super::{Shared, add, swap};
+use super::{Shared, add, clone, swap};
 use crate::args::Overwrite;
 use crate::live::Seen;
 use crate::plan::{Body, LinkTo, PlanLink, PlanNode};
@@ -21,7 +21,7 @@ use crate::plan::{Body, LinkTo, PlanLink, PlanNode};
 const PRIVATE: u32 = 0o600;
 /// How a file is created: it must not exist, and a symlink in its place is not followed.
 const CREATE: OFlags =
-    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+    OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Why one node is left out.
 #[derive(Debug, thiserror::Error)]
@@ -233,7 +233,14 @@ fn write_file(
             )));
         }
         (Some(block), _) => write_all(&file, &block, 0)?,
-        (None, Some(version)) => write_content(shared, &file, version)?,
+        (None, Some(version)) => {
+            let is_cloned = node.body == Body::Fetch
+                && clone::from_live(shared, &file, node, version)
+                    .during("what was cloned into it is wrong, and could not be taken back")?;
+            if !is_cloned {
+                write_content(shared, &file, version)?;
+            }
+        }
         (None, None) => {}
     }
     if inherits {

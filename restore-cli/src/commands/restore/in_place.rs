@@ -122,7 +122,7 @@ pub(crate) fn carry_out(
     tell: &mut dyn FnMut(Event, &Counts),
 ) -> Result<Done> {
     let id = match record {
-        Record::Kept => Some(begin(session.journal(), job)?),
+        Record::Kept => Some(begin(session.journal(), job, &planned.tops)?),
         Record::None => None,
     };
     let base = write::open_base(Path::new("/"))?;
@@ -147,11 +147,11 @@ fn at(reader: &Reader, seq: Seq) -> Result<AtSeq<'_>> {
     }
 }
 
-fn begin(journal: &Path, job: &Job) -> Result<Seq> {
+fn begin(journal: &Path, job: &Job, tops: &[Vec<u8>]) -> Result<Seq> {
     let Some(client) = Client::connect(journal)? else { return Err(no_agent(journal)) };
     let request = Request::RestoreBegin(RestoreBegin {
         at: job.at.seq.0,
-        paths: job.paths.iter().cloned().map(PathBytes).collect(),
+        paths: tops.iter().cloned().map(PathBytes).collect(),
         exact: job.exact,
         undoes: job.takes_back.map(|taken| taken.id.0),
         timeout_ms: millis(SYNC),
@@ -263,9 +263,7 @@ pub(crate) fn run_job(
     });
     report.out.end_progress();
     if interrupt::requested() && record == Record::Kept && done.is_err() {
-        report.out.note(
-            "what was done until now can be taken back with `asof undo`; the same command again goes on",
-        );
+        report.out.note("what was done until now can be taken back with `asof undo`");
     }
     let done = done?;
     if done.id.is_some() && !done.is_end_recorded {

@@ -3,9 +3,12 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use asof_journal::types::Kind;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::errors::{Error, Result};
+use crate::interrupt;
 use crate::output::{Output, PathFields};
 use crate::plan::in_place::{Amount, InPlacePlan, Preview};
 use crate::plan::{LinkTo, Origin, RestorePlan, describe};
@@ -147,11 +150,28 @@ pub(crate) fn ask(out: &mut Output, planned: &InPlacePlan, consent: Consent) -> 
     // Who is asked has to see of what, also under -q.
     let _ = write!(stderr, "{}{left}\nGo ahead? [y/N] ", sentence(&planned.preview));
     let _ = stderr.flush();
-    let mut answer = String::new();
-    let _ = io::stdin().lock().read_line(&mut answer);
+    let answer = answer()?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Error::failed("nothing was changed", "answer y to go ahead, or say --yes")),
+    }
+}
+
+/// What a person says. Ctrl-C only sets a flag, which a read would not notice.
+fn answer() -> Result<String> {
+    let stdin = io::stdin();
+    loop {
+        if interrupt::requested() {
+            return Err(Error::Interrupted);
+        }
+        let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let ready = poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&timeout));
+        if matches!(ready, Ok(0) | Err(Errno::INTR)) {
+            continue;
+        }
+        let mut answer = String::new();
+        let _ = stdin.lock().read_line(&mut answer);
+        return Ok(answer);
     }
 }
 

@@ -9,7 +9,8 @@ use asof_journal::types::{Instant, Kind, Metadata, Version};
 use asof_journal::view::Entry;
 
 use super::Wish;
-use super::walk::{CHANGED_SINCE, Candidate, NOT_KNOWN, Walked};
+use super::walk::{CHANGED_SINCE, NOT_KNOWN};
+use super::walked::{Candidate, Walked};
 use crate::args::Overwrite;
 use crate::interrupt;
 use crate::live::{Held, Seen, has_content, held};

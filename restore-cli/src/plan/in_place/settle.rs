@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use asof_journal::types::{Kind, NodeId, Quality};
 
 use super::judge::{Judged, Verdict};
-use super::walk::{Blocked, Walked};
+use super::walked::{Blocked, Walked};
 use super::{InPlacePlan, Preview, Wish};
 use crate::args::Overwrite;
 use crate::live::Seen;
@@ -248,7 +248,9 @@ impl Settle<'_> {
         }
         plan.problems.sort_by(|one, other| one.path.cmp(&other.path));
         plan.totals = plan::count(plan);
-        InPlacePlan { plan: self.walked.plan, preview: self.preview }
+        self.walked.tops.sort();
+        self.walked.tops.dedup();
+        InPlacePlan { plan: self.walked.plan, preview: self.preview, tops: self.walked.tops }
     }
 
     /// Directories that go away, what is in them first.

@@ -337,3 +337,20 @@ fn a_tree_in_a_circle_ends() {
     let Outcome { problems, .. } = restore(dir.path(), &wish(&then, &now, &all));
     assert_eq!(problems.len(), 1, "{problems:?}");
 }
+
+#[test]
+fn a_tree_without_a_bottom_is_made_and_taken_back() {
+    const DEPTH: usize = 10_000;
+    let mut before = Memory::new();
+    before.dir("/r");
+    let mut then = before.clone();
+    then.dig("/r", DEPTH);
+    let dir = live(&before);
+    let all = paths(&ALL);
+    let Outcome { problems, preview, .. } = restore(dir.path(), &wish(&then, &before, &all));
+    assert_eq!((problems, preview.created.entries), (vec![], DEPTH as u64));
+    let undo = Wish { left: Some(&then), ..wish(&before, &then, &all) };
+    let Outcome { problems, preview, .. } = restore(dir.path(), &undo);
+    assert_eq!((problems, preview.deleted.entries), (vec![], DEPTH as u64));
+    assert_eq!(fs::read_dir(dir.path().join("r")).unwrap().count(), 0);
+}

@@ -10,141 +10,20 @@ use rustix::io::Errno;
 
 use super::Wish;
 use super::judge::same_metadata;
+use super::walked::{Blocked, Candidate, Removal, States, Walked};
 use crate::args::Overwrite;
 use crate::changes;
 use crate::errors::{Error, Result};
 use crate::interrupt;
 use crate::live::{Held, Seen, held};
 use crate::path;
-use crate::plan::{Origin, PlanDir, Problem, RestorePlan};
+use crate::plan::{Origin, Problem};
 use crate::reach::Reach;
 use crate::source::Source;
 use crate::write::is_leftover;
 
 /// How a directory is opened to be listed.
 const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-/// What the states have under one name.
-#[derive(Clone, Debug, Default)]
-pub(super) struct States {
-    /// What is wanted.
-    pub(super) wanted: Option<Entry>,
-    /// What the journal has now.
-    pub(super) now: Option<Entry>,
-    /// What the restore that is taken back had left.
-    pub(super) left: Option<Entry>,
-}
-
-/// A name that is to be compared with what is on disk.
-#[derive(Debug)]
-pub(super) struct Candidate {
-    /// Index of its directory.
-    pub(super) dir: u32,
-    /// Its name there.
-    pub(super) name: Box<[u8]>,
-    /// What is known of it.
-    pub(super) states: States,
-    /// Whether its directory is there.
-    pub(super) is_dir_there: bool,
-    /// The removal of its directory, where that goes away.
-    pub(super) within: Option<usize>,
-    /// The removal of a directory that has its name now.
-    pub(super) behind: Option<usize>,
-    /// Whether it is a file of a restore that was killed.
-    pub(super) is_leftover: bool,
-}
-
-/// A directory that goes away, if all in it does.
-#[derive(Debug)]
-pub(super) struct Removal {
-    /// Index of its directory.
-    pub(super) dir: u32,
-    /// Its name there.
-    pub(super) name: Box<[u8]>,
-    /// What it was when it was looked at.
-    pub(super) seen: Seen,
-    /// The removal that it is part of.
-    pub(super) within: Option<usize>,
-    /// It is in the way of something.
-    pub(super) is_early: bool,
-    /// Why it stays after all.
-    pub(super) blocked: Option<Blocked>,
-}
-
-/// Why a directory stays.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Blocked {
-    /// This has still to be said.
-    Named(String),
-    /// Of something in it that is named by itself.
-    Implied,
-}
-
-/// What the walk found.
-#[derive(Default)]
-pub(super) struct Walked {
-    /// The plan with its directories, and what is known to be wrong.
-    pub(super) plan: RestorePlan,
-    /// Names to compare.
-    pub(super) candidates: Vec<Candidate>,
-    /// Directories that go away, parents before children.
-    pub(super) removals: Vec<Removal>,
-    /// Directories that are as they are wanted.
-    pub(super) unchanged: u64,
-    /// Directories that are left although they differ.
-    pub(super) left: u64,
-    /// What is wanted of each directory that belongs to what was asked for, by index.
-    pub(super) wanted_nodes: Vec<Option<NodeId>>,
-}
-
-impl Walked {
-    /// Takes a directory off the list of what goes away, with those that it lies in.
-    pub(super) fn block(&mut self, removal: Option<usize>, why: Blocked) {
-        let (mut next, mut why) = (removal, why);
-        while let Some(found) = next.and_then(|index| self.removals.get_mut(index)) {
-            if found.blocked.is_some() {
-                break;
-            }
-            found.blocked = Some(std::mem::replace(&mut why, Blocked::Implied));
-            next = found.within;
-        }
-    }
-
-    /// The outermost directory that goes away with this one.
-    pub(super) fn top_of(&self, removal: Option<usize>) -> Option<&Removal> {
-        let mut top = self.removals.get(removal?)?;
-        while let Some(within) = top.within {
-            top = self.removals.get(within)?;
-        }
-        Some(top)
-    }
-
-    /// Whether a directory that was to go away stays.
-    pub(super) fn is_stuck(&self, removal: Option<usize>) -> bool {
-        removal.and_then(|index| self.removals.get(index)).is_some_and(|removal| removal.blocked.is_some())
-    }
-
-    /// Notes a problem of an entry.
-    pub(super) fn problem(&mut self, dir: u32, name: &[u8], error: impl Into<String>) {
-        let path = self.plan.path_in(dir, name);
-        self.plan.problems.push(Problem { path, error: error.into() });
-    }
-
-    fn push_dir(
-        &mut self,
-        dir: u32,
-        name: &[u8],
-        node: Option<NodeId>,
-        origin: Origin,
-        wanted: Option<NodeId>,
-    ) -> u32 {
-        // One is 4 billion away from the limit; a plan of such a size does not fit into memory.
-        let index = u32::try_from(self.plan.dirs.len()).unwrap_or(u32::MAX);
-        self.plan.dirs.push(PlanDir { parent: dir, name: name.into(), node, origin });
-        self.wanted_nodes.push(wanted);
-        index
-    }
-}
 
 /// An entry that is still to be looked at.
 struct Todo {
@@ -178,8 +57,11 @@ pub(super) fn walk(base: BorrowedFd<'_>, wish: &Wish<'_>) -> Result<Walked> {
     };
     walk.walked.plan.origins.insert(Box::default(), b"/".to_vec());
     walk.walked.push_dir(0, b"", None, Origin::There { differs: false }, None);
-    for path in wish.paths {
-        if !wish.paths.iter().any(|other| other != path && is_below(path, other)) {
+    let mut paths: Vec<&Vec<u8>> = wish.paths.iter().collect();
+    paths.sort();
+    paths.dedup();
+    for path in &paths {
+        if !paths.iter().any(|other| other != path && is_below(path, other)) {
             walk.begin(path)?;
         }
     }
@@ -201,14 +83,17 @@ impl Walk<'_> {
             left: self.wish.left.map(|left| left.resolve(b"/")).transpose()?.flatten(),
         };
         let mut names = path.split(|&b| b == b'/').filter(|name| !name.is_empty()).peekable();
+        self.walked.tops.push(path.to_vec());
         if names.peek().is_none() {
             self.children(0, &states, true, None);
             return Ok(());
         }
         let (mut dir, mut is_there) = (0, true);
         while let Some(name) = names.next() {
+            let above = states.now.clone();
             states = self.step(&states, name)?;
             if names.peek().is_none() {
+                self.leftovers(dir, above.filter(|_| is_there), name)?;
                 self.pending.push(Todo {
                     dir,
                     name: name.into(),
@@ -239,7 +124,7 @@ impl Walk<'_> {
                     return Ok(());
                 }
             };
-            is_there = origin != Origin::Made;
+            let was_there = std::mem::replace(&mut is_there, origin != Origin::Made);
             let node = is_wanted.filter(|_| !is_there).map(|entry| entry.node);
             dir = match self.ways.get(&key) {
                 Some(&known) => known,
@@ -249,6 +134,23 @@ impl Walk<'_> {
                     index
                 }
             };
+            if was_there && !is_there {
+                let top = self.walked.plan.path_of_dir(dir);
+                self.walked.tops.last_mut().into_iter().for_each(|last| last.clone_from(&top));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a killed restore of the same path has left beside it.
+    fn leftovers(&mut self, dir: u32, above: Option<Entry>, asked: &[u8]) -> Result<()> {
+        let Some(above) = above.filter(|above| above.kind == Kind::Dir) else { return Ok(()) };
+        for now in self.wish.now.list(above.node)? {
+            if is_leftover(&now.name) && now.name != asked {
+                let name = now.name.clone().into();
+                let states = States { now: Some(now), ..States::default() };
+                self.pending.push(Todo { dir, name, states, is_dir_there: true, within: None });
+            }
         }
         Ok(())
     }

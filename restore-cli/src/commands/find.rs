@@ -167,18 +167,23 @@ impl Finder<'_> {
         if self.since.is_some_and(|since| changed <= since) {
             return Ok(());
         }
-        if sighting.gone.is_some() && !self.args.deleted {
-            self.hidden += 1;
-            return Ok(());
-        }
         self.hits.push(Hit { sighting, version: at.map(|at| at.version), changed });
         if self.hits.len() >= SORTED_MAX { self.print(out) } else { Ok(()) }
     }
 
     fn print(&mut self, out: &mut Output) -> Result<()> {
         let mut hits = std::mem::take(&mut self.hits);
-        hits.sort_by(|one, other| one.sighting.path.cmp(&other.sighting.path));
+        hits.sort_by(|one, other| {
+            let (one, other) = (&one.sighting, &other.sighting);
+            one.path.cmp(&other.path).then(other.last.cmp(&one.last))
+        });
+        // Directories that had the same path one after the other: what was there last counts.
+        hits.dedup_by(|later, kept| later.sighting.path == kept.sighting.path);
         for hit in hits {
+            if hit.sighting.gone.is_some() && !self.args.deleted {
+                self.hidden += 1;
+                continue;
+            }
             self.shown += 1;
             match out.is_json() {
                 true => out.object(&self.line(&hit)?)?,

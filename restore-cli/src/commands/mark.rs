@@ -33,10 +33,10 @@ fn name_it(session: &Session, text: &str, timeout: &str, out: &mut Output) -> Re
         let what = format!("`{}` cannot name an instant: {why}", escape(text.as_bytes()));
         Error::usage(what, "choose another name, such as before-the-upgrade")
     })?;
-    let synced = super::sync::ask(session, timeout, |timeout_ms| Request::Mark {
-        name: name.as_str().to_owned(),
-        timeout_ms,
-    })?;
+    let synced =
+        super::sync::ask(session, timeout, "`asof mark` lists the names that there are", |timeout_ms| {
+            Request::Mark { name: name.as_str().to_owned(), timeout_ms }
+        })?;
     let (instant, seq, at) = (synced.instant, synced.seq, synced.at);
     if out.is_json() {
         return out.object(&Line { name: name.as_str(), mark: format!("mark:{name}"), instant, seq, at });

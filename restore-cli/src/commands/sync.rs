@@ -19,7 +19,8 @@ const SLACK: Duration = Duration::from_secs(2);
 
 /// Asks the agent, and prints the place that it gives.
 pub(crate) fn run(session: &Session, args: &SyncArgs, out: &mut Output) -> Result<()> {
-    let synced = ask(session, &args.timeout, |timeout_ms| Request::Sync { timeout_ms })?;
+    let synced =
+        ask(session, &args.timeout, "see the log of asofd", |timeout_ms| Request::Sync { timeout_ms })?;
     match out.is_json() {
         true => out.object(&synced),
         false => out.line(&format!("{}  {}", synced.instant, synced.at)),
@@ -27,8 +28,13 @@ pub(crate) fn run(session: &Session, args: &SyncArgs, out: &mut Output) -> Resul
 }
 
 /// Has the agent make everything durable, and do what else the request says: `request` makes it of a timeout in
-/// milliseconds.
-pub(crate) fn ask(session: &Session, timeout: &str, request: impl Fn(u64) -> Request) -> Result<Synced> {
+/// milliseconds. `refused` is what to do next where the agent does not want to.
+pub(crate) fn ask(
+    session: &Session,
+    timeout: &str,
+    refused: &str,
+    request: impl Fn(u64) -> Request,
+) -> Result<Synced> {
     let Some(length) = timespec::duration(timeout) else {
         let what = format!("`{timeout}` is not a duration");
         return Err(Error::usage(what, "give a number with a unit: 30s, 5m, 500ms; 0 is without limit"));
@@ -48,7 +54,7 @@ pub(crate) fn ask(session: &Session, timeout: &str, request: impl Fn(u64) -> Req
                 format!("{status}   (shows what is pending)\nor wait longer: --timeout 10m"),
             ))
         }
-        Some(Answer::Failed { error, .. }) => Err(Error::failed(error, "see the log of asofd")),
+        Some(Answer::Failed { error, .. }) => Err(Error::failed(error, refused)),
         Some(Answer::Status(_)) => {
             Err(Error::failed("asofd answered something else", "use the same version of asof and asofd"))
         }

@@ -125,7 +125,10 @@ bench-store: build ## rebuild, opening and verifying, beside their targets; VERS
 bench-restore: build ## answers out of long histories, and a tree restored beside cp -a; TREE=DIR PARTS= SMALL=1 SCRATCH=DIR
 	@$(IN_SCRATCH) TREE="$(TREE)" PARTS="$(PARTS)" SMALL="$(SMALL)" "$(PROGRAMS)/asof-bench-restore"
 
-.PHONY: kill9 readers
+.PHONY: kill9 readers interrupted
+interrupted: build ## restores interrupted at random moments, then finished or taken back; TIMES=200 SEED=n
+	@$(IN_SCRATCH) TIMES="$(TIMES)" SEED="$(SEED)" "$(PROGRAMS)/asof-interrupted"
+
 kill9: build ## kill -9 of the agent in a storm, each acknowledged sync restored; KILLS=500 SEED=n
 	@$(IN_SCRATCH) KILLS="$(KILLS)" SEED="$(SEED)" "$(PROGRAMS)/asof-kill9"
 

@@ -280,6 +280,11 @@ impl Reader {
         self.records.block(id)
     }
 
+    /// The id that a block with these plain bytes has in this journal.
+    pub fn id_of(&self, plain: &[u8]) -> BlockId {
+        self.manifest.id_key.id(plain).short()
+    }
+
     /// The journal as of a moment, with the gaps of the time that was asked for.
     pub fn view_at(&self, moment: &Moment) -> View<'_> {
         self.records.view(moment.seq).asked_for(moment.asked)

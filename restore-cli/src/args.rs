@@ -64,6 +64,9 @@ pub(crate) enum Verb {
     /// Bring paths back as of a time.
     #[command(long_about = help::restore::ABOUT, after_long_help = help::restore::MORE)]
     Restore(RestoreArgs),
+    /// Take the last restore in place back; what was changed since is left and named.
+    #[command(long_about = help::undo::ABOUT, after_long_help = help::undo::MORE)]
+    Undo(UndoArgs),
     /// Check the journal: what is damaged, and which paths and times that concerns.
     #[command(long_about = help::verify::ABOUT, after_long_help = help::verify::MORE)]
     Verify(VerifyArgs),
@@ -197,20 +200,51 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
     pub(crate) at: Option<String>,
     /// Where to: the restored thing itself, or an existing directory that a file goes into.
-    #[arg(long, value_name = "TARGET")]
-    pub(crate) to: PathBuf,
-    /// What to do with files that exist already [default: a non-empty target is refused].
+    #[arg(long, value_name = "TARGET", required_unless_present = "in_place", conflicts_with = "in_place")]
+    pub(crate) to: Option<PathBuf>,
+    /// Back to where it was. The present state is made durable first, so that `asof undo` takes it back; what the journal
+    /// does not hold as it is now is left and named. Needs a time.
+    #[arg(long)]
+    pub(crate) in_place: bool,
+    /// Delete what is below PATH now and was not then; only what the journal holds.
+    #[arg(long, requires = "in_place", conflicts_with = "to")]
+    pub(crate) exact: bool,
+    /// What to do with files that exist already [default: a non-empty target is refused; in place, what differs is
+    /// replaced].
     #[arg(long, value_name = "WHEN")]
     pub(crate) overwrite: Option<Overwrite>,
     /// Print what would be done, and do nothing.
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    /// Do not ask before changing anything in place.
+    #[arg(short, long, requires = "in_place", conflicts_with = "to")]
+    pub(crate) yes: bool,
+    /// Restore in place without a way back: what the present state is need not be durable, and no asofd need run.
+    #[arg(long, requires = "in_place", conflicts_with = "to")]
+    pub(crate) no_undo: bool,
     /// Refuse where a gap concerns a path at that time.
     #[arg(long)]
     pub(crate) strict: bool,
     /// Which versions to take [default: those of that time, whatever their quality].
     #[arg(long, value_name = "WHICH")]
     pub(crate) prefer: Option<Prefer>,
+    /// How many files to write at a time [default: one per CPU, 2 to 8].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) workers: Option<u8>,
+}
+
+/// `undo`.
+#[derive(Debug, Args)]
+pub(crate) struct UndoArgs {
+    /// Print what would be done, and do nothing.
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// `always` also takes back what was changed since the restore.
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) overwrite: Option<Overwrite>,
     /// How many files to write at a time [default: one per CPU, 2 to 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: Option<u8>,
@@ -287,7 +321,7 @@ mod tests {
 
     #[test]
     fn verbs_that_do_not_exist_are_a_usage_error() {
-        for verb in ["undo", "drill", "forget", "retain"] {
+        for verb in ["drill", "forget", "retain"] {
             assert_eq!(Cli::try_parse_from(["asof", verb]).unwrap_err().exit_code(), 2, "{verb}");
         }
     }

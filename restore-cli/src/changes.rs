@@ -2,7 +2,7 @@
 //!
 //! Compares references to content, never content itself. Prints nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use asof_journal::Result;
 use asof_journal::types::{Kind, NodeId, Version};
@@ -81,11 +81,13 @@ impl Comparison<'_> {
     /// Compares what two trees have at one path, and below.
     fn pair(&mut self, path: Vec<u8>, old: Option<Entry>, new: Option<Entry>) -> Result<()> {
         let mut pending = vec![(path, old, new)];
+        // A directory has one place; in a damaged journal it may lie within itself.
+        let mut met = HashSet::new();
         while let Some((path, old, new)) = pending.pop() {
             match (old, new) {
                 (Some(old), Some(new)) if old.node == new.node => {
                     self.versions(&path, &old, &new)?;
-                    if new.kind == Kind::Dir {
+                    if new.kind == Kind::Dir && met.insert(new.node) {
                         pending.extend(self.children(&path, old.node, new.node)?);
                     }
                 }
@@ -199,8 +201,9 @@ fn loosen(
     let first = all.len();
     all.push(Loose { path, entry, parent: None, twin: None, opposite });
     let mut next = first;
+    let mut met = HashSet::new();
     while let Some(loose) = all.get(next) {
-        if loose.entry.kind == Kind::Dir {
+        if loose.entry.kind == Kind::Dir && met.insert(loose.entry.node) {
             let path = loose.path.clone();
             for entry in source.list(loose.entry.node)? {
                 let path = path::join(&path, &entry.name);

@@ -10,4 +10,5 @@ pub(crate) mod mark;
 pub(crate) mod restore;
 pub(crate) mod status;
 pub(crate) mod sync;
+pub(crate) mod undo;
 pub(crate) mod verify;

@@ -154,7 +154,8 @@ impl Error {
             | Error::Assertion { next, .. }
             | Error::NotReachable { next, .. } => Some(next.clone()).filter(|next| !next.is_empty()),
             Error::Interrupted => Some(
-                "what was restored so far is complete, file by file; `--overwrite if-changed` carries on"
+                "what was restored so far is complete, file by file; the same command again carries on (with `--overwrite \
+                 if-changed` into a directory that was there before)"
                     .into(),
             ),
             Error::Journal(error) => journal_next_step(error).map(str::to_owned),

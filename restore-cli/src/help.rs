@@ -14,4 +14,5 @@ pub(crate) mod restore;
 pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod top;
+pub(crate) mod undo;
 pub(crate) mod verify;

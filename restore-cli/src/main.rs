@@ -14,11 +14,13 @@ mod errors;
 mod fuzz;
 mod help;
 mod interrupt;
+mod live;
 mod missing;
 mod output;
 mod patch;
 mod path;
 mod plan;
+mod reach;
 mod session;
 mod source;
 mod suggest;
@@ -79,6 +81,7 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Find(args) => commands::find::run(&session, args, out),
         Verb::Mark(args) => commands::mark::run(&session, args, out),
         Verb::Restore(args) => commands::restore::run(&session, args, out),
+        Verb::Undo(args) => commands::undo::run(&session, args, out),
         Verb::Verify(args) => commands::verify::run(&session, args, out),
     };
     result.map_err(|error| advice::complete(&session, verb, error))

@@ -241,8 +241,11 @@ impl Case<'_> {
             Verb::Cat(_) => command("cat").path(path).at(seq).text(),
             Verb::Log(_) => command("log").path(path).text(),
             Verb::Restore(args) => {
-                let to = args.to.as_os_str().as_bytes();
-                command("restore").path(path).at(seq).word("--to").bytes(to).text()
+                let command = command("restore").path(path).at(seq);
+                match &args.to {
+                    Some(to) => command.word("--to").bytes(to.as_os_str().as_bytes()).text(),
+                    None => command.word("--in-place").text(),
+                }
             }
             _ => command("ls").word("-l").path(path).at(seq).text(),
         }

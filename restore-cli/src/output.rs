@@ -95,9 +95,8 @@ impl Output {
 
     /// One object on a line of its own.
     pub(crate) fn object(&mut self, value: &impl Serialize) -> Result<()> {
-        let mut line = serde_json::to_vec(value).map_err(|error| output_error(error.into()))?;
-        line.push(b'\n');
-        self.bytes(&line)
+        let line = serde_json::to_string(value).map_err(|error| output_error(error.into()))?;
+        self.line(&escape::json(line))
     }
 
     /// Hands everything written so far to the system.

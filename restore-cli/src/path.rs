@@ -32,11 +32,16 @@ pub(crate) fn absolute(path: &[u8], current: &[u8]) -> Vec<u8> {
 pub(crate) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     let mut path = Vec::with_capacity(dir.len() + 1 + name.len());
     path.extend_from_slice(dir);
-    if path.last() != Some(&b'/') && !path.is_empty() {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
+    push(&mut path, name);
     path
+}
+
+/// Makes the path of a directory that of one of its entries.
+pub(crate) fn push(dir: &mut Vec<u8>, name: &[u8]) {
+    if dir.last() != Some(&b'/') && !dir.is_empty() {
+        dir.push(b'/');
+    }
+    dir.extend_from_slice(name);
 }
 
 /// The last component of an absolute path; empty for `/`.

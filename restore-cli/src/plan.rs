@@ -1,7 +1,10 @@
 //! What a restore will do, computed before anything is written.
 //!
-//! Asks the journal only; knows no target directory, no clock and no terminal. A file costs about 150 bytes here, so
-//! content and attributes stay in the journal until the file is written.
+//! Asks the journal only, and in [`in_place`] what is on disk, too; knows no clock and no terminal. A file costs about
+//! 150 bytes here, so content and attributes stay in the journal until the file is written.
+
+pub(crate) mod in_place;
+mod parts;
 
 use std::collections::{HashMap, HashSet};
 use std::thread;
@@ -12,7 +15,11 @@ use asof_journal::view::Entry;
 use crate::content::unread;
 use crate::output::escape;
 use crate::path;
-use crate::source::{Choice, Source};
+use crate::source::{Choice, Picked, Source};
+
+pub(crate) use parts::{
+    Body, LinkTo, Origin, PlanDeletion, PlanDir, PlanKept, PlanLink, PlanNode, RestorePlan, Totals,
+};
 
 /// Something that cannot be restored as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,148 +59,6 @@ pub(crate) enum Shape {
     IsBase(Item),
     /// They go inside the base directory, under their names.
     InBase(Vec<Item>),
-}
-
-/// A directory to create; the first of a plan is the base.
-#[derive(Debug)]
-pub(crate) struct PlanDir {
-    /// Index of its parent; the base's is itself.
-    pub(crate) parent: u32,
-    /// Its name there.
-    pub(crate) name: Box<[u8]>,
-    /// Where its metadata comes from; `None` leaves the directory as it is.
-    pub(crate) node: Option<NodeId>,
-}
-
-/// Where the bytes of a node come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Body {
-    /// There are none.
-    Empty,
-    /// One block is the whole file.
-    Block(BlockId),
-    /// The version says it.
-    Fetch,
-    /// It cannot be restored.
-    LeftOut,
-}
-
-/// A file, symlink, fifo or device to write.
-#[derive(Debug)]
-pub(crate) struct PlanNode {
-    /// Index of its directory.
-    pub(crate) dir: u32,
-    /// Owner.
-    pub(crate) uid: u32,
-    /// Group.
-    pub(crate) gid: u32,
-    /// Permission bits.
-    pub(crate) mode: u16,
-    /// What sort of thing it is.
-    pub(crate) kind: Kind,
-    /// Whether there are extended attributes to fetch.
-    pub(crate) has_xattrs: bool,
-    /// Its name there.
-    pub(crate) name: Box<[u8]>,
-    /// Which node.
-    pub(crate) node: NodeId,
-    /// Modification time.
-    pub(crate) mtime: Instant,
-    /// Size in bytes.
-    pub(crate) size: u64,
-    /// Where its bytes come from.
-    pub(crate) body: Body,
-    /// Where its first block lies, to write in that order.
-    place: (u64, u64),
-}
-
-/// A further name of a node that is written once.
-#[derive(Debug)]
-pub(crate) struct PlanLink {
-    /// Index of its directory.
-    pub(crate) dir: u32,
-    /// Its name there.
-    pub(crate) name: Box<[u8]>,
-    /// Index of the node that it names.
-    pub(crate) target: u32,
-}
-
-/// How much a plan holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    /// Directories, the base among them where it is restored.
-    pub(crate) dirs: u64,
-    /// Regular files.
-    pub(crate) files: u64,
-    /// Symlinks.
-    pub(crate) symlinks: u64,
-    /// Fifos and devices.
-    pub(crate) specials: u64,
-    /// Further names.
-    pub(crate) hardlinks: u64,
-    /// Bytes of regular files.
-    pub(crate) bytes: u64,
-    /// Sockets, which are not restored.
-    pub(crate) sockets: u64,
-    /// Files that kept changing while they were captured, and are taken all the same.
-    pub(crate) torn: u64,
-    /// Files that may have been written to while they were captured, and are taken all the same.
-    pub(crate) provisional: u64,
-    /// Files of which an older version is taken, because that is clean.
-    pub(crate) older: u64,
-    /// Files of which a clean version was asked for, and there is none.
-    pub(crate) none_clean: u64,
-}
-
-/// What a restore will do.
-#[derive(Debug, Default)]
-pub(crate) struct RestorePlan {
-    /// Directories, parents before children.
-    pub(crate) dirs: Vec<PlanDir>,
-    /// What is written, in the order in which its content lies in the journal.
-    pub(crate) nodes: Vec<PlanNode>,
-    /// What is linked after that.
-    pub(crate) links: Vec<PlanLink>,
-    /// What is known beforehand to be missing.
-    pub(crate) problems: Vec<Problem>,
-    /// Of what an older version is taken.
-    pub(crate) older: Vec<Older>,
-    /// How much it is.
-    pub(crate) totals: Totals,
-    /// The journal paths of what lies in the base, by name; of the base itself under the empty name.
-    origins: HashMap<Box<[u8]>, Vec<u8>>,
-}
-
-impl RestorePlan {
-    /// The path in the journal of an entry of a planned directory.
-    pub(crate) fn path_in(&self, dir: u32, name: &[u8]) -> Vec<u8> {
-        let mut names = vec![name];
-        let mut at = dir;
-        while at != 0 {
-            let Some(here) = self.dirs.get(at as usize) else {
-                break;
-            };
-            names.push(&here.name);
-            at = here.parent;
-        }
-        let mut names = names.into_iter().rev();
-        let mut full = match self.origins.get(&b""[..]) {
-            Some(base) => base.clone(),
-            None => names.next().and_then(|first| self.origins.get(first)).cloned().unwrap_or_default(),
-        };
-        for name in names.filter(|name| !name.is_empty()) {
-            full = path::join(&full, name);
-        }
-        full
-    }
-
-    /// The path in the journal of a planned directory.
-    pub(crate) fn path_of_dir(&self, dir: u32) -> Vec<u8> {
-        match self.dirs.get(dir as usize) {
-            Some(here) if dir != 0 => self.path_in(here.parent, &here.name),
-            _ => self.path_in(0, b""),
-        }
-    }
 }
 
 /// Plans the restore of `shape`; `workers` threads ask the journal.
@@ -245,7 +110,7 @@ impl Walk<'_> {
             }
             Shape::InBase(items) => (None, items.as_slice()),
         };
-        self.plan.dirs.push(PlanDir { parent: 0, name: Box::default(), node });
+        self.plan.dirs.push(PlanDir { parent: 0, name: Box::default(), node, origin: Origin::Made });
         self.tops.push(0);
         for item in inside {
             self.plan.origins.insert(item.name.clone().into(), item.path.clone());
@@ -303,7 +168,7 @@ impl Walk<'_> {
             let path = self.plan.path_in(dir, &name);
             self.plan.problems.push(Problem { path, error: error.to_owned() });
         } else if entry.kind == Kind::Dir {
-            self.plan.dirs.push(PlanDir { parent: dir, name, node: Some(entry.node) });
+            self.plan.dirs.push(PlanDir { parent: dir, name, node: Some(entry.node), origin: Origin::Made });
             self.tops.push(top);
         } else {
             self.plan.nodes.push(PlanNode::unfilled(dir, name, entry));
@@ -325,16 +190,21 @@ impl PlanNode {
             mtime: Instant(0),
             size: 0,
             body: Body::LeftOut,
+            replaces: None,
             place: (0, 0),
         }
     }
 
     fn fill(&mut self, source: &dyn Source) -> Result<Filled, String> {
         let picked = source.picked(self.node).map_err(|error| error.to_string())?;
-        let Some(picked) = picked else {
-            return Err("it was seen but never captured".to_owned());
-        };
-        let Version { meta, content, quality, .. } = picked.at.version;
+        match picked {
+            Some(picked) => self.fill_from(source, &picked),
+            None => Err("it was seen but never captured".to_owned()),
+        }
+    }
+
+    fn fill_from(&mut self, source: &dyn Source, picked: &Picked) -> Result<Filled, String> {
+        let Version { meta, content, quality, .. } = &picked.at.version;
         self.kind = meta.kind;
         self.uid = meta.uid;
         self.gid = meta.gid;
@@ -342,12 +212,12 @@ impl PlanNode {
         self.has_xattrs = !meta.xattrs.is_empty();
         self.mtime = meta.mtime;
         self.size = meta.size;
-        let (body, first) = body(&content, self.kind, self.size)?;
+        let (body, first) = body(content, self.kind, self.size)?;
         if let Some(block) = first {
             self.place = source.locality(block).map_err(|error| error.to_string())?.unwrap_or((0, 0));
         }
         self.body = body;
-        Ok(Filled { quality, choice: picked.choice, seq: picked.at.seq })
+        Ok(Filled { quality: *quality, choice: picked.choice, seq: picked.at.seq })
     }
 }
 
@@ -454,10 +324,7 @@ impl Verdicts {
             Choice::Older(quality) => self.older.push((index, quality, filled.seq)),
             Choice::NoneClean => {
                 self.none_clean += 1;
-                let quality = filled.quality.as_str();
-                let error =
-                    format!("no version up to that time is clean; the one of that time is taken ({quality})");
-                self.problems.push((index, error));
+                self.problems.push((index, none_clean(filled.quality)));
             }
         }
         match filled.quality {
@@ -482,6 +349,12 @@ fn fill_run(source: &dyn Source, nodes: &mut [PlanNode]) -> Verdicts {
     verdicts
 }
 
+/// What is said of a file of which a clean version was asked for, and there is none.
+fn none_clean(quality: Quality) -> String {
+    let quality = quality.as_str();
+    format!("no version up to that time is clean; the one of that time is taken ({quality})")
+}
+
 /// Links the further names to the nodes, now that those have their places.
 fn attach_twins(plan: &mut RestorePlan, twins: Vec<Twin>) {
     let wanted: HashSet<NodeId> = twins.iter().map(|twin| twin.node).collect();
@@ -495,7 +368,9 @@ fn attach_twins(plan: &mut RestorePlan, twins: Vec<Twin>) {
     }
     for Twin { dir, name, node } in twins {
         match places.get(&node) {
-            Some(&target) => plan.links.push(PlanLink { dir, name, target }),
+            Some(&target) => {
+                plan.links.push(PlanLink { dir, name, target: LinkTo::Node(target), replaces: None });
+            }
             None => {
                 let path = plan.path_in(dir, &name);
                 let error = "it is a further name of a file that cannot be restored".to_owned();

@@ -88,9 +88,14 @@ impl Session {
     /// Opens the journal for reading; once, so that everything in one run is answered from one state.
     pub(crate) fn reader(&self) -> Result<&Reader> {
         if self.reader.get().is_none() {
-            let _ = self.reader.set(Reader::open(&self.journal)?);
+            let _ = self.reader.set(self.fresh_reader()?);
         }
         self.reader.get().ok_or_else(|| Error::failed("the journal could not be opened", ""))
+    }
+
+    /// Opens the journal once more, for whoever follows what is added to it.
+    pub(crate) fn fresh_reader(&self) -> Result<Reader> {
+        Ok(Reader::open(&self.journal)?)
     }
 
     /// Begins a command that a message suggests: it names the journal where the user did.

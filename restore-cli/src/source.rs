@@ -57,6 +57,10 @@ pub(crate) trait Source: Sync {
     fn instant_of(&self, seq: Seq) -> Result<Option<Instant>>;
     /// An absolute path that the node has.
     fn path_of(&self, node: NodeId) -> Result<Option<Vec<u8>>>;
+    /// An absolute path that the node has now, as far as the journal knows.
+    fn live_path(&self, node: NodeId) -> Result<Option<Vec<u8>>>;
+    /// The id that a block with these bytes has; `None` where ids do not come from bytes.
+    fn id_of(&self, plain: &[u8]) -> Option<BlockId>;
     /// The gaps that concern the path and contain the instant.
     fn gaps(&self, path: &[u8]) -> Result<Vec<Gap>>;
     /// The extents of a version flattened, in file order.
@@ -116,6 +120,14 @@ impl Source for AtSeq<'_> {
 
     fn path_of(&self, node: NodeId) -> Result<Option<Vec<u8>>> {
         self.view.path_of(node)
+    }
+
+    fn live_path(&self, node: NodeId) -> Result<Option<Vec<u8>>> {
+        self.reader.view(self.reader.head()).path_of(node)
+    }
+
+    fn id_of(&self, plain: &[u8]) -> Option<BlockId> {
+        Some(self.reader.id_of(plain))
     }
 
     fn gaps(&self, path: &[u8]) -> Result<Vec<Gap>> {

@@ -1,13 +1,18 @@
-//! Carries a restore plan out: directories, then files by several workers, then further names, then the metadata of
-//! directories from the bottom up.
+//! Carries a restore plan out: what is in the way goes, then directories, then files by several workers, then metadata of
+//! files that stay, further names, what else goes, and the metadata of directories from the bottom up.
 //!
 //! Everything is done relative to directory descriptors and without following a symlink, so that nothing outside of
-//! the base is touched. Deletes nothing. Every file has a temporary name until it is complete. Nothing is synced: a
-//! restore survives a crash of the process file by file, and a power cut as far as the filesystem's own writeback went.
+//! the base is touched. Replaces and deletes exactly what the plan has seen. Every file has a temporary name until it is
+//! complete. Nothing is synced: a restore survives a crash of the process file by file, and a power cut as far as the
+//! filesystem's own writeback went.
 
+mod clone;
 mod dirs;
+mod kept;
+mod lease;
 mod meta;
 mod node;
+mod swap;
 mod temporary;
 
 use std::collections::HashSet;
@@ -32,7 +37,9 @@ use crate::source::Source;
 use dirs::{DirState, Dirs};
 
 pub(crate) use dirs::open_base;
+use swap::Writers;
 use temporary::Names;
+pub(crate) use temporary::{is_leftover, left_aside};
 
 /// Files that a worker takes at a time: at least so many, and then up to the end of their directory.
 const RUN_MIN: usize = 64;
@@ -52,6 +59,25 @@ pub(crate) struct Options {
     pub(crate) workers: usize,
     /// Whether the base was there before, so that it may hold something.
     pub(crate) base_existed: bool,
+    /// Whether the plan says what is replaced; else what exists decides.
+    pub(crate) in_place: bool,
+    /// What happens to what a program has open for writing.
+    pub(crate) writers: Writers,
+}
+
+impl Options {
+    /// How to write into a target of one's own.
+    pub(crate) fn aside(overwrite: Option<Overwrite>, workers: usize, base_existed: bool) -> Options {
+        Options { overwrite, workers, base_existed, in_place: false, writers: Writers::Ignored }
+    }
+
+    /// How to write into the live tree, as the plan says.
+    pub(crate) fn in_place(overwrite: Option<Overwrite>, workers: usize) -> Options {
+        let writers =
+            if overwrite == Some(Overwrite::Always) { Writers::Ignored } else { Writers::Respected };
+        let overwrite = Some(Overwrite::Always);
+        Options { overwrite, workers, base_existed: true, in_place: true, writers }
+    }
 }
 
 /// What was done, or has been so far.
@@ -73,6 +99,16 @@ pub(crate) struct Counts {
     pub(crate) skipped: u64,
     /// Problems named.
     pub(crate) problems: u64,
+    /// Entries made where there was none.
+    pub(crate) created: u64,
+    /// Entries that took the place of what was planned to be replaced.
+    pub(crate) overwritten: u64,
+    /// Entries deleted.
+    pub(crate) deleted: u64,
+    /// Entries that stayed and got other metadata.
+    pub(crate) metadata: u64,
+    /// Files that share their content with the live ones.
+    pub(crate) cloned: u64,
 }
 
 /// What the thread that prints hears.
@@ -97,6 +133,11 @@ struct Tally {
     bytes: AtomicU64,
     skipped: AtomicU64,
     problems: AtomicU64,
+    created: AtomicU64,
+    overwritten: AtomicU64,
+    deleted: AtomicU64,
+    metadata: AtomicU64,
+    cloned: AtomicU64,
 }
 
 impl Tally {
@@ -111,6 +152,11 @@ impl Tally {
             bytes: read(&self.bytes),
             skipped: read(&self.skipped),
             problems: read(&self.problems),
+            created: read(&self.created),
+            overwritten: read(&self.overwritten),
+            deleted: read(&self.deleted),
+            metadata: read(&self.metadata),
+            cloned: read(&self.cloned),
         }
     }
 }
@@ -127,7 +173,11 @@ struct Shared<'a> {
     names: Names,
     me: meta::Me,
     tally: Tally,
+    /// Which nodes are there, so that further names can be linked to them.
+    written: Vec<AtomicBool>,
     remarks: Mutex<HashSet<&'static str>>,
+    /// Whether it is worth trying to clone live files.
+    clones: AtomicBool,
     /// Set where going on would only repeat the same failure for every file.
     stop: AtomicBool,
     fatal: Mutex<Option<Errno>>,
@@ -158,14 +208,33 @@ impl Shared<'_> {
         }
     }
 
+    /// Notes that a node is there: written, or left because `--overwrite` says so.
+    fn is_there(&self, node: usize) {
+        if let Some(written) = self.written.get(node) {
+            written.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn has_been_written(&self, node: u32) -> bool {
+        self.written.get(node as usize).is_some_and(|written| written.load(Ordering::Relaxed))
+    }
+
+    /// In place: counts an entry by what was there before.
+    fn count_change(&self, replaces: bool) {
+        if !self.options.in_place {
+            return;
+        }
+        add(if replaces { &self.tally.overwritten } else { &self.tally.created }, 1);
+    }
+
     fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || interrupt::requested()
     }
 }
 
-/// A name that says what it is, for what is not complete yet.
-pub(crate) fn temporary_name() -> OsString {
-    OsString::from_vec(Names::new().next())
+/// A name that says what it is, for a directory that is not yet `target`.
+pub(crate) fn temporary_name(target: &[u8]) -> OsString {
+    OsString::from_vec(Names::new().aside(target))
 }
 
 /// Carries the plan out in the directory `base`. `tell` hears of progress and of every problem, on this thread.
@@ -187,7 +256,9 @@ pub(crate) fn carry_out(
         names: Names::new(),
         me: meta::Me::new(),
         tally: Tally::default(),
+        written: plan.nodes.iter().map(|_| AtomicBool::new(false)).collect(),
         remarks: Mutex::default(),
+        clones: AtomicBool::new(true),
         stop: AtomicBool::new(false),
         fatal: Mutex::default(),
         events,
@@ -221,10 +292,17 @@ fn all_phases(shared: &Shared<'_>, base: BorrowedFd<'_>) -> Result<()> {
 }
 
 fn phases(shared: &Shared<'_>, base: BorrowedFd<'_>) -> Result<()> {
+    let mut dirs = Dirs::new(shared.plan, base);
+    kept::delete(shared, &mut dirs, true);
+    verdict(shared)?;
     let states = dirs::create(shared, base)?;
     write_nodes(shared, base, &states)?;
     verdict(shared)?;
-    node::link_all(shared, &mut Dirs::new(shared.plan, base), &states);
+    kept::touch(shared, &mut dirs);
+    verdict(shared)?;
+    node::link_all(shared, &mut dirs, &states);
+    verdict(shared)?;
+    kept::delete(shared, &mut dirs, false);
     verdict(shared)?;
     dirs::finish(shared, base, &states);
     verdict(shared)
@@ -237,7 +315,8 @@ fn verdict(shared: &Shared<'_>) -> Result<()> {
     let fatal = shared.fatal.lock().ok().and_then(|fatal| *fatal);
     match fatal {
         Some(errno) => {
-            Err(Error::Io { path: "the target".to_owned(), action: "writing", source: errno.into() })
+            let path = if shared.options.in_place { "the live tree" } else { "the target" };
+            Err(Error::Io { path: path.to_owned(), action: "writing", source: errno.into() })
         }
         None => Ok(()),
     }
@@ -253,14 +332,14 @@ fn write_nodes(shared: &Shared<'_>, base: BorrowedFd<'_>, states: &[DirState]) -
                 let mut dirs = Dirs::new(shared.plan, base);
                 loop {
                     let run = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(nodes) = runs.get(run).and_then(|run| shared.plan.nodes.get(run.clone())) else {
+                    let Some(run) = runs.get(run) else {
                         break;
                     };
-                    for node in nodes {
+                    for index in run.clone() {
                         if shared.is_over() {
                             return;
                         }
-                        node::restore(shared, &mut dirs, states, node);
+                        node::restore(shared, &mut dirs, states, index);
                     }
                 }
             });

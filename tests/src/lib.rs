@@ -14,6 +14,7 @@ pub mod filesystem;
 pub mod full;
 pub mod golden;
 pub mod inject;
+pub mod interrupted;
 pub mod kills;
 pub mod measure;
 pub mod must;

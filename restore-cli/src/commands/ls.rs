@@ -1,5 +1,6 @@
 //! `ls`: a directory as of a time, also with what is gone.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 
 use asof_journal::quality;
@@ -9,14 +10,11 @@ use asof_journal::view::Entry;
 use serde::Serialize;
 
 use crate::args::LsArgs;
-use crate::errors::Result;
+use crate::errors::{Error, Result};
 use crate::output::{Output, Paint, PathFields, as_of, escape, local, mode_string};
 use crate::path;
 use crate::session::{Session, entry_at};
 use crate::source::{AtSeq, Source};
-
-/// Directories nest no deeper than this in a listing; a journal that says otherwise is damaged.
-const DEPTH_MAX: usize = 4096;
 
 /// One entry in JSON.
 #[derive(Serialize)]
@@ -65,7 +63,17 @@ pub(crate) fn run(session: &Session, args: &LsArgs, out: &mut Output) -> Result<
         let name = path::name(&path).to_vec();
         return listing.print(&path, &name, &entry, false);
     }
-    listing.dir(entry.node, &path, &[], false, 0)
+    listing.dir(entry.node, &path)
+}
+
+/// A directory whose entries are being printed.
+struct Open {
+    entries: std::vec::IntoIter<(Entry, bool)>,
+    node: NodeId,
+    /// How long its path is.
+    full: usize,
+    /// How long the path is that people see.
+    shown: usize,
 }
 
 struct Listing<'a> {
@@ -76,26 +84,53 @@ struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    /// Prints the entries of a directory; `shown` is its path as people see it, relative to what they asked for.
-    fn dir(&mut self, node: NodeId, full: &[u8], shown: &[u8], is_gone: bool, depth: usize) -> Result<()> {
+    /// Prints the entries of a directory, and with `-R` everything below, however deep.
+    fn dir(&mut self, node: NodeId, path: &[u8]) -> Result<()> {
+        let mut full = path.to_vec();
+        // Relative to what people asked for.
+        let mut shown = Vec::new();
+        let mut met = HashSet::from([node]);
+        let mut circles = 0;
+        let entries = self.entries(node, false)?.into_iter();
+        let mut open = vec![Open { entries, node, full: full.len(), shown: 0 }];
+        while let Some(dir) = open.last_mut() {
+            let Some((entry, is_gone)) = dir.entries.next() else {
+                open.pop();
+                continue;
+            };
+            full.truncate(dir.full);
+            shown.truncate(dir.shown);
+            path::push(&mut full, &entry.name);
+            path::push(&mut shown, &entry.name);
+            self.print(&full, &shown, &entry, is_gone)?;
+            if !self.args.recursive || entry.kind != Kind::Dir || !self.enters(&entry, is_gone)? {
+                continue;
+            }
+            // What is gone may have had several names; what is there has one.
+            let is_circle = open.iter().any(|above| above.node == entry.node);
+            if is_circle || (!is_gone && !met.insert(entry.node)) {
+                let what = "the directory lies within itself or in two places; the journal may be damaged";
+                self.out.problem(&format!("{}: {what}", escape(&full)));
+                circles += 1;
+                continue;
+            }
+            let entries = self.entries(entry.node, is_gone)?.into_iter();
+            open.push(Open { entries, node: entry.node, full: full.len(), shown: shown.len() });
+        }
+        match circles {
+            0 => Ok(()),
+            problems => Err(Error::Partly { problems }),
+        }
+    }
+
+    fn entries(&self, node: NodeId, is_gone: bool) -> Result<Vec<(Entry, bool)>> {
         let mut entries: Vec<(Entry, bool)> =
             self.source.list(node)?.into_iter().map(|entry| (entry, is_gone)).collect();
         if self.args.deleted {
             entries.extend(self.source.list_deleted(node)?.into_iter().map(|entry| (entry, true)));
             entries.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
         }
-        for (entry, is_gone) in entries {
-            let (full, shown) = (path::join(full, &entry.name), path::join(shown, &entry.name));
-            self.print(&full, &shown, &entry, is_gone)?;
-            if self.args.recursive
-                && entry.kind == Kind::Dir
-                && depth < DEPTH_MAX
-                && self.enters(&entry, is_gone)?
-            {
-                self.dir(entry.node, &full, &shown, is_gone, depth + 1)?;
-            }
-        }
-        Ok(())
+        Ok(entries)
     }
 
     /// A directory that is gone from here because it moved is listed where it is now.

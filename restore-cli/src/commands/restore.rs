@@ -1,5 +1,7 @@
-//! `restore --to`: from paths and a time to a plan, and from the plan to files.
+//! `restore --to`: from paths and a time to a plan, and from the plan to files. `--in-place` is in `in_place.rs`.
 
+pub(crate) mod in_place;
+pub(crate) mod preview;
 mod report;
 mod target;
 
@@ -32,6 +34,9 @@ const WORKERS_MIN: usize = 2;
 /// Restores, or prints what would be restored.
 pub(crate) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Result<()> {
     interrupt::catch();
+    let Some(to) = &args.to else {
+        return in_place::run(session, args, out);
+    };
     let started = Stopwatch::now();
     let (paths, at) = paths(session, args)?;
     let reader = session.reader()?;
@@ -43,16 +48,17 @@ pub(crate) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Re
         session.check_kind(argument, args.at.is_some(), item.entry.kind)?;
     }
     check_gaps(reader, &source, &paths, args.strict, out)?;
-    let target = Target::choose(&args.to, items, args.overwrite)?;
-    let workers = workers(args);
+    let target = Target::choose(to, items, args.overwrite)?;
+    target.check_place(session.journal(), &paths, args.overwrite)?;
+    let workers = workers(args.workers);
     let preferred = preferred(&source, args.prefer);
     let plan = plan::plan(&*preferred, &target.shape, workers);
     if interrupt::requested() {
         return Err(Error::Interrupted);
     }
-    let mut report = Report { out, source: &source, moment, started };
+    let mut report = Report::new(out, &source, moment, started);
     if args.dry_run {
-        return report.dry_run(&plan, args.to.as_os_str().as_bytes());
+        return report.dry_run(&plan, to.as_os_str().as_bytes());
     }
     carry_out(&*preferred, &plan, &target, args, &mut report)
 }
@@ -76,8 +82,7 @@ fn carry_out(
     let base = write::open_base(&written)?;
     // Files are created with the permissions that they shall have, which need no second call then.
     rustix::process::umask(rustix::fs::Mode::empty());
-    let options =
-        Options { overwrite: args.overwrite, workers: workers(args), base_existed: target.base_existed };
+    let options = Options::aside(args.overwrite, workers(args.workers), target.base_existed);
     report.begin(plan);
     let result = write::carry_out(source, plan, base.as_fd(), options, &mut |event, counts| {
         report.hear(event, counts, plan);
@@ -90,9 +95,10 @@ fn carry_out(
     report.finish(plan, result?)
 }
 
-fn workers(args: &RestoreArgs) -> usize {
+/// How many threads compare and write.
+pub(crate) fn workers(asked: Option<u8>) -> usize {
     let cpus = std::thread::available_parallelism().map_or(WORKERS_MIN, usize::from);
-    args.workers.map_or(cpus.clamp(WORKERS_MIN, WORKERS_MAX), usize::from)
+    asked.map_or(cpus.clamp(WORKERS_MIN, WORKERS_MAX), usize::from)
 }
 
 /// The absolute paths, and the one time that all of them mean.

@@ -3,8 +3,9 @@
 /// Before the options.
 pub(crate) const ABOUT: &str = "\
 Brings files, directories and whole trees back as of a time: content, holes, mode, owner (where that is permitted), times \
-to the nanosecond, extended attributes, ACLs, symlinks, hard links, fifos, devices (as root). Nothing that exists is \
-touched unless --overwrite says so, nothing is ever deleted, and nothing is written outside of TARGET.";
+to the nanosecond, extended attributes, ACLs, symlinks, hard links, fifos, devices (as root). With --to somewhere else, where nothing that \
+exists is touched unless --overwrite says so; with --in-place back to where it was, after the present state was made durable, so \
+that `asof undo` takes it back.";
 
 /// After the options.
 pub(crate) const MORE: &str = "\
@@ -15,6 +16,13 @@ Where it goes:
   directory that was not there gets its name when everything is in it; files
   are written aside and renamed. So an interrupted restore leaves nothing half
   done, and the same command with `--overwrite if-changed` finishes it.
+
+In place:
+  It shows what it would create, overwrite and delete, and asks on a terminal;
+  --yes answers beforehand, -n only shows. The present state is captured
+  first, which takes a running asofd (--no-undo does without, and without a
+  way back). What the journal does not hold as it is now is left and named.
+  Only --exact deletes: what is below PATH now and was not then.
 
 What is not whole:
   A file that was being written while it was captured is restored as it was
@@ -28,6 +36,8 @@ Examples:
   asof restore notes.txt --at '10 minutes ago' --to notes.then
   asof restore ~/work@14:00 --to /tmp/work
   asof restore ~/work --at 14:00 --to /tmp/work -n | less     what would it be?
+  asof restore ~/work --at 14:00 --in-place   back to where it was
+  asof undo                                   and takes that back
   asof restore a.txt b.txt --at yesterday --to /tmp/both
   asof restore ~ --at '2026-11-22 18:00' --to /mnt/new-disk/me
 
@@ -35,8 +45,8 @@ With --json, a line each: `plan` (with -n), `progress`, `problem`, `older`,
 and at the end `summary`.
 
 Exit status:
-  0 done; 1 the target is not free, or writing failed; 3 partly done, each
-  problem named; 5 no such path then (the message says when it was there), or
-  a gap with --strict; 10 no journal there; 130 interrupted
+  0 done; 1 the target is not free, writing failed, or no asofd is running; 3
+  partly done, each problem named; 5 no such path then (the message says when
+  it was there), or a gap with --strict; 10 no journal there; 130 interrupted
 
-See also: asof help log, asof help ls, asof help explain";
+See also: asof help undo, asof help log, asof help ls, asof help explain";

@@ -48,6 +48,26 @@ fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// JSON that no terminal obeys: what is not escaped already and would move the cursor or hide text stands as `\\uXXXX`,
+/// which means the same.
+pub(crate) fn json(line: String) -> String {
+    let is_loud = |c: char| c.is_control() || is_invisible(c);
+    if !line.contains(is_loud) {
+        return line;
+    }
+    let mut tame = String::with_capacity(line.len() + 16);
+    // Only strings hold such characters, and none of them is beyond the first plane.
+    for c in line.chars() {
+        match is_loud(c) {
+            true => {
+                let _ = write!(tame, "\\u{:04x}", u32::from(c));
+            }
+            false => tame.push(c),
+        }
+    }
+    tame
+}
+
 /// A path in JSON: as text, and in base64 beside it where the bytes are no UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct PathFields {

@@ -58,6 +58,14 @@ impl Source for CleanFirst<'_> {
         self.0.path_of(node)
     }
 
+    fn live_path(&self, node: NodeId) -> Result<Option<Vec<u8>>> {
+        self.0.live_path(node)
+    }
+
+    fn id_of(&self, plain: &[u8]) -> Option<BlockId> {
+        self.0.id_of(plain)
+    }
+
     fn gaps(&self, path: &[u8]) -> Result<Vec<Gap>> {
         self.0.gaps(path)
     }

@@ -101,6 +101,19 @@ impl Memory {
         self.dir_id(path);
     }
 
+    /// So many directories below each other.
+    pub(crate) fn dig(&mut self, path: &str, depth: usize) {
+        let mut dir = self.dir_id(path);
+        let like = self.versions[&dir].version.clone();
+        for _ in 0..depth {
+            let node = NodeId(self.next_node);
+            self.next_node += 1;
+            self.entries.insert((dir.0, b"d".to_vec()), (node, Kind::Dir));
+            self.set(node, like.clone());
+            dir = node;
+        }
+    }
+
     /// A new node with these bytes.
     pub(crate) fn file(&mut self, path: &str, bytes: &[u8]) {
         let content = self.content(bytes);
@@ -239,6 +252,14 @@ impl Source for Memory {
 
     fn path_of(&self, _: NodeId) -> Result<Option<Vec<u8>>> {
         Ok(None)
+    }
+
+    fn live_path(&self, _: NodeId) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn id_of(&self, _: &[u8]) -> Option<BlockId> {
+        None
     }
 
     fn gaps(&self, _: &[u8]) -> Result<Vec<Gap>> {

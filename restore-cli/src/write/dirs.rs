@@ -1,8 +1,7 @@
-//! The directories of a restore: making them, reaching them, and giving them their metadata at the end.
+//! The directories of a restore: making them, and giving them their metadata at the end.
 //!
-//! A directory is reached from the base, one component at a time, and no component may be a symlink.
+//! They are reached as `reach.rs` does, so that no component is a symlink.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -11,15 +10,14 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::meta::{self, ACL_ACCESS, ACL_DEFAULT, Complaints, Handle, Present, Wanted};
-use super::{Shared, add, verdict};
+use super::node::{During, NodeError, Outcome};
+use super::temporary::{Temporary, sweep};
+use super::{Shared, add, swap, verdict};
 use crate::args::Overwrite;
 use crate::errors::{Error, Result};
-use crate::plan::RestorePlan;
+use crate::plan::{Origin, RestorePlan};
+use crate::reach::{REACH, Reach};
 
-/// Descriptors that one worker keeps; the soft limit is 1024 a process on most systems.
-const OPEN_MAX: usize = 48;
-/// How directories are opened to reach what is in them.
-const REACH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// How directories are opened to be given metadata.
 const TOUCH: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -33,41 +31,25 @@ pub(super) enum DirState {
         /// What is created in it inherits an ACL.
         inherits: bool,
     },
-    /// It is not there; this has been named, and what belongs into it is left out.
+    /// It is not there, or goes away; this has been named, and what belongs into it is left out.
     Failed,
 }
 
 /// One worker's way to the directories.
 pub(super) struct Dirs<'p> {
     plan: &'p RestorePlan,
-    base: BorrowedFd<'p>,
-    open: HashMap<u32, Rc<OwnedFd>>,
+    reach: Reach<'p>,
 }
 
 impl<'p> Dirs<'p> {
     /// Nothing is open yet but the base.
     pub(super) fn new(plan: &'p RestorePlan, base: BorrowedFd<'p>) -> Dirs<'p> {
-        Dirs { plan, base, open: HashMap::new() }
+        Dirs { plan, reach: Reach::new(base) }
     }
 
     /// A descriptor to look names up under.
     pub(super) fn reach(&mut self, dir: u32) -> std::result::Result<Rc<OwnedFd>, Errno> {
-        if let Some(open) = self.open.get(&dir) {
-            return Ok(Rc::clone(open));
-        }
-        if self.open.len() >= OPEN_MAX {
-            self.open.clear();
-        }
-        let fd = match self.plan.dirs.get(dir as usize) {
-            Some(planned) if dir != 0 => {
-                let parent = self.reach(planned.parent)?;
-                fs::openat(&*parent, &*planned.name, REACH, Mode::empty())?
-            }
-            _ => rustix::io::fcntl_dupfd_cloexec(self.base, 0)?,
-        };
-        let fd = Rc::new(fd);
-        self.open.insert(dir, Rc::clone(&fd));
-        Ok(fd)
+        self.reach.dir(&self.plan.dirs, dir)
     }
 }
 
@@ -87,6 +69,9 @@ pub(super) fn create(shared: &Shared<'_>, base: BorrowedFd<'_>) -> Result<Vec<Di
                 Some(&parent) => create_one(shared, &mut dirs, index, parent),
             }
         };
+        if matches!(state, DirState::Existing { .. }) && !shared.options.in_place {
+            let _ = dirs.reach(index).map(|dir| sweep(dir.as_fd()));
+        }
         if state != DirState::Failed && planned.node.is_some() {
             add(&shared.tally.dirs, 1);
         }
@@ -96,7 +81,7 @@ pub(super) fn create(shared: &Shared<'_>, base: BorrowedFd<'_>) -> Result<Vec<Di
 }
 
 fn base_state(shared: &Shared<'_>, dirs: &mut Dirs<'_>) -> DirState {
-    let inherits = has_default_acl(dirs.base);
+    let inherits = has_default_acl(dirs.reach.base());
     let is_restored = shared.plan.dirs.first().is_some_and(|base| base.node.is_some());
     match (shared.options.base_existed, inherits) {
         (false, false) => DirState::New,
@@ -114,41 +99,51 @@ fn has_default_acl(dir: BorrowedFd<'_>) -> bool {
 fn create_one(shared: &Shared<'_>, dirs: &mut Dirs<'_>, index: u32, parent: DirState) -> DirState {
     match try_create(shared, dirs, index, parent) {
         Ok(state) => state,
-        Err((what, errno)) => {
-            shared.note_fatal(errno);
-            let hint = if errno == Errno::NOTDIR || errno == Errno::LOOP {
-                "; something else has that name"
-            } else {
-                ""
-            };
-            let error = format!("{what}: {errno}{hint}; everything below is left out");
+        Err(error) => {
+            let mut hint = "";
+            if let NodeError::System { errno, .. } = error {
+                shared.note_fatal(errno);
+                if errno == Errno::NOTDIR || errno == Errno::LOOP {
+                    hint = "; something else has that name";
+                }
+            }
+            let error = format!("{error}{hint}; everything below is left out");
             shared.problem(shared.plan.path_of_dir(index), error);
             DirState::Failed
         }
     }
 }
 
-type Attempt<T> = std::result::Result<T, (&'static str, Errno)>;
-
-fn try_create(shared: &Shared<'_>, dirs: &mut Dirs<'_>, index: u32, parent: DirState) -> Attempt<DirState> {
-    let what = "the directory could not be created";
-    let planned = shared.plan.dirs.get(index as usize).ok_or((what, Errno::INVAL))?;
-    let above =
-        dirs.reach(planned.parent).map_err(|errno| ("the directory above it could not be opened", errno))?;
-    match fs::mkdirat(&*above, &*planned.name, Mode::RWXU) {
-        Ok(()) => {
-            if parent == (DirState::Existing { inherits: true }) {
-                disinherit(dirs, index).map_err(|errno| ("an inherited ACL could not be removed", errno))?;
-            }
-            Ok(DirState::New)
+fn try_create(shared: &Shared<'_>, dirs: &mut Dirs<'_>, index: u32, parent: DirState) -> Outcome<DirState> {
+    const ACTION: &str = "the directory could not be created";
+    let planned = shared.plan.dirs.get(index as usize).ok_or(Errno::INVAL).during(ACTION)?;
+    let above = dirs.reach(planned.parent).during("the directory above it could not be opened")?;
+    match &planned.origin {
+        Origin::There { .. } => return existing(dirs, index),
+        // Nothing is made in it; it may be gone already.
+        Origin::Goes => return Ok(DirState::Failed),
+        Origin::Made => match fs::mkdirat(&*above, &*planned.name, Mode::RWXU) {
+            Ok(()) => {}
+            Err(Errno::EXIST) if shared.options.overwrite.is_some() => return existing(dirs, index),
+            Err(errno) => return Err(errno).during(ACTION),
+        },
+        Origin::Replaces(seen) => {
+            let name = shared.names.next();
+            fs::mkdirat(&*above, &name, Mode::RWXU).during(ACTION)?;
+            let temporary = Temporary::new(above, name);
+            swap::replace(&shared.names, temporary, &planned.name, seen, shared.options.writers)?;
         }
-        Err(Errno::EXIST) if shared.options.overwrite.is_some() => {
-            let existing =
-                dirs.reach(index).map_err(|errno| ("the existing directory could not be opened", errno))?;
-            Ok(DirState::Existing { inherits: has_default_acl(existing.as_fd()) })
-        }
-        Err(errno) => Err((what, errno)),
     }
+    if parent == (DirState::Existing { inherits: true }) {
+        disinherit(dirs, index).during("an inherited ACL could not be removed")?;
+    }
+    shared.count_change(planned.origin != Origin::Made);
+    Ok(DirState::New)
+}
+
+fn existing(dirs: &mut Dirs<'_>, index: u32) -> Outcome<DirState> {
+    let open = dirs.reach(index).during("the existing directory could not be opened")?;
+    Ok(DirState::Existing { inherits: has_default_acl(open.as_fd()) })
 }
 
 /// Takes away what a new directory got from the one above, so that nothing in it inherits that.
@@ -207,6 +202,13 @@ fn finish_one(
     let meta = &found.version.meta;
     let present = fs::fstat(&open).map(|stat| Present::of(&stat)).map_err(|errno| errno.to_string())?;
     let mut said = Complaints::default();
+    if shared.options.in_place && state != DirState::New {
+        let differs = shared.plan.dirs.get(index as usize).map(|dir| &dir.origin);
+        if differs == Some(&Origin::There { differs: true }) {
+            add(&shared.tally.metadata, 1);
+        }
+        meta::strip(open.as_fd(), &meta.xattrs);
+    }
     meta::apply(shared.me, Handle::Open(open.as_fd()), &Wanted::of(meta), present, &mut said);
     if let Err(errno) = fs::futimens(&open, &meta::times(meta.mtime)) {
         said.problems.push(format!("its times could not be set: {errno}"));

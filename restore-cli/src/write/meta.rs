@@ -12,6 +12,8 @@ use rustix::io::Errno;
 
 /// Set-user-ID and set-group-ID: worth nothing, or harmful, under another owner.
 const SET_ID: u32 = 0o6000;
+/// The kernel gives no longer list of names.
+const XATTR_NAMES_MAX: usize = 64 * 1024;
 /// The ACL that decides over access.
 pub(super) const ACL_ACCESS: &str = "system.posix_acl_access";
 /// The ACL that what is created in a directory inherits.
@@ -155,6 +157,23 @@ pub(super) fn apply(
     }
     for (name, value) in acls {
         set_xattr(me, handle, name, value, said);
+    }
+}
+
+/// Takes away what users may set and is not wanted: the attributes of something that was there before.
+pub(super) fn strip(open: BorrowedFd<'_>, wanted: &[(Vec<u8>, Vec<u8>)]) {
+    let mut names = Vec::new();
+    if !matches!(fs::flistxattr(open, &mut [0u8; 0][..]), Ok(length) if length > 0) {
+        return;
+    }
+    names.resize(XATTR_NAMES_MAX, 0);
+    let Ok(length) = fs::flistxattr(open, &mut names[..]) else { return };
+    for name in names.get(..length).unwrap_or_default().split(|&byte| byte == 0) {
+        let is_ours = name.starts_with(b"user.") || is_acl(name);
+        if is_ours && !wanted.iter().any(|(known, _)| known == name) {
+            // One that stays shows in the next comparison.
+            let _ = fs::fremovexattr(open, name);
+        }
     }
 }
 

@@ -12,32 +12,36 @@ use rustix::io::Errno;
 use super::dirs::{DirState, Dirs};
 use super::meta::{self, ACL_ACCESS, Complaints, Handle, Present, Wanted};
 use super::temporary::Temporary;
-use super::{Shared, add};
+use super::{Shared, add, clone, swap};
 use crate::args::Overwrite;
-use crate::plan::{Body, PlanLink, PlanNode};
+use crate::live::Seen;
+use crate::plan::{Body, LinkTo, PlanLink, PlanNode};
 
 /// For this user alone, until the owner is right.
 const PRIVATE: u32 = 0o600;
 /// How a file is created: it must not exist, and a symlink in its place is not followed.
 const CREATE: OFlags =
-    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+    OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Why one node is left out.
 #[derive(Debug, thiserror::Error)]
-enum NodeError {
+pub(super) enum NodeError {
     #[error(transparent)]
     Journal(#[from] asof_journal::Error),
     #[error("{action}: {errno}")]
     System { action: &'static str, errno: Errno },
     #[error("{0}")]
     Refused(String),
+    /// As before, and what has the temporary name belongs to somebody.
+    #[error("{0}")]
+    Kept(String),
     #[error("interrupted")]
     Interrupted,
 }
 
-type Outcome<T> = Result<T, NodeError>;
+pub(super) type Outcome<T> = Result<T, NodeError>;
 
-trait During<T> {
+pub(super) trait During<T> {
     fn during(self, action: &'static str) -> Outcome<T>;
 }
 
@@ -61,7 +65,10 @@ enum Place {
 }
 
 /// Writes a node; whatever goes wrong is named here.
-pub(super) fn restore(shared: &Shared<'_>, dirs: &mut Dirs<'_>, states: &[DirState], node: &PlanNode) {
+pub(super) fn restore(shared: &Shared<'_>, dirs: &mut Dirs<'_>, states: &[DirState], index: usize) {
+    let Some(node) = shared.plan.nodes.get(index) else {
+        return;
+    };
     let Some(&state) = states.get(node.dir as usize) else {
         return;
     };
@@ -73,15 +80,22 @@ pub(super) fn restore(shared: &Shared<'_>, dirs: &mut Dirs<'_>, states: &[DirSta
     said.remarks.iter().for_each(|remark| shared.remark(remark));
     let tally = &shared.tally;
     match result {
-        Ok(Done::Written) => match node.kind {
-            Kind::File => {
-                add(&tally.files, 1);
-                add(&tally.bytes, node.size);
+        Ok(Done::Written) => {
+            shared.is_there(index);
+            shared.count_change(node.replaces.is_some());
+            match node.kind {
+                Kind::File => {
+                    add(&tally.files, 1);
+                    add(&tally.bytes, node.size);
+                }
+                Kind::Symlink => add(&tally.symlinks, 1),
+                _ => add(&tally.specials, 1),
             }
-            Kind::Symlink => add(&tally.symlinks, 1),
-            _ => add(&tally.specials, 1),
-        },
-        Ok(Done::Skipped) => add(&tally.skipped, 1),
+        }
+        Ok(Done::Skipped) => {
+            shared.is_there(index);
+            add(&tally.skipped, 1);
+        }
         Err(NodeError::Interrupted) => return,
         Err(error) => {
             if let NodeError::System { errno, .. } = error {
@@ -104,7 +118,12 @@ fn write(
 ) -> Outcome<Done> {
     let dir = dirs.reach(node.dir).during("its directory could not be opened")?;
     let mut place = Place::Free;
-    if let (Some(overwrite), DirState::Existing { .. }) = (shared.options.overwrite, state) {
+    if let Some(planned) = &node.replaces {
+        // Before anything is written; when it is, it is looked at again.
+        swap::check(dir.as_fd(), &node.name, planned)?;
+    } else if let (Some(overwrite), DirState::Existing { .. }, false) =
+        (shared.options.overwrite, state, shared.options.in_place)
+    {
         place = match existing(&dir, &node.name)? {
             None => Place::Free,
             Some(stat) if is_left(overwrite, node, &stat)? => return Ok(Done::Skipped),
@@ -120,10 +139,12 @@ fn write(
         Kind::Symlink => make_symlink(shared, dir, name, node, said)?,
         _ => make_special(shared, dir, name, node, said)?,
     };
-    if is_aside {
-        temporary.keep();
-    } else {
-        put(temporary, &node.name, place)?;
+    match &node.replaces {
+        Some(planned) => {
+            swap::replace(&shared.names, temporary, &node.name, planned, shared.options.writers)?
+        }
+        None if is_aside => temporary.keep(),
+        None => put(temporary, &node.name, place)?,
     }
     Ok(Done::Written)
 }
@@ -154,7 +175,7 @@ fn is_left(overwrite: Overwrite, node: &PlanNode, stat: &fs::Stat) -> Outcome<bo
     })
 }
 
-fn file_type(kind: Kind) -> FileType {
+pub(super) fn file_type(kind: Kind) -> FileType {
     match kind {
         Kind::File => FileType::RegularFile,
         Kind::Dir => FileType::Directory,
@@ -212,7 +233,14 @@ fn write_file(
             )));
         }
         (Some(block), _) => write_all(&file, &block, 0)?,
-        (None, Some(version)) => write_content(shared, &file, version)?,
+        (None, Some(version)) => {
+            let is_cloned = node.body == Body::Fetch
+                && clone::from_live(shared, &file, node, version)
+                    .during("what was cloned into it is wrong, and could not be taken back")?;
+            if !is_cloned {
+                write_content(shared, &file, version)?;
+            }
+        }
         (None, None) => {}
     }
     if inherits {
@@ -381,38 +409,78 @@ pub(super) fn link_all(shared: &Shared<'_>, dirs: &mut Dirs<'_>, states: &[DirSt
             continue;
         }
         match link_one(shared, dirs, link) {
-            Ok(Done::Written) => add(&shared.tally.hardlinks, 1),
+            Ok(Done::Written) => {
+                add(&shared.tally.hardlinks, 1);
+                shared.count_change(link.replaces.is_some());
+            }
             Ok(Done::Skipped) => add(&shared.tally.skipped, 1),
-            Err(error) => shared.problem(shared.plan.path_in(link.dir, &link.name), error.to_string()),
+            Err(error) => {
+                if let NodeError::System { errno, .. } = error {
+                    shared.note_fatal(errno);
+                }
+                shared.problem(shared.plan.path_in(link.dir, &link.name), error.to_string());
+            }
         }
     }
 }
 
 fn link_one(shared: &Shared<'_>, dirs: &mut Dirs<'_>, link: &PlanLink) -> Outcome<Done> {
     const ACTION: &str = "it could not be linked to the file that it is a further name of";
-    let Some(target) = shared.plan.nodes.get(link.target as usize) else {
-        return Err(Errno::NOENT).during(ACTION);
+    let (from_dir, from_name, target) = match link.target {
+        LinkTo::Node(index) if !shared.has_been_written(index) => {
+            return Err(NodeError::Refused("the file that it is a further name of was not restored".into()));
+        }
+        LinkTo::Node(index) => {
+            let node = shared.plan.nodes.get(index as usize).ok_or(Errno::NOENT).during(ACTION)?;
+            (node.dir, &node.name, Some(node))
+        }
+        LinkTo::Kept(index) => {
+            let kept = shared.plan.kept.get(index as usize).ok_or(Errno::NOENT).during(ACTION)?;
+            (kept.dir, &kept.name, None)
+        }
     };
-    let from = dirs.reach(target.dir).during(ACTION)?;
+    let from = dirs.reach(from_dir).during(ACTION)?;
     let dir = dirs.reach(link.dir).during(ACTION)?;
-    match fs::linkat(&*from, &*target.name, &*dir, &*link.name, AtFlags::empty()) {
+    if let (LinkTo::Kept(index), Some(kept)) = (link.target, target.is_none().then_some(&shared.plan.kept)) {
+        let kept = kept.get(index as usize).ok_or(Errno::NOENT).during(ACTION)?;
+        match Seen::look(from.as_fd(), from_name).during(ACTION)? {
+            // Its metadata may be new by now, its content may not.
+            Some(found) if found.inode == kept.seen.inode && found.size == kept.seen.size => {}
+            _ => {
+                return Err(NodeError::Refused(
+                    "the file that it is a further name of changed meanwhile".into(),
+                ));
+            }
+        }
+    }
+    if let Some(planned) = &link.replaces {
+        swap::check(dir.as_fd(), &link.name, planned)?;
+        let name = shared.names.next();
+        fs::linkat(&*from, &**from_name, &*dir, &name, AtFlags::empty()).during(ACTION)?;
+        let temporary = Temporary::new(dir, name);
+        swap::replace(&shared.names, temporary, &link.name, planned, shared.options.writers)?;
+        return Ok(Done::Written);
+    }
+    match fs::linkat(&*from, &**from_name, &*dir, &*link.name, AtFlags::empty()) {
         Ok(()) => return Ok(Done::Written),
         Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno).during(ACTION),
     }
     let there = existing(&dir, &link.name)?;
-    match (shared.options.overwrite, there) {
-        (None, _) => Err(Errno::EXIST).during(ACTION),
-        (Some(overwrite), Some(there)) if is_left(overwrite, target, &there)? => Ok(Done::Skipped),
-        (Some(_), there) => {
-            let first = existing(&from, &target.name)?;
+    match (shared.options.overwrite, there, target) {
+        (None, ..) | (.., None) => Err(Errno::EXIST).during(ACTION),
+        (Some(overwrite), Some(there), Some(target)) if is_left(overwrite, target, &there)? => {
+            Ok(Done::Skipped)
+        }
+        (Some(_), there, _) => {
+            let first = existing(&from, from_name)?;
             let is_same =
                 matches!((first, there), (Some(a), Some(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino));
             if is_same {
                 return Ok(Done::Skipped);
             }
             let name = shared.names.next();
-            fs::linkat(&*from, &*target.name, &*dir, &name, AtFlags::empty()).during(ACTION)?;
+            fs::linkat(&*from, &**from_name, &*dir, &name, AtFlags::empty()).during(ACTION)?;
             put(Temporary::new(dir, name), &link.name, Place::Taken)?;
             Ok(Done::Written)
         }

@@ -1,15 +1,19 @@
-//! The names that files have until they are complete.
+//! The names that things have until they are complete, and what a killed restore left under them.
 //!
-//! A name is `.asof-`, eight hexadecimal digits of this process, `~` and a number, so that what a killed restore left
-//! behind can be recognised. What exists is never opened, only created anew.
+//! A name is `.asof-`, the process, `.`, when that started, `~` and a number: what is left over by a process that is gone
+//! can be told from what one at work needs. What exists is never opened, only created anew.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{self, AtFlags};
-use std::os::fd::AsFd;
+use rustix::fs::{self, AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
+
+/// How every such name begins.
+const PREFIX: &str = ".asof-";
+/// How a directory is opened to be listed.
+const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Gives every temporary file of one restore its own name.
 pub(super) struct Names {
@@ -18,17 +22,81 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Names that another process is unlikely to use. A clash is found by `O_EXCL` and named, never overwritten.
+    /// Names of this process. A clash is found by `O_EXCL` and named, never overwritten.
     pub(super) fn new() -> Names {
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
-        let mark = std::process::id().rotate_left(16) ^ clock;
-        Names { prefix: format!(".asof-{mark:08x}~"), next: AtomicU64::new(0) }
+        let pid = std::process::id();
+        let started = started(pid).unwrap_or_default();
+        Names { prefix: format!("{PREFIX}{pid:x}.{started:x}~"), next: AtomicU64::new(0) }
     }
 
     /// A name that was not given before.
     pub(super) fn next(&self) -> Vec<u8> {
         format!("{}{}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed)).into_bytes()
     }
+
+    /// The name of a directory that is to become `target`.
+    pub(super) fn aside(&self, target: &[u8]) -> Vec<u8> {
+        format!("{}{}", self.prefix, mark(target)).into_bytes()
+    }
+}
+
+/// Tells the directories of different targets apart (FNV-1a).
+fn mark(target: &[u8]) -> String {
+    let hash = target.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("t{hash:016x}")
+}
+
+/// When a process started, in ticks since the boot; `None` where there is none, or the system does not tell.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program may hold anything, also brackets.
+    let after = stat.iter().rposition(|&b| b == b')')? + 2;
+    let rest = std::str::from_utf8(stat.get(after..)?).ok()?;
+    rest.split(' ').nth(19)?.parse().ok()
+}
+
+/// Whether a name is one that a restore gave which is no longer running.
+pub(crate) fn is_leftover(name: &[u8]) -> bool {
+    left_by(name).is_some()
+}
+
+/// What follows the `~` in a name that nobody needs any more.
+fn left_by(name: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(name).ok()?.strip_prefix(PREFIX)?;
+    let (process, rest) = name.split_once('~')?;
+    let (pid, start) = process.split_once('.')?;
+    let (pid, start) = (u32::from_str_radix(pid, 16).ok()?, u64::from_str_radix(start, 16).ok()?);
+    let is_ours = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    // Without /proc nobody can say who is gone.
+    let is_gone = started(std::process::id()).is_some() && started(pid) != Some(start);
+    (is_ours && is_gone).then_some(rest)
+}
+
+/// Removes the files that killed restores left in a directory in which they wrote. A file there never was anything else:
+/// what they replace, they replace by renaming over it.
+pub(super) fn sweep(dir: BorrowedFd<'_>) {
+    let Ok(open) = fs::openat(dir, ".", LIST, Mode::empty()) else { return };
+    let Ok(entries) = Dir::read_from(&open) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if is_leftover(name.to_bytes()) {
+            // A directory stays: `unlinkat` does not remove one.
+            let _ = fs::unlinkat(&open, name, AtFlags::empty());
+        }
+    }
+}
+
+/// The directories beside `target` that killed restores were to make it of.
+pub(crate) fn left_aside(parent: &std::path::Path, target: &[u8]) -> Vec<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
+    let mark = mark(target);
+    let is_of_target = |entry: &std::fs::DirEntry| left_by(entry.file_name().as_bytes()) == Some(&*mark);
+    let is_dir = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let all = entries.flatten().filter(|entry| is_of_target(entry) && is_dir(entry));
+    all.map(|entry| entry.path()).collect()
 }
 
 /// Something that exists under a temporary name, and goes away unless it is kept.
@@ -64,7 +132,29 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.is_kept {
             // What cannot be removed keeps a name that says what it is.
-            let _ = fs::unlinkat(&*self.dir, self.name.as_slice(), AtFlags::empty());
+            if let Err(Errno::ISDIR) = fs::unlinkat(&*self.dir, self.name.as_slice(), AtFlags::empty()) {
+                let _ = fs::unlinkat(&*self.dir, self.name.as_slice(), AtFlags::REMOVEDIR);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_at_work_needs_is_not_left_over() {
+        let mine = Names::new();
+        assert!(!is_leftover(&mine.next()) && !is_leftover(&mine.aside(b"t")));
+        // No process has the first id since another instant than it has it.
+        for name in [&b".asof-1.ffffffffffff~0"[..], b".asof-7fffffff.1~12", b".asof-7fffffff.1~t00"] {
+            assert!(is_leftover(name), "{}", name.escape_ascii());
+        }
+        for name in
+            [&b".asof-7fffffff~0"[..], b".asof-7fffffff.1~", b".asof-7fffffff.1~a/b", b"asof", b".asof-x.1~0"]
+        {
+            assert!(!is_leftover(name), "{}", name.escape_ascii());
         }
     }
 }

@@ -18,7 +18,7 @@ fn restore(tree: &Memory, to: &Path, overwrite: Option<Overwrite>) -> (Counts, V
     let plan = plan(tree, &Shape::IsBase(item), 2);
     assert_eq!(plan.problems, []);
     let base = open_base(to).unwrap();
-    let options = Options { overwrite, workers: 2, base_existed: overwrite.is_some() };
+    let options = Options::aside(overwrite, 2, overwrite.is_some());
     let mut problems = Vec::new();
     let counts = carry_out(tree, &plan, base.as_fd(), options, &mut |event, _| {
         if let Event::Problem(problem) = event {

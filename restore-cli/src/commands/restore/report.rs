@@ -5,8 +5,10 @@ use std::time::{Duration, Instant as Stopwatch};
 use asof_journal::reader::Moment;
 use serde::Serialize;
 
+use super::in_place::Done;
 use crate::errors::{Error, Result};
 use crate::output::{Output, PathFields, escape, local};
+use crate::plan::in_place::InPlacePlan;
 use crate::plan::{Older, Problem, RestorePlan, Totals, describe};
 use crate::source::Source;
 use crate::write::{Counts, Event};
@@ -52,6 +54,7 @@ enum Line {
         hardlinks: u64,
         specials: u64,
         bytes: u64,
+        cloned: u64,
         skipped: u64,
         sockets: u64,
         torn: u64,
@@ -63,22 +66,93 @@ enum Line {
         seconds: f64,
         instant: String,
         seq: u64,
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        in_place: Option<InPlace>,
     },
+}
+
+/// What the summary of a restore in place has beside that.
+#[derive(Serialize)]
+struct InPlace {
+    created: u64,
+    overwritten: u64,
+    deleted: u64,
+    metadata: u64,
+    unchanged: u64,
+    left: u64,
+    /// `--at` of the state before it; absent where it is not recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
 }
 
 /// One restore's voice.
 pub(super) struct Report<'o> {
     /// Where it goes.
     pub(super) out: &'o mut Output,
-    /// Tells when a version was committed.
-    pub(super) source: &'o dyn Source,
-    /// The instant that is restored.
-    pub(super) moment: Moment,
-    /// When the restore began.
-    pub(super) started: Stopwatch,
+    source: &'o dyn Source,
+    moment: Moment,
+    started: Stopwatch,
 }
 
-impl Report<'_> {
+impl<'o> Report<'o> {
+    /// Of a restore of a moment that began at `started`; `source` tells when a version was committed.
+    pub(super) fn new(
+        out: &'o mut Output,
+        source: &'o dyn Source,
+        moment: Moment,
+        started: Stopwatch,
+    ) -> Report<'o> {
+        Report { out, source, moment, started }
+    }
+
+    /// Ends with a plan in place that is not carried out: nobody asked for that, or there is nothing to do.
+    pub(super) fn planned_in_place(&mut self, planned: &InPlacePlan, dry_run: bool) -> Result<()> {
+        self.beforehand(&planned.plan);
+        if !dry_run {
+            self.out.note("there is nothing to do");
+        }
+        let preview = &planned.preview;
+        let in_place = InPlace {
+            created: preview.created.entries,
+            overwritten: preview.overwritten.entries,
+            deleted: preview.deleted.entries,
+            metadata: preview.metadata,
+            unchanged: preview.unchanged,
+            left: preview.left,
+            before: None,
+        };
+        let counts = if dry_run { would_be(&planned.plan.totals) } else { Counts::default() };
+        self.summary(&planned.plan, counts, dry_run, Some(in_place))
+    }
+
+    /// Says what a restore in place did, how it is taken back, and how it ends.
+    pub(super) fn finish_in_place(
+        &mut self,
+        planned: &InPlacePlan,
+        done: &Done,
+        is_undo: bool,
+    ) -> Result<()> {
+        let counts = done.counts;
+        self.last_progress(&planned.plan, &counts);
+        let before = done.id.map(|id| id.to_string());
+        if let Some(before) = &before {
+            self.out.note(&match is_undo {
+                false => "`asof undo` takes this back".to_owned(),
+                true => format!("the state before this undo is {before}"),
+            });
+        }
+        let in_place = InPlace {
+            created: counts.created,
+            overwritten: counts.overwritten,
+            deleted: counts.deleted,
+            metadata: counts.metadata,
+            unchanged: planned.preview.unchanged,
+            left: planned.preview.left,
+            before,
+        };
+        self.summary(&planned.plan, counts, false, Some(in_place))
+    }
+
     /// Prints the plan instead of carrying it out.
     pub(super) fn dry_run(&mut self, plan: &RestorePlan, target: &[u8]) -> Result<()> {
         self.out.note(&format!("would restore to {}", escape(target)));
@@ -94,18 +168,7 @@ impl Report<'_> {
             self.planned("hardlink", &plan.path_in(link.dir, &link.name), None)?;
         }
         self.beforehand(plan);
-        let totals = plan.totals;
-        let counts = Counts {
-            dirs: totals.dirs,
-            files: totals.files,
-            symlinks: totals.symlinks,
-            specials: totals.specials,
-            hardlinks: totals.hardlinks,
-            bytes: totals.bytes,
-            skipped: 0,
-            problems: 0,
-        };
-        self.summary(plan, counts, true)
+        self.summary(plan, would_be(&plan.totals), true, None)
     }
 
     fn planned(&mut self, kind: &'static str, path: &[u8], size: Option<u64>) -> Result<()> {
@@ -197,10 +260,16 @@ impl Report<'_> {
     /// Says what was done, and how it ends.
     pub(super) fn finish(&mut self, plan: &RestorePlan, counts: Counts) -> Result<()> {
         self.last_progress(plan, &counts);
-        self.summary(plan, counts, false)
+        self.summary(plan, counts, false, None)
     }
 
-    fn summary(&mut self, plan: &RestorePlan, counts: Counts, dry_run: bool) -> Result<()> {
+    fn summary(
+        &mut self,
+        plan: &RestorePlan,
+        counts: Counts,
+        dry_run: bool,
+        in_place: Option<InPlace>,
+    ) -> Result<()> {
         let problems = plan.problems.len() as u64 + counts.problems;
         let totals = plan.totals;
         if totals.sockets > 0 {
@@ -219,6 +288,7 @@ impl Report<'_> {
                 hardlinks: counts.hardlinks,
                 specials: counts.specials,
                 bytes: counts.bytes,
+                cloned: counts.cloned,
                 skipped: counts.skipped,
                 sockets: totals.sockets,
                 torn: totals.torn,
@@ -230,9 +300,15 @@ impl Report<'_> {
                 seconds,
                 instant: self.moment.instant.to_rfc3339(),
                 seq: self.moment.seq.0,
+                in_place,
             })
         } else {
-            self.out.note(&sentence(&counts, seconds, dry_run));
+            // A dry run in place has said it already.
+            match in_place {
+                Some(_) if dry_run => {}
+                Some(_) => self.out.note(&in_place_sentence(&counts, seconds)),
+                None => self.out.note(&sentence(&counts, seconds, dry_run)),
+            }
             Ok(())
         };
         match result {
@@ -261,6 +337,28 @@ fn trust(totals: &Totals, dry_run: bool) -> Vec<String> {
         said.push(format!("{} files {done} as they were earlier, when they were clean", totals.older));
     }
     said
+}
+
+/// What a plan comes to where nothing goes wrong.
+fn would_be(totals: &Totals) -> Counts {
+    Counts {
+        dirs: totals.dirs,
+        files: totals.files,
+        symlinks: totals.symlinks,
+        specials: totals.specials,
+        hardlinks: totals.hardlinks,
+        bytes: totals.bytes,
+        ..Counts::default()
+    }
+}
+
+fn in_place_sentence(counts: &Counts, seconds: f64) -> String {
+    let Counts { created, overwritten, deleted, metadata, .. } = *counts;
+    let bytes = indicatif::HumanBytes(counts.bytes);
+    format!(
+        "restored in place: {created} created, {overwritten} overwritten ({bytes} written), {deleted} deleted, {metadata} \
+         metadata only, in {seconds:.1} s"
+    )
 }
 
 fn sentence(counts: &Counts, seconds: f64, dry_run: bool) -> String {

@@ -67,6 +67,47 @@ impl Target {
         }
     }
 
+    /// Refuses a target that is where the paths are or that the journal is in, told by what is on disk.
+    ///
+    /// Elsewhere below a protected root a restore is harmless: it is captured like anything else.
+    pub(super) fn check_place(
+        &self,
+        journal: &Path,
+        paths: &[Vec<u8>],
+        overwrite: Option<Overwrite>,
+    ) -> Result<()> {
+        let base = real(&self.base);
+        if let Ok(journal) = fs::canonicalize(journal)
+            && base.starts_with(&journal)
+        {
+            let what = format!("{}: the target lies in the journal", shown(&self.base));
+            return Err(Error::failed(what, "name a target outside of it: what lies there is asofd's"));
+        }
+        if !matches!(overwrite, Some(Overwrite::IfChanged | Overwrite::Always)) {
+            return Ok(());
+        }
+        let places: Vec<PathBuf> = match &self.shape {
+            Shape::IsBase(_) => vec![base],
+            Shape::InBase(items) => {
+                items.iter().map(|item| base.join(std::ffi::OsStr::from_bytes(&item.name))).collect()
+            }
+        };
+        let live = |place: &PathBuf| paths.iter().any(|path| path == place.as_os_str().as_bytes());
+        match places.iter().find(|place| live(place)) {
+            Some(place) => {
+                let what = format!(
+                    "{}: this is where it is now, and --to would overwrite it for good",
+                    shown(place)
+                );
+                Err(Error::failed(
+                    what,
+                    "say --in-place: that leaves what the journal does not hold, and can be undone",
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Creates what is written into: the base itself where it is there, else a directory beside it that becomes the
     /// base when everything is in it. Nothing incomplete ever has the target's name then, and the files in it need no
     /// temporary names of their own (measured: a quarter of the time).
@@ -80,11 +121,16 @@ impl Target {
             _ => Path::new("."),
         };
         fs::create_dir_all(parent).map_err(context)?;
+        let name = self.base.file_name().unwrap_or_default().as_bytes();
+        for left in write::left_aside(parent, name) {
+            // What a killed restore to the same target had got to. What cannot be removed keeps a name that says so.
+            let _ = fs::remove_dir_all(&left);
+        }
         let mode = match self.shape {
             Shape::IsBase(_) => 0o700,
             Shape::InBase(_) => 0o777,
         };
-        let aside = parent.join(write::temporary_name());
+        let aside = parent.join(write::temporary_name(name));
         DirBuilder::new().mode(mode).create(&aside).map_err(context)?;
         Ok(aside)
     }
@@ -111,6 +157,19 @@ impl Target {
     pub(super) fn left_at<'p>(&self, written: &'p Path) -> Option<&'p Path> {
         (!self.base_existed).then_some(written)
     }
+}
+
+/// The path without symlinks, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let mut missing = Vec::new();
+    for above in path.ancestors() {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        if let Ok(real) = fs::canonicalize(above) {
+            return missing.iter().rev().fold(real, |path, name| path.join(name));
+        }
+        missing.extend(above.file_name());
+    }
+    path.to_path_buf()
 }
 
 pub(super) fn shown(path: &Path) -> String {

@@ -226,7 +226,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Re
     for (argument, item) in args.paths.iter().zip(&items) {
         session.check_kind(argument, args.at.is_some(), item.entry.kind)?;
     }
-    check_gaps(&source, &paths, args.strict, out)?;
+    check_gaps(reader, &source, &paths, args.strict, out)?;
     let job = Job {
         paths,
         at: moment,

@@ -41,6 +41,13 @@ pub(crate) struct State {
     pub unmounted: Vec<Vec<u8>>,
 }
 
+impl State {
+    /// Whether there is something beside the hints that the main loop has not taken yet.
+    pub(crate) fn has_more_beside(&self) -> bool {
+        self.overflowed || !self.troubles.is_empty() || !self.unmounted.is_empty()
+    }
+}
+
 /// The dirty map, shared by the source's thread and the main loop.
 pub(crate) struct Dirty {
     state: Mutex<State>,

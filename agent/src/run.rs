@@ -433,6 +433,8 @@ impl Agent {
             Again::Missed(path) => state.settle.missed(now_ns, &path, no),
             Again::Tree(path) => state.settle.scan(now_ns, &path, Scan::Recursive, no),
         }
+        drop(state);
+        self.wait_for_repeated(now_ns, no);
     }
 
     /// A large file that is written all the time is captured less often: at most a tenth of the time goes to it.

@@ -136,8 +136,19 @@ impl Trip<'_> {
             Some(Some(covered)) => before.racy && before.meta.ctime >= covered,
             Some(None) | None => before.racy,
         };
-        racy || before.quality != Quality::Clean || matches!(before.content, Content::Unread(_))
+        racy || is_uncertain(before)
     }
+
+    /// Whether the content is to be read although only attributes seem to have changed. Where hints are whole, what makes
+    /// a version racy has its own hint.
+    fn is_unsettled(&self, before: &Version) -> bool {
+        if self.reconciling.is_some() { self.is_doubtful(before) } else { is_uncertain(before) }
+    }
+}
+
+/// Whether the content was not read whole, or while somebody wrote.
+fn is_uncertain(version: &Version) -> bool {
+    version.quality != Quality::Clean || matches!(version.content, Content::Unread(_))
 }
 
 /// The directory worker.

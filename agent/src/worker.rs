@@ -128,9 +128,12 @@ impl Worker {
                 self.scanner.watch_anew(root);
             }
         }
-        self.barrier();
+        let barred = self.barrier();
         self.roots.clear();
         for path in roots {
+            if !barred {
+                remember(&mut self.unbarred, &path, &path);
+            }
             let compared = self.scanner.open_root(&path, &ticket).and_then(|root| {
                 let compared = self.scanner.reconcile(&root, self.threads, covered, rewatch, &ticket);
                 self.roots.push(root);

@@ -325,7 +325,8 @@ pub struct Version {
     pub content: Content,
     /// How far they can be trusted.
     pub quality: Quality,
-    /// The change time was so close to the read that a later change could carry the same one: read again at restart.
+    /// The content may have changed under the same change time: that was close to the read, or it is from a look at the
+    /// attributes alone. Read again where a hint names it, and at a restart.
     pub racy: bool,
 }
 

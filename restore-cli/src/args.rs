@@ -5,31 +5,26 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::{complete, help};
+
+/// What every verb has.
+const GLOBAL: &str = "Everywhere";
+
 /// Gives back any path as of any moment since its capture began.
 #[derive(Debug, Parser)]
-#[command(
-    name = "asof",
-    version,
-    subcommand_required = true,
-    arg_required_else_help = true,
-    disable_help_subcommand = true
-)]
-#[command(after_help = "\
-Times: RFC 3339; `2026-11-22 14:05[:06.5]`, `14:05` (today) and `2026-11-22` (its end) in local time; `now`, `yesterday` (its end), \
-`yesterday 14:00`, `10 minutes ago`, `-10m`, `2h ago`; `@1700000000`; `seq:123`. PATH@TIME works wherever PATH does; where a path \
-has an `@` itself, use --at.
-
-Exit status: 0 done, 1 error, 2 usage, 3 partly done, 4 the journal is damaged, 5 not reachable, 10 no journal, 11 another writer, 130 interrupted.")]
+#[command(name = "asof", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(max_term_width = 100, long_about = help::top::ABOUT)]
+#[command(after_help = help::top::SHORT, after_long_help = help::top::MORE)]
 pub(crate) struct Cli {
-    /// The journal directory [default: `journal` in the configuration file of asofd, else $XDG_STATE_HOME/asof; for
-    /// root /var/lib/asof].
-    #[arg(long, global = true, env = "ASOF_JOURNAL", value_name = "DIR")]
+    /// The journal directory [default: ASOF_JOURNAL, else `journal` in the configuration file of asofd, else
+    /// $XDG_STATE_HOME/asof; for root /var/lib/asof].
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     pub(crate) journal: Option<PathBuf>,
     /// Print JSON: one object, or JSON Lines for lists.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
     /// Print data and errors only.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(crate) quiet: bool,
     /// What to do.
     #[command(subcommand)]
@@ -40,32 +35,34 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// What is protected, since when, how old the oldest uncaptured change is, gaps, sizes.
+    #[command(long_about = help::status::ABOUT, after_long_help = help::status::MORE)]
     Status,
     /// Return when every change made before this call is durable.
+    #[command(long_about = help::sync::ABOUT, after_long_help = help::sync::MORE)]
     Sync(SyncArgs),
     /// The history of a path (through renames), of a directory, or of everything.
+    #[command(long_about = help::log::ABOUT, after_long_help = help::log::MORE)]
     Log(LogArgs),
     /// A directory as of a time.
+    #[command(long_about = help::ls::ABOUT, after_long_help = help::ls::MORE)]
     Ls(LsArgs),
     /// The bytes of a file as of a time.
+    #[command(long_about = help::cat::ABOUT, after_long_help = help::cat::MORE)]
     Cat(CatArgs),
     /// What changed between two times.
+    #[command(long_about = help::diff::ABOUT, after_long_help = help::diff::MORE)]
     Diff(DiffArgs),
-    /// Why a path is there as of a time, or is not: captured, excluded (by which rule), deleted, in a gap, not yet
-    /// created, unreadable.
+    /// Why a path is there as of a time, or is not.
+    #[command(long_about = help::explain::ABOUT, after_long_help = help::explain::MORE)]
     Explain(ExplainArgs),
     /// Bring paths back as of a time.
+    #[command(long_about = help::restore::ABOUT, after_long_help = help::restore::MORE)]
     Restore(RestoreArgs),
-    /// Take the last restore in place back that has not been taken back. What was changed since is left and named.
-    #[command(after_help = "\
-`asof undo -n` shows what it would do. Run again, it takes the restore before that back. An undo is in the history like any \
-restore: it says how to take it back. Exit status 1 where there is nothing to undo.")]
+    /// Take the last restore in place back that has not been taken back.
+    #[command(long_about = help::undo::ABOUT, after_long_help = help::undo::MORE)]
     Undo(UndoArgs),
-    /// Check the journal: what is damaged, and which paths and times that concerns. Exit status 4 where anything is.
-    #[command(after_help = "\
-Without options it looks at structure and links, the index, and whether every version has its content: seconds, beside a running \
-asofd, on a read-only medium too. `asof verify --deep --rate 50M` reads every byte at 50 MiB/s at most. `asof verify --repair`, with \
-asofd stopped, takes what it can from the files as they are now and notes the rest, so that the next check tells new from known.")]
+    /// Check the journal: what is damaged, and which paths and times that concerns.
+    #[command(long_about = help::verify::ABOUT, after_long_help = help::verify::MORE)]
     Verify(VerifyArgs),
 }
 
@@ -81,7 +78,7 @@ pub(crate) struct SyncArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     /// A file, also a vanished one, or a directory [default: everything].
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: Option<OsString>,
     /// Leave out what happened up to this time.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -98,7 +95,7 @@ pub(crate) struct LogArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
     /// What to list [default: the current directory].
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: Option<OsString>,
     /// As of when [default: now].
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -118,7 +115,7 @@ pub(crate) struct LsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CatArgs {
     /// The file; symlinks are followed as they pointed then.
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: OsString,
     /// As of when [default: now].
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -129,7 +126,7 @@ pub(crate) struct CatArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
     /// What to compare [default: everything].
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: Option<OsString>,
     /// The earlier time.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -146,7 +143,7 @@ pub(crate) struct DiffArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
     /// Any path, also one that never was there.
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: OsString,
     /// As of when [default: now].
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -157,7 +154,7 @@ pub(crate) struct ExplainArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
     /// What to bring back; several go inside TARGET under their own names.
-    #[arg(value_name = "PATH", required = true)]
+    #[arg(value_name = "PATH", required = true, add = complete::path())]
     pub(crate) paths: Vec<OsString>,
     /// As of when [default: now].
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -260,6 +257,26 @@ mod tests {
     fn a_time_may_begin_with_a_hyphen() {
         let cli = Cli::try_parse_from(["asof", "ls", "--at", "-10m", "/x"]).unwrap();
         assert!(matches!(cli.verb, Verb::Ls(LsArgs { at: Some(at), .. }) if at == "-10m"));
+    }
+
+    #[test]
+    fn every_verb_has_a_page_with_examples_and_exit_statuses_that_fits_a_terminal() {
+        for verb in Cli::command().get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
+            let name = verb.get_name().to_owned();
+            let page = verb.render_long_help().to_string();
+            for part in ["Examples:", "Exit status:", "See also:"] {
+                assert!(page.contains(part), "{name} has no {part}");
+            }
+            for line in page.lines() {
+                assert!(line.chars().count() <= 100, "{name}: {line}");
+            }
+            let more = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            for line in more.lines() {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
+            }
+            let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && about.len() <= 100, "{name}: {about}");
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@
 use asof_journal::types::{Content, Extent, Version};
 
 use crate::errors::{Error, Result};
-use crate::output::escape;
 use crate::source::Source;
 
 /// What `Content::Unread` says of a file that was longer than the configuration wanted to have read.
@@ -35,10 +34,7 @@ pub(crate) fn stream(
     match &version.content {
         Content::None => Ok(()),
         Content::Inline(bytes) => take(bytes),
-        Content::Unread(errno) => {
-            let what = format!("{}: {}", escape(path), unread(*errno));
-            Err(Error::failed(what, "an earlier version may be there: `asof log` lists them"))
-        }
+        Content::Unread(errno) => Err(Error::NoContent { path: path.to_vec(), why: unread(*errno) }),
         Content::Extents(_) => {
             for extent in source.extents(version)? {
                 match extent {

@@ -5,6 +5,9 @@
 use std::io;
 
 use asof_journal::Error as JournalError;
+use asof_journal::reader::Moment;
+
+use crate::output::{as_of, escape};
 
 /// The crate's result.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -35,6 +38,32 @@ pub(crate) enum Error {
         what: String,
         /// What to do next.
         next: String,
+    },
+    /// The journal has nothing at a path at that time.
+    #[error("{}: the journal has nothing there {}", escape(path), as_of(moment))]
+    NoSuchPath {
+        /// The absolute path.
+        path: Vec<u8>,
+        /// The time.
+        moment: Box<Moment>,
+    },
+    /// A version without bytes.
+    #[error("{}: {why}", escape(path))]
+    NoContent {
+        /// The absolute path.
+        path: Vec<u8>,
+        /// Why there are none.
+        why: String,
+    },
+    /// Any other with its next step, as commands that can be copied.
+    #[error("{what}")]
+    Advised {
+        /// What happened and where.
+        what: String,
+        /// What to do next, a line each.
+        next: String,
+        /// The exit status of the error that it was.
+        status: u8,
     },
     /// What was to be checked does not hold.
     #[error("{what}")]
@@ -103,11 +132,12 @@ impl Error {
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
             Error::OutputClosed => 0,
-            Error::Failed { .. } | Error::Output(_) | Error::Io { .. } => 1,
+            Error::Failed { .. } | Error::NoContent { .. } | Error::Output(_) | Error::Io { .. } => 1,
             Error::Usage { .. } => 2,
             Error::Partly { .. } => 3,
             Error::Assertion { .. } => 4,
-            Error::NotReachable { .. } => 5,
+            Error::NotReachable { .. } | Error::NoSuchPath { .. } => 5,
+            Error::Advised { status, .. } => *status,
             Error::Interrupted | Error::Stopped => 130,
             Error::Journal(JournalError::NoJournal { .. }) => 10,
             Error::Journal(JournalError::Locked { .. }) => 11,
@@ -120,6 +150,7 @@ impl Error {
         match self {
             Error::Usage { next, .. }
             | Error::Failed { next, .. }
+            | Error::Advised { next, .. }
             | Error::Assertion { next, .. }
             | Error::NotReachable { next, .. } => Some(next.clone()).filter(|next| !next.is_empty()),
             Error::Interrupted => Some(
@@ -129,6 +160,8 @@ impl Error {
             ),
             Error::Journal(error) => journal_next_step(error).map(str::to_owned),
             Error::Io { source, .. } => io_next_step(source).map(str::to_owned),
+            // What helps with these is found out at the edge.
+            Error::NoSuchPath { .. } | Error::NoContent { .. } => None,
             Error::Partly { .. } | Error::Stopped | Error::OutputClosed | Error::Output(_) => None,
         }
     }
@@ -136,10 +169,6 @@ impl Error {
 
 fn journal_next_step(error: &JournalError) -> Option<&'static str> {
     Some(match error {
-        JournalError::NoJournal { .. } => {
-            "name the journal with --journal or ASOF_JOURNAL, or create one: asofd run --journal DIR --root DIR"
-        }
-        JournalError::Locked { .. } => "stop the other writer, or name another journal with --journal",
         JournalError::Unsupported { .. } => "use the version of asof that wrote the journal, or a newer one",
         JournalError::MissingBlock { .. } | JournalError::DamagedBlock { .. } => {
             "an earlier or later version of the file may be whole: `asof log PATH` lists them"

@@ -2,22 +2,28 @@
 //!
 //! Owns the way from the command line to a verb, and from an error to an exit status. Does nothing else.
 
+mod advice;
 mod args;
 mod changes;
 mod client;
 mod commands;
+mod complete;
 mod content;
 mod errors;
 #[cfg(test)]
 mod fuzz;
+mod help;
 mod interrupt;
 mod live;
+mod missing;
 mod output;
+mod patch;
 mod path;
 mod plan;
 mod reach;
 mod session;
 mod source;
+mod suggest;
 mod timespec;
 mod write;
 
@@ -35,6 +41,9 @@ use crate::session::Session;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if complete::answered() {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -60,7 +69,8 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
     let session = Session::new(cli.journal)?;
-    match &cli.verb {
+    let verb = &cli.verb;
+    let result = match verb {
         Verb::Status => commands::status::run(&session, out),
         Verb::Sync(args) => commands::sync::run(&session, args, out),
         Verb::Log(args) => commands::log::run(&session, args, out),
@@ -71,5 +81,6 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Restore(args) => commands::restore::run(&session, args, out),
         Verb::Undo(args) => commands::undo::run(&session, args, out),
         Verb::Verify(args) => commands::verify::run(&session, args, out),
-    }
+    };
+    result.map_err(|error| advice::complete(&session, verb, error))
 }

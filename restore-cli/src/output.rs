@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use crate::errors::{Error, Result};
 
-pub(crate) use escape::{PathFields, escape, mode_string};
-pub(crate) use time::{as_of, local};
+pub(crate) use escape::{PathFields, escape, is_plain, mode_string, noun};
+pub(crate) use time::{as_of, brief, local};
 
 /// Bytes gathered before a write to stdout.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -54,6 +54,19 @@ impl Output {
             colour: wanted && !json && io::stdout().is_terminal(),
             bar: ProgressBar::hidden(),
             terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    /// Nowhere, for whoever wants an answer without a word.
+    pub(crate) fn silent() -> Output {
+        Output {
+            data: io::BufWriter::new(Box::new(io::sink())),
+            notes: Box::new(io::sink()),
+            json: false,
+            quiet: true,
+            colour: false,
+            bar: ProgressBar::hidden(),
+            terminal: false,
         }
     }
 
@@ -115,7 +128,8 @@ impl Output {
         self.bar.finish_and_clear();
         self.say(&format!("asof: {error}"));
         if let Some(next) = error.next_step() {
-            self.say(&format!("  next: {next}"));
+            // A line each, so that a command can be copied.
+            self.say(&format!("  next: {}", next.replace('\n', "\n        ")));
         }
     }
 

@@ -2,36 +2,67 @@
 //!
 //! Prints warnings about times through [`Output`]; answers nothing itself.
 
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use asof_journal::places::Surroundings;
 use asof_journal::reader::{Moment, Reader};
+use asof_journal::storage::Layout;
 use asof_journal::types::{Instant, Kind, Seq};
 use asof_journal::view::Entry;
 use chrono::{DateTime, Local};
 
 use crate::errors::{Error, Result};
-use crate::output::{Output, as_of, escape, local};
+use crate::output::{Output, escape, local};
 use crate::path;
 use crate::source::Source;
+use crate::suggest::{Suggestion, quoted};
 use crate::timespec::{self, TimeError, TimeSpec};
 
 /// One run of `asof`.
 pub(crate) struct Session {
     journal: PathBuf,
+    named: Named,
     now: DateTime<Local>,
+    reader: OnceCell<Reader>,
+}
+
+/// Who said where the journal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// The command line.
+    Flag,
+    /// `ASOF_JOURNAL`.
+    Environment,
+    /// The configuration file of the agent.
+    Configuration,
+    /// Nobody.
+    Nobody,
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Named::Flag => "named by --journal",
+            Named::Environment => "named by ASOF_JOURNAL",
+            Named::Configuration => "named by the configuration of asofd",
+            Named::Nobody => "where it is when nothing else is said",
+        })
+    }
 }
 
 impl Session {
-    /// Finds out where the journal is, and reads the clock once.
+    /// Finds out where the journal is, and reads the clock once. `journal` is the one on the command line.
     pub(crate) fn new(journal: Option<PathBuf>) -> Result<Session> {
-        let journal = match journal {
-            Some(journal) => journal,
-            None => default_journal()?,
+        let in_environment = || std::env::var_os("ASOF_JOURNAL").filter(|dir| !dir.is_empty());
+        let (journal, named) = match (journal, in_environment()) {
+            (Some(journal), _) => (journal, Named::Flag),
+            (None, Some(journal)) => (PathBuf::from(journal), Named::Environment),
+            (None, None) => default_journal()?,
         };
-        Ok(Session { journal, now: Local::now() })
+        Ok(Session { journal, named, now: Local::now(), reader: OnceCell::new() })
     }
 
     /// The journal directory.
@@ -39,9 +70,44 @@ impl Session {
         &self.journal
     }
 
-    /// Opens the journal for reading.
-    pub(crate) fn reader(&self) -> Result<Reader> {
-        Ok(Reader::open(&self.journal)?)
+    /// What the clock showed when the run began.
+    pub(crate) fn now(&self) -> &DateTime<Local> {
+        &self.now
+    }
+
+    /// Who said where the journal is.
+    pub(crate) fn named(&self) -> Named {
+        self.named
+    }
+
+    /// Opens the journal for reading; once, so that everything in one run is answered from one state.
+    pub(crate) fn reader(&self) -> Result<&Reader> {
+        if self.reader.get().is_none() {
+            let _ = self.reader.set(Reader::open(&self.journal)?);
+        }
+        self.reader.get().ok_or_else(|| Error::failed("the journal could not be opened", ""))
+    }
+
+    /// Begins a command that a message suggests: it names the journal where the user did.
+    pub(crate) fn command(&self, verb: &str) -> Suggestion {
+        let journal = (self.named == Named::Flag).then_some(self.journal.as_path());
+        Suggestion::new(journal, verb, &self.now)
+    }
+
+    /// The command that starts an agent on the journal, with the roots that it has, if it has any.
+    pub(crate) fn start_agent(&self) -> String {
+        if self.named == Named::Configuration {
+            return "asofd run".to_owned();
+        }
+        let journal = quoted(self.journal.as_os_str().as_bytes());
+        let is_there = Layout::new(&self.journal).manifest().exists();
+        let reader = if is_there { self.reader().ok() } else { None };
+        let policy = reader.and_then(|reader| reader.view(reader.head()).policy().ok()).unwrap_or_default();
+        let mut roots: Vec<String> = policy.roots.iter().map(|root| quoted(&root.path)).collect();
+        if roots.is_empty() {
+            roots.push("DIR".to_owned());
+        }
+        format!("asofd run --journal {journal} --root {}", roots.join(" --root "))
     }
 
     /// What the text of an option says.
@@ -98,8 +164,8 @@ impl Session {
     /// The place in the journal that a time means; `None` is the newest.
     pub(crate) fn moment(&self, reader: &Reader, time: Option<TimeSpec>, out: &mut Output) -> Result<Moment> {
         match time.unwrap_or(TimeSpec::Now) {
-            TimeSpec::Now => at_seq(reader, reader.head()),
-            TimeSpec::Seq(seq) => at_seq(reader, seq),
+            TimeSpec::Now => self.at_seq(reader, reader.head()),
+            TimeSpec::Seq(seq) => self.at_seq(reader, seq),
             TimeSpec::Instant(instant) => self.at_instant(reader, instant, out),
         }
     }
@@ -109,8 +175,14 @@ impl Session {
             let first = reader.info()?.first;
             let what = format!("{} is before the first capture", local(instant));
             let next = match first {
-                Some(first) => format!("the journal begins at {} ({})", local(first.instant), first.seq),
-                None => "the journal is empty; let asofd run first".to_owned(),
+                Some(first) => {
+                    format!(
+                        "give a later time: the first capture is of {} (--at {})",
+                        local(first.instant),
+                        first.seq
+                    )
+                }
+                None => format!("the journal is empty; start the agent: {}", self.start_agent()),
             };
             return Err(Error::not_reachable(what, next));
         };
@@ -126,17 +198,18 @@ impl Session {
         }
         Ok(resolved.moment)
     }
-}
 
-fn at_seq(reader: &Reader, seq: Seq) -> Result<Moment> {
-    if let Some(moment) = reader.at_seq(seq)? {
-        return Ok(moment);
+    fn at_seq(&self, reader: &Reader, seq: Seq) -> Result<Moment> {
+        if let Some(moment) = reader.at_seq(seq)? {
+            return Ok(moment);
+        }
+        let head = reader.head();
+        if head == Seq::ZERO {
+            let start = format!("start the agent: {}", self.start_agent());
+            return Err(Error::not_reachable("nothing has been captured yet", start));
+        }
+        Err(Error::not_reachable(format!("{seq} is not in the journal"), format!("it holds seq:1 to {head}")))
     }
-    let head = reader.head();
-    if head == Seq::ZERO {
-        return Err(Error::not_reachable("nothing has been captured yet", "let asofd run first"));
-    }
-    Err(Error::not_reachable(format!("{seq} is not in the journal"), format!("it holds seq:1 to {head}")))
 }
 
 /// The entry at a path, or the error that says that there is none.
@@ -144,33 +217,35 @@ pub(crate) fn entry_at(source: &dyn Source, path: &[u8], moment: &Moment) -> Res
     source.resolve(path)?.ok_or_else(|| no_such_path(path, moment))
 }
 
-/// Says that nothing is known at a path.
+/// Says that nothing is known at a path; why, and what helps, is found out at the edge.
 pub(crate) fn no_such_path(path: &[u8], moment: &Moment) -> Error {
-    let path = escape(path);
-    let next = format!("`asof log {path}` shows when it was there, and `asof status` what is protected");
-    Error::not_reachable(format!("{path}: the journal has nothing there {}", as_of(moment)), next)
+    Error::NoSuchPath { path: path.to_vec(), moment: Box::new(*moment) }
 }
 
 fn time_error(error: TimeError) -> Error {
     let next = match &error {
-        TimeError::NotATime { .. } => "`asof --help` lists the forms; RFC 3339 always works",
+        TimeError::NotATime { .. } => {
+            "say it like 14:05, 'yesterday 14:00', '10 minutes ago', 2026-11-22 or '2026-11-22 14:05'; all forms: asof --help"
+        }
         TimeError::Mark { .. } => "give the instant itself, or seq:N as `asof sync --json` prints it",
         TimeError::OutOfRange { .. } => "give a time between 1678 and 2261",
-        TimeError::Repeated { .. } | TimeError::Skipped { .. } => "give one of the two",
+        TimeError::Repeated { .. } | TimeError::Skipped { .. } => {
+            "give one of the two, in the form in which they stand there"
+        }
     };
     Error::usage(error.to_string(), next)
 }
 
 /// The journal where neither a flag nor the environment names one: the one that the agent would use.
-fn default_journal() -> Result<PathBuf> {
+fn default_journal() -> Result<(PathBuf, Named)> {
     let variable = |name: &str| std::env::var_os(name);
     let surroundings = Surroundings { is_root: rustix::process::geteuid().is_root(), variable: &variable };
     let named = std::env::var_os("ASOF_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     let config = named.or_else(|| surroundings.config().filter(|path| path.exists()));
     if let Some(journal) = config.map(|config| configured_journal(&config)).transpose()?.flatten() {
-        return Ok(journal);
+        return Ok((journal, Named::Configuration));
     }
-    surroundings.journal().ok_or_else(|| {
+    surroundings.journal().map(|journal| (journal, Named::Nobody)).ok_or_else(|| {
         Error::usage("neither XDG_STATE_HOME nor HOME is set", "name the journal with --journal DIR")
     })
 }

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::agent::Agent;
 use crate::copy;
 use crate::edit::LEAVE_ALONE;
+use crate::filesystem::run;
 use crate::must::Must;
 use crate::oracle;
 use crate::programs::Programs;
@@ -90,6 +91,20 @@ impl Site {
         self.dir.path().to_path_buf()
     }
 
+    /// Copies the journal and the logs of the agents to a directory that outlives the site.
+    ///
+    /// # Errors
+    /// What `cp` says.
+    pub fn keep_traces(&self, to: &Path) -> Result<(), String> {
+        let traces =
+            fs::read_dir(self.dir.path()).must(self.dir.path().display()).flatten().filter(|entry| {
+                let name = entry.file_name();
+                name == "journal" || name.to_string_lossy().starts_with("agent-log")
+            });
+        fs::create_dir_all(to).must(to.display());
+        run(Command::new("cp").arg("-a").arg("-t").arg(to).args(traces.map(|entry| entry.path())))
+    }
+
     /// A path inside the site, outside root and journal.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.path().join(name)
@@ -114,6 +129,16 @@ impl Site {
     pub fn asof<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Asof {
         let mut command = Command::new(&self.programs.asof);
         command.arg("--journal").arg(&self.journal).args(arguments);
+        Asof { command, output: self.fresh("output") }
+    }
+
+    /// A line for a shell that finds the programs under test, as people copy one out of a message.
+    pub fn shell(&self, line: &str) -> Asof {
+        let mut command = Command::new("bash");
+        let programs = self.programs.asof.parent().must("a directory of programs");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = [programs.as_os_str(), &path].join(OsStr::new(":"));
+        command.arg("-c").arg(line).env("PATH", path);
         Asof { command, output: self.fresh("output") }
     }
 
@@ -333,6 +358,13 @@ impl Asof {
     #[must_use]
     pub fn in_dir(mut self, dir: &Path) -> Asof {
         self.command.current_dir(dir);
+        self
+    }
+
+    /// Runs with one more argument.
+    #[must_use]
+    pub fn with_word(mut self, word: impl AsRef<OsStr>) -> Asof {
+        self.command.arg(word);
         self
     }
 

@@ -16,6 +16,8 @@ use crate::settle::Scan;
 
 /// How long a cookie may take to come back before it is written again.
 const COOKIE_RETRY_NS: u64 = 10_000_000_000;
+/// How long looks that have to be repeated are waited for: what something else takes the name of each time has no end.
+const REPEATED_NS: u64 = 2_000_000_000;
 
 /// A `sync`, or a mark of the agent's own, on its way.
 pub(super) struct PendingSync {
@@ -25,6 +27,8 @@ pub(super) struct PendingSync {
     pub(super) written_ns: u64,
     /// Number of the hint that it came back as.
     pub(super) came_back: Option<u64>,
+    /// When that was.
+    pub(super) came_back_ns: u64,
     pub(super) deadline_ns: Option<u64>,
     pub(super) cause: MarkCause,
     /// What is noted with the mark.
@@ -47,6 +51,7 @@ impl Agent {
             written: self.clock.now().wall,
             written_ns: now_ns,
             came_back: None,
+            came_back_ns: 0,
             deadline_ns: timeout_ns.map(|timeout_ns| now_ns.saturating_add(timeout_ns)),
             cause,
             note,
@@ -81,10 +86,13 @@ impl Agent {
         let mut waiting = Vec::new();
         for mut sync in std::mem::take(&mut self.syncs) {
             let mut state = self.dirty.lock();
+            // What came before the cookie is known to the loop first.
             if sync.came_back.is_none()
+                && !state.has_more_beside()
                 && let Some(no) = state.cookies.remove(&sync.cookie)
             {
                 sync.came_back = Some(no);
+                sync.came_back_ns = now_ns;
                 // Nothing tells of changes there: it is looked at for whoever asks.
                 for path in self.health.unwatched().filter(|_| sync.reply.is_some()) {
                     state.settle.scan(now_ns, path, Scan::Recursive, no);
@@ -118,6 +126,14 @@ impl Agent {
         if self.syncs.is_empty() {
             // Cookies of those who gave up.
             self.dirty.lock().cookies.clear();
+        }
+    }
+
+    /// A look at something that was asked for before is to be repeated, and got a number of its own.
+    pub(super) fn wait_for_repeated(&mut self, now_ns: u64, no: u64) {
+        let waits = |sync: &&mut PendingSync| now_ns.saturating_sub(sync.came_back_ns) < REPEATED_NS;
+        for sync in self.syncs.iter_mut().filter(|sync| sync.came_back.is_some()).filter(waits) {
+            sync.came_back = Some(no);
         }
     }
 

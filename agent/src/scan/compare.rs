@@ -191,7 +191,6 @@ impl Scanner {
             if let Some(before) = &before
                 && same_node
                 && let Some(version) = self.attributes_only(seen, before, !ops.is_empty(), trip)
-                && !trip.is_doubtful(before)
             {
                 return self.change_version(node, version, ops, trip.hinted, trip.ticket);
             }
@@ -244,6 +243,9 @@ impl Scanner {
 
     /// The new version of a file of which only the attributes can have changed, so that its content need not be read:
     /// it was renamed, or a hint said so, and size and modification time are the same.
+    ///
+    /// It is racy: the content may have been written between that hint and this look, and its modification time put back.
+    /// The hint that tells so comes later, and finds a change time that the journal knows already.
     fn attributes_only(
         &self,
         seen: &Seen<'_>,
@@ -253,18 +255,18 @@ impl Scanner {
     ) -> Option<Version> {
         let Seen { handle, name, stat, reason, .. } = *seen;
         let only_attributes = match reason {
-            Reason::Hinted(marks) => !marks.any(Marks::CONTENT),
+            Reason::Hinted(marks) => !marks.any(Marks::CONTENT.with(Marks::MISSED)),
             // While hints come, one of content may wait under the old name. After downtime size and time are all there is.
             Reason::Below => renamed && trip.reconciling.is_some(),
             Reason::Crowd | Reason::Level => false,
         };
         let same_content =
             (before.meta.size, before.meta.mtime, before.meta.ino) == (stat.size, stat.mtime, stat.ino);
-        if !only_attributes || !same_content {
+        if !only_attributes || !same_content || trip.is_unsettled(before) {
             return None;
         }
         let xattrs = self.fs().xattrs(handle, name).ok()?;
-        Some(Version { meta: stat.metadata(xattrs), ..before.clone() })
+        Some(Version { meta: stat.metadata(xattrs), racy: true, ..before.clone() })
     }
 
     /// What a directory is now.

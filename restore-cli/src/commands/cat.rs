@@ -9,7 +9,7 @@ use asof_journal::view::Entry;
 use crate::args::CatArgs;
 use crate::content;
 use crate::errors::{Error, Result};
-use crate::output::{Output, as_of, escape};
+use crate::output::{Output, as_of, escape, noun};
 use crate::path;
 use crate::session::{Session, no_such_path};
 use crate::source::{AtSeq, Source};
@@ -22,21 +22,20 @@ pub(crate) fn run(session: &Session, args: &CatArgs, out: &mut Output) -> Result
     let at = session.optional_time(args.at.as_deref())?;
     let (asked, at) = session.path(&args.path, at)?;
     let reader = session.reader()?;
-    let moment = session.moment(&reader, at, out)?;
+    let moment = session.moment(reader, at, out)?;
     out.note(&as_of(&moment));
-    let source = AtSeq::new(&reader, &moment);
+    let source = AtSeq::new(reader, &moment);
     let (path, entry) = follow(&source, &asked, &moment)?;
     let shown = escape(&path);
     session.check_kind(&args.path, args.at.is_some(), entry.kind)?;
     if entry.kind != Kind::File {
-        let what = format!("{shown} is no file but a {} {}", entry.kind.as_str(), as_of(&moment));
-        let next =
-            if entry.kind == Kind::Dir { format!("`asof ls {shown}` lists it") } else { String::new() };
-        return Err(Error::failed(what, next));
+        let what = format!("{shown} is no file but a {} {}", noun(entry.kind), as_of(&moment));
+        let list = session.command("ls").word("-l").path(&path).at(moment.seq).text();
+        return Err(Error::failed(what, list));
     }
     let Some(found) = source.version(entry.node)? else {
         let what = format!("{shown} was seen but never captured");
-        return Err(Error::not_reachable(what, format!("`asof log {shown}` shows when it was")));
+        return Err(Error::not_reachable(what, session.command("log").path(&path).text()));
     };
     for gap in source.gaps(&path)? {
         out.warn(&super::restore::gap_text(&gap));
@@ -53,7 +52,9 @@ pub(crate) fn run(session: &Session, args: &CatArgs, out: &mut Output) -> Result
         Error::Journal(error) if tells_of_damage(&error) => {
             let what =
                 format!("{shown}: {error}; the {printed} bytes before that are right, and were printed");
-            Error::failed(what, format!("`asof log {shown}` lists other versions; `asof verify` tells more"))
+            let (log, verify) = (session.command("log").path(&path), session.command("verify"));
+            let next = format!("{}   (other versions)\n{}   (all damage)", log.text(), verify.text());
+            Error::failed(what, next)
         }
         other => other,
     })

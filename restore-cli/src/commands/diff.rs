@@ -1,26 +1,19 @@
 //! `diff`: what changed between two times, as a list or as a text patch.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use asof_journal::reader::Moment;
-use asof_journal::types::{Kind, NodeId};
+use asof_journal::view::is_below;
 use serde::Serialize;
-use similar::TextDiff;
 
 use crate::args::DiffArgs;
 use crate::changes::{self, Changed, Difference};
-use crate::content;
 use crate::errors::{Error, Result};
 use crate::output::{Output, Paint, PathFields, as_of, escape};
+use crate::patch::{Patch, Stanza};
 use crate::session::{Session, no_such_path};
-use crate::source::{AtSeq, Source};
-
-/// A larger file gets one line in a patch.
-const PATCH_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// A file with a zero byte among so many first ones is binary, as git sees it.
-const BINARY_PROBE_BYTES: usize = 8000;
-/// After so long one file's patch is finished with whatever is known, correct but longer than need be.
-const PATCH_TIME_MAX: Duration = Duration::from_secs(5);
+use crate::source::AtSeq;
+use crate::suggest::quoted;
 
 /// One change in JSON.
 #[derive(Serialize)]
@@ -38,6 +31,8 @@ struct Line {
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_b64: Option<String>,
     from_instant: String,
     from_seq: u64,
     instant: String,
@@ -61,36 +56,100 @@ pub(crate) fn run(session: &Session, args: &DiffArgs, out: &mut Output) -> Resul
         None => (b"/".to_vec(), to),
     };
     let reader = session.reader()?;
-    let from = session.moment(&reader, Some(from), out)?;
-    let to = session.moment(&reader, to, out)?;
+    let from = session.moment(reader, Some(from), out)?;
+    let to = session.moment(reader, to, out)?;
     if from.seq > to.seq {
         let what = format!("--from ({}) is after --to ({})", from.seq, to.seq);
         return Err(Error::usage(what, "exchange the two"));
     }
     out.note(&format!("from: {}", as_of(&from)));
     out.note(&format!("to:   {}", as_of(&to)));
-    let sides = Sides { before: AtSeq::new(&reader, &from), after: AtSeq::new(&reader, &to), from, to };
+    let sides = Sides { before: AtSeq::new(reader, &from), after: AtSeq::new(reader, &to), from, to };
     let Some(changes) = changes::between(&sides.before, &sides.after, &path)? else {
         return Err(no_such_path(&path, &to));
     };
-    for changed in &changes {
-        print(&sides, args, changed, out)?;
+    if args.patch {
+        return patch(&sides, &path, &changes, out);
     }
-    Ok(())
-}
-
-fn print(sides: &Sides<'_>, args: &DiffArgs, changed: &Changed, out: &mut Output) -> Result<()> {
-    let patch = if args.patch { patch(sides, changed)? } else { None };
-    if out.is_json() {
-        return out.object(&line(sides, changed, patch));
-    }
-    match patch {
-        Some(patch) => out.bytes(&patch),
-        None => {
+    changes.iter().try_for_each(|changed| match out.is_json() {
+        true => out.object(&line(&sides, changed, None)),
+        false => {
             let text = text(changed, out);
             out.line(&text)
         }
+    })
+}
+
+/// Prints a patch; what it cannot say stands between its parts, in lines that whoever applies it passes over.
+fn patch(sides: &Sides<'_>, path: &[u8], changes: &[Changed], out: &mut Output) -> Result<()> {
+    let patch = Patch::new(&sides.before, &sides.after, path)?;
+    if !out.is_json() && !changes.is_empty() {
+        out.note(&format!("to apply it: cd {} && patch -p1", quoted(patch.base())));
     }
+    let mut stanzas: BTreeMap<Vec<u8>, Vec<Stanza>> = BTreeMap::new();
+    for (path, stanza) in patch.stanzas(path)? {
+        stanzas.entry(path).or_default().push(stanza);
+    }
+    if out.is_json() {
+        let told: BTreeSet<&[u8]> = changes.iter().map(|changed| changed.path.as_slice()).collect();
+        return changes.iter().try_for_each(|changed| {
+            let own = own_stanzas(changed, &told, &mut stanzas);
+            out.object(&line(sides, changed, (!own.is_empty()).then_some(own)))
+        });
+    }
+    let mut changes = changes.iter().peekable();
+    for (path, stanzas) in stanzas {
+        while let Some(changed) = changes.next_if(|changed| changed.path < path) {
+            remark(changed, None, out)?;
+        }
+        let told: Vec<&Changed> =
+            std::iter::from_fn(|| changes.next_if(|changed| changed.path == path)).collect();
+        for stanza in stanzas {
+            match (stanza, told.first()) {
+                (Stanza::Text(text), _) => out.bytes(&text)?,
+                (Stanza::Remark(why), Some(changed)) => remark(changed, Some(&why), out)?,
+                (Stanza::Remark(why), None) => out.line(&format!("# {}  ({why})", escape(&path)))?,
+            }
+        }
+    }
+    changes.try_for_each(|changed| remark(changed, None, out))
+}
+
+/// A line that no program takes for a part of the patch.
+fn remark(changed: &Changed, why: Option<&str>, out: &mut Output) -> Result<()> {
+    let why = why.map(|why| format!("  ({why})")).unwrap_or_default();
+    let text = text(changed, out);
+    out.line(&format!("# {text}{why}"))
+}
+
+/// Takes what a patch has on the path of a change; of one that moved also what it has on the path before, and on what
+/// lies below either and has no line of its own.
+fn own_stanzas(
+    changed: &Changed,
+    told: &BTreeSet<&[u8]>,
+    stanzas: &mut BTreeMap<Vec<u8>, Vec<Stanza>>,
+) -> Vec<u8> {
+    let mut own = Vec::new();
+    if let Difference::Renamed { from } = &changed.difference {
+        for dir in [from, &changed.path] {
+            let below = stanzas.range(dir.clone()..).map(|(path, _)| path);
+            let below = below.take_while(|path| path.starts_with(dir));
+            own.extend(below.filter(|path| is_below(path, dir) && !told.contains(path.as_slice())).cloned());
+        }
+    }
+    own.push(changed.path.clone());
+    let mut text = Vec::new();
+    for path in own {
+        for stanza in stanzas.remove(&path).unwrap_or_default() {
+            match stanza {
+                Stanza::Text(lines) => text.extend_from_slice(&lines),
+                Stanza::Remark(why) => {
+                    text.extend_from_slice(format!("# {}  ({why})\n", escape(&path)).as_bytes());
+                }
+            }
+        }
+    }
+    text
 }
 
 fn word(difference: &Difference) -> &'static str {
@@ -110,6 +169,8 @@ fn line(sides: &Sides<'_>, changed: &Changed, patch: Option<Vec<u8>>) -> Line {
         _ => None,
     };
     let (from, from_b64) = from.map_or((None, None), |(text, base64)| (Some(text), base64));
+    let patch = patch.as_deref().map(PathFields::pair);
+    let (patch, patch_b64) = patch.map_or((None, None), |(text, base64)| (Some(text), base64));
     Line {
         change: word(&changed.difference),
         path: PathFields::new(&changed.path),
@@ -117,7 +178,8 @@ fn line(sides: &Sides<'_>, changed: &Changed, patch: Option<Vec<u8>>) -> Line {
         from_b64,
         kind_before: changed.before.map(|(_, kind)| kind.as_str()),
         kind: changed.after.map(|(_, kind)| kind.as_str()),
-        patch: patch.map(|patch| String::from_utf8_lossy(&patch).into_owned()),
+        patch,
+        patch_b64,
         from_instant: sides.from.instant.to_rfc3339(),
         from_seq: sides.from.seq.0,
         instant: sides.to.instant.to_rfc3339(),
@@ -139,77 +201,5 @@ fn text(changed: &Changed, out: &Output) -> String {
             format!("{word}  {path} ({} -> {})", before.as_str(), after.as_str())
         }
         _ => format!("{word}  {path}"),
-    }
-}
-
-/// The text patch of a change; `None` where the change has no text.
-fn patch(sides: &Sides<'_>, changed: &Changed) -> Result<Option<Vec<u8>>> {
-    let is_file = |side: Option<(NodeId, Kind)>| side.is_none_or(|(_, kind)| kind == Kind::File);
-    let has_text =
-        matches!(changed.difference, Difference::Added | Difference::Removed | Difference::Modified);
-    if !has_text || !is_file(changed.before) || !is_file(changed.after) {
-        return Ok(None);
-    }
-    let old = bytes(&sides.before, changed.before, &changed.path)?;
-    let new = bytes(&sides.after, changed.after, &changed.path)?;
-    let header = |letter: &str, side: Option<(NodeId, Kind)>| match side {
-        Some(_) => format!("{letter}{}", escape(&changed.path)),
-        None => "/dev/null".to_owned(),
-    };
-    let patch =
-        unified(old.as_deref(), new.as_deref(), &header("a", changed.before), &header("b", changed.after));
-    // An empty file that came or went has a line of its own, and no lines in it.
-    Ok(Some(patch).filter(|patch| !patch.is_empty()))
-}
-
-/// The bytes of one side; empty where the side has none, `None` where they are too many.
-fn bytes(source: &dyn Source, side: Option<(NodeId, Kind)>, path: &[u8]) -> Result<Option<Vec<u8>>> {
-    let Some((node, _)) = side else {
-        return Ok(Some(Vec::new()));
-    };
-    match source.version(node)? {
-        Some(found) => content::whole(source, &found.version, path, PATCH_BYTES_MAX),
-        None => Ok(Some(Vec::new())),
-    }
-}
-
-/// A unified diff, or the one line that stands for it.
-fn unified(old: Option<&[u8]>, new: Option<&[u8]>, old_name: &str, new_name: &str) -> Vec<u8> {
-    let (Some(old), Some(new)) = (old, new) else {
-        return format!("Large files {old_name} and {new_name} differ\n").into_bytes();
-    };
-    if is_binary(old) || is_binary(new) {
-        return format!("Binary files {old_name} and {new_name} differ\n").into_bytes();
-    }
-    let diff = TextDiff::configure().timeout(PATCH_TIME_MAX).diff_lines(old, new);
-    let mut patch = Vec::new();
-    // Hunk by hunk, because the whole at once replaces what is no UTF-8.
-    for hunk in diff.unified_diff().iter_hunks() {
-        if patch.is_empty() {
-            patch = format!("--- {old_name}\n+++ {new_name}\n").into_bytes();
-        }
-        // Writing to a Vec does not fail.
-        let _ = hunk.to_writer(&mut patch);
-    }
-    patch
-}
-
-fn is_binary(bytes: &[u8]) -> bool {
-    bytes.iter().take(BINARY_PROBE_BYTES).any(|&b| b == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_becomes_a_patch_and_binary_one_line() {
-        let patch = unified(Some(b"a\nb\n"), Some(b"a\nc\xff"), "a/x", "b/x");
-        assert_eq!(
-            patch,
-            b"--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n a\n-b\n+c\xff\n\\ No newline at end of file\n"
-        );
-        assert_eq!(unified(Some(b"a\0"), Some(b""), "a/x", "b/x"), b"Binary files a/x and b/x differ\n");
-        assert_eq!(unified(None, Some(b""), "a/x", "b/x"), b"Large files a/x and b/x differ\n");
     }
 }

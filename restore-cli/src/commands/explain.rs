@@ -161,9 +161,9 @@ pub(crate) fn run(session: &Session, args: &ExplainArgs, out: &mut Output) -> Re
     let at = session.optional_time(args.at.as_deref())?;
     let (path, at) = session.path(&args.path, at)?;
     let reader = session.reader()?;
-    let moment = session.moment(&reader, at, out)?;
+    let moment = session.moment(reader, at, out)?;
     out.note(&as_of(&moment));
-    let answer = Case::new(&reader, &path, &moment)?.answer()?;
+    let answer = Case::new(session, reader, &path, &moment)?.answer()?;
     if out.is_json() { out.object(&answer) } else { for_people(&answer, &path, out) }
 }
 
@@ -190,6 +190,7 @@ fn for_people(answer: &Answer, path: &[u8], out: &mut Output) -> Result<()> {
 
 /// A question with all that the journal has on it.
 struct Case<'c> {
+    session: &'c Session,
     reader: &'c Reader,
     view: View<'c>,
     path: &'c [u8],
@@ -200,7 +201,7 @@ struct Case<'c> {
 }
 
 impl<'c> Case<'c> {
-    fn new(reader: &'c Reader, path: &'c [u8], moment: &'c Moment) -> Result<Case<'c>> {
+    fn new(session: &'c Session, reader: &'c Reader, path: &'c [u8], moment: &'c Moment) -> Result<Case<'c>> {
         let view = reader.view_at(moment);
         let rules = Rules::new(&view.policy()?).map_err(|error| {
             let what = format!("the rules in the journal are not understood: {error}");
@@ -209,7 +210,7 @@ impl<'c> Case<'c> {
         let mut gaps = view.gaps(path)?;
         gaps.retain(|gap| is_below(path, &gap.scope));
         let fate = fate::fate(&view, path)?;
-        Ok(Case { reader, view, path, moment, rules, gaps, fate })
+        Ok(Case { session, reader, view, path, moment, rules, gaps, fate })
     }
 
     fn answer(&self) -> Result<Answer> {
@@ -232,11 +233,10 @@ impl<'c> Case<'c> {
             };
             answer.text = format!("nobody can say: {}", gap.reason.as_str());
             answer = self.with_what_was_last(answer)?;
-            let then = escape(self.path);
-            answer.next = match gap.is_open() {
-                true => Some("asof status".to_owned()),
-                false => Some(format!("asof explain {then} --at {}", gap.until.to_rfc3339())),
-            };
+            answer.next = Some(match gap.is_open() {
+                true => self.session.command("status").text(),
+                false => self.session.command("explain").path(self.path).instant(gap.until).text(),
+            });
             return Ok(answer);
         }
         match &self.fate {
@@ -272,6 +272,14 @@ impl<'c> Case<'c> {
         }))
     }
 
+    fn log(&self) -> String {
+        self.session.command("log").path(self.path).text()
+    }
+
+    fn restore(&self, seq: Seq) -> String {
+        self.session.command("restore").path(self.path).at(seq).word("--to TARGET").text()
+    }
+
     fn instant(&self, seq: Seq) -> Result<Instant> {
         Ok(self.reader.at_seq(seq)?.map_or(Instant(0), |moment| moment.instant))
     }
@@ -291,15 +299,15 @@ impl<'c> Case<'c> {
 
     fn there(&self, entry: &Entry, mut answer: Answer) -> Result<Answer> {
         answer.since = self.at(entry.since)?;
-        let (shown, seq) = (escape(self.path), self.moment.seq);
+        let seq = self.moment.seq;
         answer.next = Some(match entry.kind {
-            Kind::Dir => format!("asof ls {shown} --at {seq}"),
-            _ => format!("asof restore {shown} --at {seq} --to TARGET"),
+            Kind::Dir => self.session.command("ls").path(self.path).at(seq).text(),
+            _ => self.restore(seq),
         });
         let Some((version, line)) = self.version(entry.node, seq)? else {
             answer.verdict = Verdict::Unreadable;
             answer.text = "unreadable: it was seen, and nothing of it could be captured".to_owned();
-            answer.next = Some(format!("asof log {shown}"));
+            answer.next = Some(self.log());
             return Ok(answer);
         };
         answer.verdict = Verdict::Captured;
@@ -308,7 +316,7 @@ impl<'c> Case<'c> {
             answer.verdict = Verdict::Unreadable;
             answer.text =
                 format!("unreadable: it is known to have been there, without its content: {}", unread(errno));
-            answer.next = Some(format!("asof log {shown}"));
+            answer.next = Some(self.log());
         }
         answer.version = Some(line);
         Ok(answer)
@@ -325,35 +333,34 @@ impl<'c> Case<'c> {
         let (after_text, before_text) = (local(after), local(before));
         let subject =
             if what == self.path { String::new() } else { format!("its directory {} was ", escape(what)) };
-        let shown = escape(self.path);
         let then = ended.seq.previous();
         (answer.verdict, answer.text, answer.next) = match (ended.why, &now_at) {
             (Unbound::Moved, Some(to)) => (
                 Verdict::Moved,
                 format!("{subject}renamed; it was {} then", escape(to)),
-                Some(format!("asof explain {} --at {}", escape(to), self.moment.seq)),
+                Some(self.session.command("explain").path(to).at(self.moment.seq).text()),
             ),
             (Unbound::Uncovered, _) => (
                 Verdict::NotProtected,
                 format!("{subject}not protected any more since {before_text}; it may have been there still"),
-                Some(format!("asof restore {shown} --at {then} --to TARGET")),
+                Some(self.restore(then)),
             ),
             (Unbound::Unread, _) if self.reader.view(then).resolve(what)?.is_none() => (
                 Verdict::Deleted,
                 format!("{subject}there and gone by {before_text}, before it could be captured"),
-                Some(format!("asof log {shown}")),
+                Some(self.log()),
             ),
             (Unbound::Unread, _) => (
                 Verdict::Deleted,
                 format!(
                     "{subject}deleted between {after_text} and {before_text}; what it held last was not captured"
                 ),
-                Some(format!("asof restore {shown} --at {then} --to TARGET")),
+                Some(self.restore(then)),
             ),
             _ => (
                 Verdict::Deleted,
                 format!("{subject}deleted between {after_text} and {before_text}"),
-                Some(format!("asof restore {shown} --at {then} --to TARGET")),
+                Some(self.restore(then)),
             ),
         };
         let (moved_to, moved_to_b64) = match now_at.as_deref().map(PathFields::pair) {
@@ -399,19 +406,18 @@ impl<'c> Case<'c> {
 
     /// Nothing was there, and nothing had been.
     fn not_there(&self, mut answer: Answer) -> Result<Answer> {
-        let shown = escape(self.path);
         match fate::next_bound(self.reader, self.path, self.moment.seq)? {
             Some(seq) => {
                 answer.verdict = Verdict::NotYetCreated;
                 answer.first_seen = self.at(seq)?;
                 answer.text = "not yet created: it was first seen later".to_owned();
-                answer.next = Some(format!("asof explain {shown} --at {seq}"));
+                answer.next = Some(self.session.command("explain").path(self.path).at(seq).text());
             }
             None => {
                 answer.verdict = Verdict::NeverSeen;
                 answer.text = "never seen: nothing of that name was ever captured there".to_owned();
                 let above = path::parent(self.path);
-                answer.next = Some(format!("asof ls {} --deleted", escape(above)));
+                answer.next = Some(self.session.command("ls").path(above).word("--deleted").text());
             }
         }
         Ok(answer)
@@ -424,30 +430,29 @@ impl<'c> Case<'c> {
             false => "not protected: it lay below no root".to_owned(),
         };
         answer = self.with_what_was_last(answer)?;
-        answer.next.get_or_insert_with(|| "asof status".to_owned());
+        answer.next.get_or_insert_with(|| self.session.command("status").text());
         Ok(answer)
     }
 
     /// Adds what was captured of it before, to an answer that says why it is not captured.
     fn with_what_was_last(&self, mut answer: Answer) -> Result<Answer> {
-        let shown = escape(self.path);
         match &self.fate {
             Fate::There(entry) => {
                 answer.version = self.version(entry.node, self.moment.seq)?.map(|(_, line)| line);
                 if answer.version.is_some() {
                     answer.since = self.at(entry.since)?;
-                    answer.next = Some(format!("asof log {shown}"));
+                    answer.next = Some(self.log());
                 }
             }
             Fate::Ended(Ended { last: Some((node, _)), seq, .. }) => {
                 answer.version = self.version(*node, seq.previous())?.map(|(_, line)| line);
                 let then = seq.previous();
-                answer.next = Some(format!("asof restore {shown} --at {then} --to TARGET"));
+                answer.next = Some(self.restore(then));
             }
             Fate::Ended(_) | Fate::Never { .. } => {
                 if let Some(seq) = fate::next_bound(self.reader, self.path, self.moment.seq)? {
                     answer.first_seen = self.at(seq)?;
-                    answer.next = Some(format!("asof explain {shown} --at {seq}"));
+                    answer.next = Some(self.session.command("explain").path(self.path).at(seq).text());
                 }
             }
         }

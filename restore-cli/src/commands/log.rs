@@ -49,14 +49,14 @@ pub(crate) fn run(session: &Session, args: &LogArgs, out: &mut Output) -> Result
         None => (b"/".to_vec(), until),
     };
     let reader = session.reader()?;
-    let until = session.moment(&reader, until, out)?;
-    let after = after(session, &reader, since, out)?;
+    let until = session.moment(reader, until, out)?;
+    let after = after(session, reader, since, out)?;
     out.note(&as_of(&until));
     let mut left = args.count.unwrap_or(u64::MAX);
     if left == 0 {
         return Ok(());
     }
-    match of_one(&reader, &path, &until)? {
+    match of_one(reader, &path, &until)? {
         Some(changes) => {
             let wanted = changes.iter().filter(|change| change.seq > after && change.seq <= until.seq);
             for change in wanted.take(usize::try_from(left).unwrap_or(usize::MAX)) {
@@ -66,7 +66,7 @@ pub(crate) fn run(session: &Session, args: &LogArgs, out: &mut Output) -> Result
         }
         None => {
             let mut failed = None;
-            history::below(&reader, &path, after, until.seq, &mut |change| {
+            history::below(reader, &path, after, until.seq, &mut |change| {
                 failed = print(&change, out).err();
                 left -= 1;
                 left > 0 && failed.is_none()

@@ -51,9 +51,9 @@ pub(crate) fn run(session: &Session, args: &LsArgs, out: &mut Output) -> Result<
     let at = session.optional_time(args.at.as_deref())?;
     let (path, at) = session.path(args.path.as_deref().unwrap_or(OsStr::new(".")), at)?;
     let reader = session.reader()?;
-    let moment = session.moment(&reader, at, out)?;
+    let moment = session.moment(reader, at, out)?;
     out.note(&as_of(&moment));
-    let source = AtSeq::new(&reader, &moment);
+    let source = AtSeq::new(reader, &moment);
     let entry = entry_at(&source, &path, &moment)?;
     let mut listing = Listing { source: &source, args, moment, out };
     if entry.kind != Kind::Dir {

@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Instant as Stopwatch;
 
-use asof_journal::reader::Moment;
-use asof_journal::types::Gap;
+use asof_journal::reader::{Moment, Reader};
+use asof_journal::types::{Gap, Instant};
 
 use crate::args::{Prefer, RestoreArgs};
 use crate::errors::{Error, Result};
@@ -40,14 +40,14 @@ pub(crate) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Re
     let started = Stopwatch::now();
     let (paths, at) = paths(session, args)?;
     let reader = session.reader()?;
-    let moment = session.moment(&reader, at, out)?;
+    let moment = session.moment(reader, at, out)?;
     out.note(&as_of(&moment));
-    let source = AtSeq::new(&reader, &moment);
+    let source = AtSeq::new(reader, &moment);
     let items = items(&source, &paths, &moment)?;
     for (argument, item) in args.paths.iter().zip(&items) {
         session.check_kind(argument, args.at.is_some(), item.entry.kind)?;
     }
-    check_gaps(&source, &paths, args.strict, out)?;
+    check_gaps(reader, &source, &paths, args.strict, out)?;
     let target = Target::choose(to, items, args.overwrite)?;
     target.check_place(session.journal(), &paths, args.overwrite)?;
     let workers = workers(args.workers);
@@ -132,7 +132,13 @@ fn items(source: &dyn Source, paths: &[Vec<u8>], moment: &Moment) -> Result<Vec<
 }
 
 /// Names the gaps that concern the paths; under `--strict` they end the restore before it begins.
-fn check_gaps(source: &dyn Source, paths: &[Vec<u8>], strict: bool, out: &mut Output) -> Result<()> {
+fn check_gaps(
+    reader: &Reader,
+    source: &dyn Source,
+    paths: &[Vec<u8>],
+    strict: bool,
+    out: &mut Output,
+) -> Result<()> {
     let mut first = None;
     for path in paths {
         for gap in source.gaps(path)? {
@@ -143,12 +149,23 @@ fn check_gaps(source: &dyn Source, paths: &[Vec<u8>], strict: bool, out: &mut Ou
         }
     }
     match first {
-        Some(gap) if strict => Err(Error::not_reachable(
-            gap_text(&gap),
-            "choose a time outside of the gap, or leave --strict out to restore what is known",
-        )),
+        Some(gap) if strict => Err(Error::not_reachable(gap_text(&gap), outside(reader, &gap)?)),
         _ => Ok(()),
     }
+}
+
+/// The times that are next to a gap.
+fn outside(reader: &Reader, gap: &Gap) -> Result<String> {
+    let (before, after) = (Instant(gap.from.0.saturating_sub(1)), Instant(gap.until.0.saturating_add(1)));
+    let mut next = Vec::new();
+    if reader.at_instant(before)?.is_some() {
+        next.push(format!("before it: --at {}", local(before)));
+    }
+    if !gap.is_open() {
+        next.push(format!("after it: --at {}", local(after)));
+    }
+    next.push("or leave --strict out to restore what is known".to_owned());
+    Ok(next.join("\n"))
 }
 
 /// A gap for people.

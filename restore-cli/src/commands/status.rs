@@ -34,9 +34,9 @@ pub(crate) fn run(session: &Session, out: &mut Output) -> Result<()> {
             Some(Answer::Synced(_)) => {
                 return Err(Error::failed("asofd answered something else", "upgrade both"));
             }
-            None => unanswered(&client, from_journal(session, &session.reader()?)?),
+            None => unanswered(&client, from_journal(session, session.reader()?)?),
         },
-        None => from_journal(session, &session.reader()?)?,
+        None => from_journal(session, session.reader()?)?,
     };
     if out.is_json() { out.object(&status) } else { for_people(&status, answered, out) }
 }

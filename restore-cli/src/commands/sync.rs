@@ -34,7 +34,11 @@ pub(crate) fn run(session: &Session, args: &SyncArgs, out: &mut Output) -> Resul
         Some(Answer::Synced(synced)) => out.line(&format!("{}  {}", synced.instant, synced.at)),
         Some(Answer::Failed { timed_out: true, .. }) | None => {
             let what = format!("not everything was durable within {}", args.timeout);
-            Err(Error::failed(what, "wait longer with --timeout; `asof status` shows what is pending"))
+            let status = session.command("status").text();
+            Err(Error::failed(
+                what,
+                format!("{status}   (shows what is pending)\nor wait longer: --timeout 10m"),
+            ))
         }
         Some(Answer::Failed { error, .. }) => Err(Error::failed(error, "see the log of asofd")),
         Some(Answer::Status(_)) => {
@@ -43,12 +47,13 @@ pub(crate) fn run(session: &Session, args: &SyncArgs, out: &mut Output) -> Resul
     }
 }
 
-fn no_agent(session: &Session) -> Error {
+/// Nobody is there who could do it.
+pub(crate) fn no_agent(session: &Session) -> Error {
     let journal = session.journal();
     if !Layout::new(journal).manifest().exists() {
         return JournalError::NoJournal { path: journal.to_path_buf() }.into();
     }
     let shown = escape(journal.as_os_str().as_bytes());
     let what = format!("no asofd is running on {shown}, so nothing can be made durable");
-    Error::failed(what, format!("start it: asofd run --journal {shown} --root DIR"))
+    Error::failed(what, format!("{}   (starts one)", session.start_agent()))
 }

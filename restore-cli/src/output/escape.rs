@@ -21,6 +21,12 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
     text
 }
 
+/// Whether people see exactly these bytes when they are printed as they are.
+pub(crate) fn is_plain(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    !text.chars().any(|c| c.is_control() || is_invisible(c))
+}
+
 fn escape_char(c: char, text: &mut String) {
     match c {
         '\\' => text.push_str("\\\\"),
@@ -83,6 +89,15 @@ impl PathFields {
             Ok(text) => (text.to_owned(), None),
             Err(_) => (String::from_utf8_lossy(path).into_owned(), Some(data_encoding::BASE64.encode(path))),
         }
+    }
+}
+
+/// What a kind is called in a sentence.
+pub(crate) fn noun(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Dir => "directory",
+        Kind::CharDevice | Kind::BlockDevice => "device",
+        other => other.as_str(),
     }
 }
 

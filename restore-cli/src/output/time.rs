@@ -9,6 +9,11 @@ pub(crate) fn local(instant: Instant) -> String {
     instant.to_utc().with_timezone(&Local).to_rfc3339_opts(SecondsFormat::Nanos, false)
 }
 
+/// An instant in local time to the second, for sentences that have a `Seq` beside them.
+pub(crate) fn brief(instant: Instant) -> String {
+    instant.to_utc().with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// The sentence that names what a time turned out to be: in local time, in UTC and as a place in the order.
 pub(crate) fn as_of(moment: &Moment) -> String {
     format!("as of {} ({}, {})", local(moment.instant), moment.instant.to_rfc3339(), moment.seq)

@@ -19,6 +19,8 @@ use asof_tests::story::{DISTURBANCES, Outcome, Plan, live};
 const QUEUE: &str = "/proc/sys/fs/inotify/max_queued_events";
 /// A queue so short that ordinary storms overflow it.
 const QUEUE_SHORT: u32 = 256;
+/// What a filesystem is called that is not made for a seed.
+const HERE: &str = "here";
 /// Sites of failed seeds that are kept at most; the oldest are the most telling.
 const KEPT_MAX: usize = 5;
 
@@ -28,7 +30,8 @@ struct Wish {
     seed: u64,
     one: bool,
     backend: Option<String>,
-    short_queue: bool,
+    /// Of every seed; otherwise of those that are odd.
+    short_queue: Option<bool>,
     filesystems: Vec<Option<Filesystem>>,
 }
 
@@ -53,7 +56,7 @@ fn wish() -> Wish {
         seed: seed.unwrap_or_else(|| now.map_or(1, |since| since.as_secs())),
         one: seed.is_some() && number::<f64>("MINUTES").is_none(),
         backend,
-        short_queue: number::<u8>("SHORT_QUEUE") != Some(0),
+        short_queue: number::<u8>("SHORT_QUEUE").map(|wanted| wanted != 0),
         filesystems,
     }
 }
@@ -97,7 +100,7 @@ struct Row {
 fn main() -> ExitCode {
     let wish = wish();
     let is_root = rustix::process::geteuid().is_root();
-    if wish.short_queue && !is_root {
+    if wish.short_queue != Some(false) && !is_root {
         println!("not root: the queue of events keeps its length");
     }
     let (start, limit) = (Instant::now(), Duration::from_secs_f64(wish.minutes * 60.0));
@@ -107,8 +110,9 @@ fn main() -> ExitCode {
             break;
         }
         let filesystem = wish.filesystems[number as usize % wish.filesystems.len()];
-        let short = wish.short_queue && is_root && number % 2 == 1;
-        let row = one(wish.seed.wrapping_add(number), filesystem, short, &wish, &rows);
+        let seed = wish.seed.wrapping_add(number);
+        let short = is_root && wish.short_queue.unwrap_or(seed % 2 == 1);
+        let row = one(seed, filesystem, short, &wish, &rows);
         println!("{}", line(&row));
         rows.push(row);
     }
@@ -126,7 +130,7 @@ fn one(seed: u64, filesystem: Option<Filesystem>, short: bool, wish: &Wish, rows
         disturbances: DISTURBANCES.to_vec(),
         arguments: Vec::new(),
     };
-    let place = filesystem.map_or("here", Filesystem::name);
+    let place = filesystem.map_or(HERE, Filesystem::name);
     let mut row = Row { seed, place, short, outcome: Outcome::default(), failed: None, kept: None };
     let mount = match filesystem.map(Mount::new).transpose() {
         Ok(mount) => mount,
@@ -164,9 +168,15 @@ fn one(seed: u64, filesystem: Option<Filesystem>, short: bool, wish: &Wish, rows
         println!("seed {seed}: {difference}");
     }
     let failed = row.failed.is_some() || !row.outcome.differences.is_empty();
-    // One on a filesystem of its own goes with that.
-    if failed && mount.is_none() && rows.iter().filter(|row| row.kept.is_some()).count() < KEPT_MAX {
-        row.kept = Some(site.keep());
+    if failed && rows.iter().filter(|row| row.kept.is_some()).count() < KEPT_MAX {
+        row.kept = match &mount {
+            None => Some(site.keep()),
+            // The rest goes with its filesystem.
+            Some(_) => {
+                let kept = std::env::temp_dir().join(format!("seed-{seed}"));
+                site.keep_traces(&kept).map(|()| kept).inspect_err(|why| println!("{why}")).ok()
+            }
+        };
     }
     drop(site);
     drop(mount);
@@ -232,7 +242,8 @@ fn summary(rows: &[Row]) -> ExitCode {
     let bad: Vec<&Row> =
         rows.iter().filter(|row| row.failed.is_some() || !row.outcome.differences.is_empty()).collect();
     for row in &bad {
-        println!("again: make soak SEED={}", row.seed);
+        let place = if row.place == HERE { String::new() } else { format!(" FILESYSTEM={}", row.place) };
+        println!("again: make soak SEED={}{place} SHORT_QUEUE={}", row.seed, u8::from(row.short));
     }
     if bad.is_empty() && !rows.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -54,6 +54,7 @@ const HAZARDS: &[Hazard] = &[
     ("inode reuse", identity::inode_reuse),
     ("overlay copy-up", identity::copy_up),
     ("timestamps", identity::forged_times),
+    ("timestamps, behind attributes", identity::forged_behind_attributes),
     ("timestamps, renamed at once", identity::forged_and_renamed),
     ("ACLs and xattrs", identity::attributes),
     ("clock jumps", downtime::clock_jumps),

@@ -121,6 +121,10 @@ golden: build ## writes the golden journal of format 0 anew, after the format ch
 bench-store: build ## rebuild, opening and verifying, beside their targets; VERSIONS=n PARTS= SMALL=1 KEEP=DIR SCRATCH=DIR
 	@$(IN_SCRATCH) VERSIONS="$(VERSIONS)" PARTS="$(PARTS)" SMALL="$(SMALL)" KEEP="$(KEEP)" "$(PROGRAMS)/asof-bench-store"
 
+.PHONY: bench-restore
+bench-restore: build ## answers out of long histories, and a tree restored beside cp -a; TREE=DIR PARTS= SMALL=1 SCRATCH=DIR
+	@$(IN_SCRATCH) TREE="$(TREE)" PARTS="$(PARTS)" SMALL="$(SMALL)" "$(PROGRAMS)/asof-bench-restore"
+
 .PHONY: kill9 readers interrupted
 interrupted: build ## restores interrupted at random moments, then finished or taken back; TIMES=200 SEED=n
 	@$(IN_SCRATCH) TIMES="$(TIMES)" SEED="$(SEED)" "$(PROGRAMS)/asof-interrupted"

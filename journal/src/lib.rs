@@ -10,6 +10,7 @@ pub mod content;
 pub mod control;
 pub mod error;
 pub mod fate;
+pub mod find;
 pub mod format;
 #[cfg(test)]
 mod fuzz;

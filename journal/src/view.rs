@@ -10,7 +10,7 @@ use crate::index::Cf;
 use crate::index::keys::{self, Bound, Linked};
 use crate::index::store::Scan;
 use crate::records::Records;
-use crate::types::{BlockId, Content, Extent, Gap, Instant, Kind, NodeId, Policy, Seq, Version};
+use crate::types::{BlockId, Content, Extent, Gap, Instant, Kind, NodeId, Policy, Seq, Unbound, Version};
 
 /// No tree is deeper: the kernel's own limit on a path is 4,096 bytes, a name takes two of them.
 const PATH_DEPTH_MAX: usize = 2048;
@@ -268,6 +268,27 @@ impl<'r> View<'r> {
             return Ok(Some(b"/".to_vec()));
         }
         Ok(Some(names.iter().rev().flat_map(|name| [b"/", name.as_slice()].concat()).collect()))
+    }
+
+    /// When, and why, a directory that has no path any more lost it: that of the first one on the way up that has no name.
+    /// `None` where nothing tells.
+    pub(crate) fn way_lost(&self, dir: NodeId) -> Result<Option<(Seq, Unbound)>> {
+        let mut at = dir;
+        for _ in 0..PATH_DEPTH_MAX {
+            if let Some((above, _)) = self.bindings_of(at)?.into_iter().next() {
+                at = above;
+                continue;
+            }
+            let newest = keys::version(at, self.seq);
+            let Some((key, value)) = self.records.store.ceiling(Cf::Link, &keys::node(at), &newest)? else {
+                return Ok(None);
+            };
+            let damage = self.records.index_damage(Cf::Link);
+            let why = Linked::decode(&value).map_err(&damage)?.lost;
+            let seq = keys::parse_node_seq(&key).map_err(&damage)?;
+            return Ok(why.map(|why| (seq, why)));
+        }
+        Ok(None)
     }
 
     /// The absolute path of an entry; `None` where its directory has none.

@@ -52,6 +52,12 @@ pub(crate) enum Verb {
     /// What changed between two times.
     #[command(long_about = help::diff::ABOUT, after_long_help = help::diff::MORE)]
     Diff(DiffArgs),
+    /// Paths by name, over time: also what is gone, and what changed since a time.
+    #[command(long_about = help::find::ABOUT, after_long_help = help::find::MORE)]
+    Find(FindArgs),
+    /// Name this instant for `--at mark:NAME`, or list the names that there are.
+    #[command(long_about = help::mark::ABOUT, after_long_help = help::mark::MORE)]
+    Mark(MarkArgs),
     /// Why a path is there as of a time, or is not.
     #[command(long_about = help::explain::ABOUT, after_long_help = help::explain::MORE)]
     Explain(ExplainArgs),
@@ -81,10 +87,10 @@ pub(crate) struct LogArgs {
     #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: Option<OsString>,
     /// Leave out what happened up to this time.
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
     pub(crate) since: Option<String>,
     /// Leave out what happened after this time; PATH is as named then.
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
     pub(crate) until: Option<String>,
     /// Show the newest N changes only.
     #[arg(short = 'n', value_name = "N")]
@@ -98,7 +104,7 @@ pub(crate) struct LsArgs {
     #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: Option<OsString>,
     /// As of when [default: now].
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
     pub(crate) at: Option<String>,
     /// Include everything below.
     #[arg(short = 'R', long)]
@@ -118,7 +124,7 @@ pub(crate) struct CatArgs {
     #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: OsString,
     /// As of when [default: now].
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
     pub(crate) at: Option<String>,
 }
 
@@ -129,14 +135,48 @@ pub(crate) struct DiffArgs {
     #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: Option<OsString>,
     /// The earlier time.
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
     pub(crate) from: String,
     /// The later time [default: now].
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
     pub(crate) to: Option<String>,
     /// Show a text patch.
     #[arg(short, long)]
     pub(crate) patch: bool,
+}
+
+/// `find`.
+#[derive(Debug, Args)]
+pub(crate) struct FindArgs {
+    /// The name, or a pattern for it.
+    #[arg(value_name = "GLOB")]
+    pub(crate) glob: OsString,
+    /// Look at this directory and below only [default: everything].
+    #[arg(value_name = "PATH", add = complete::path())]
+    pub(crate) path: Option<OsString>,
+    /// As of when [default: now].
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
+    pub(crate) at: Option<String>,
+    /// Add what was there once and is gone, with the last time at which it was there.
+    #[arg(long)]
+    pub(crate) deleted: bool,
+    /// Only what came, changed or went after this time.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
+    pub(crate) changed_since: Option<String>,
+    /// Take small and capital letters (a to z) for the same.
+    #[arg(short, long)]
+    pub(crate) ignore_case: bool,
+}
+
+/// `mark`.
+#[derive(Debug, Args)]
+pub(crate) struct MarkArgs {
+    /// The name that this instant gets.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// How long to wait, such as 30s, 5m or 500ms; 0 is without limit.
+    #[arg(long, value_name = "DURATION", default_value = "60s", requires = "name")]
+    pub(crate) timeout: String,
 }
 
 /// `explain`.
@@ -146,7 +186,7 @@ pub(crate) struct ExplainArgs {
     #[arg(value_name = "PATH", add = complete::path())]
     pub(crate) path: OsString,
     /// As of when [default: now].
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
     pub(crate) at: Option<String>,
 }
 
@@ -157,7 +197,7 @@ pub(crate) struct RestoreArgs {
     #[arg(value_name = "PATH", required = true, add = complete::path())]
     pub(crate) paths: Vec<OsString>,
     /// As of when [default: now].
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
     pub(crate) at: Option<String>,
     /// Where to: the restored thing itself, or an existing directory that a file goes into.
     #[arg(long, value_name = "TARGET", required_unless_present = "in_place", conflicts_with = "in_place")]
@@ -281,7 +321,7 @@ mod tests {
 
     #[test]
     fn verbs_that_do_not_exist_are_a_usage_error() {
-        for verb in ["find", "mark", "drill"] {
+        for verb in ["drill", "forget", "retain"] {
             assert_eq!(Cli::try_parse_from(["asof", verb]).unwrap_err().exit_code(), 2, "{verb}");
         }
     }

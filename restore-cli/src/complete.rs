@@ -56,6 +56,11 @@ pub(crate) fn answered() -> bool {
     true
 }
 
+/// Completes a TIME argument.
+pub(crate) fn time() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| paths::times(current, WORDS.get().map_or(&[], Vec::as_slice)))
+}
+
 /// Completes a PATH argument.
 pub(crate) fn path() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {

@@ -51,8 +51,9 @@ fn time_text(random: &mut Random) -> String {
     let clock = format!("{}:{}", two(random, 24), two(random, 60));
     let date =
         format!("{:04}-{:02}-{:02}", 1700 + random.below(500), 1 + random.below(12), 1 + random.below(28));
-    match random.below(9) {
+    match random.below(10) {
         0 => "now".into(),
+        8 => format!("mark:{}", random.pick(&["a", "before the move", "v1.2", "seq:3", "now", "gr\u{fc}n"])),
         1 => format!("seq:{}", random.number()),
         2 => format!("@{}.{}", random.below(2_000_000_000), random.below(1_000_000)),
         3 => format!("{date}T{clock}:{}.{}Z", two(random, 60), random.below(1000)),
@@ -88,6 +89,11 @@ fn times() {
             }
             Ok(TimeSpec::Seq(seq)) => {
                 assert_eq!(timespec::parse(&seq.to_string(), &now), Ok(TimeSpec::Seq(seq)));
+                true
+            }
+            Ok(TimeSpec::Mark(name)) => {
+                let text = format!("mark:{name}");
+                assert_eq!(timespec::parse(&text, &now), Ok(TimeSpec::Mark(name)));
                 true
             }
             Ok(TimeSpec::Now) => true,

@@ -6,8 +6,10 @@
 pub(crate) mod cat;
 pub(crate) mod diff;
 pub(crate) mod explain;
+pub(crate) mod find;
 pub(crate) mod log;
 pub(crate) mod ls;
+pub(crate) mod mark;
 pub(crate) mod restore;
 pub(crate) mod status;
 pub(crate) mod sync;

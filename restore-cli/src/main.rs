@@ -78,6 +78,8 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Cat(args) => commands::cat::run(&session, args, out),
         Verb::Diff(args) => commands::diff::run(&session, args, out),
         Verb::Explain(args) => commands::explain::run(&session, args, out),
+        Verb::Find(args) => commands::find::run(&session, args, out),
+        Verb::Mark(args) => commands::mark::run(&session, args, out),
         Verb::Restore(args) => commands::restore::run(&session, args, out),
         Verb::Undo(args) => commands::undo::run(&session, args, out),
         Verb::Verify(args) => commands::verify::run(&session, args, out),

@@ -151,7 +151,12 @@ impl Case<'_> {
             let (list, dir) = (self.session.command("ls"), escape(&known));
             let said = format!("nothing of that name was ever captured in {dir}");
             let list = list.path(&known).at(self.moment.seq).word("--deleted").text();
-            return Ok(self.say(&said, vec![list]));
+            let mut next = vec![list];
+            let (name, glob) = (path::name(self.path), literal(path::name(self.path)));
+            if name == glob || std::str::from_utf8(name).is_ok() {
+                next.push(self.session.command("find").bytes(&glob).word("--deleted").text());
+            }
+            return Ok(self.say(&said, next));
         };
         let names: Vec<String> = near
             .iter()
@@ -245,6 +250,18 @@ impl Case<'_> {
             _ => command("ls").word("-l").path(path).at(seq).text(),
         }
     }
+}
+
+/// A GLOB that takes this name and no other.
+fn literal(name: &[u8]) -> Vec<u8> {
+    let mut glob = Vec::with_capacity(name.len());
+    for &byte in name {
+        if b"*?[]{}\\".contains(&byte) {
+            glob.push(b'\\');
+        }
+        glob.push(byte);
+    }
+    glob
 }
 
 /// How far a name is from the one that was meant; `None` where nobody would take one for the other.

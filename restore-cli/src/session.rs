@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use asof_journal::places::Surroundings;
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::storage::Layout;
-use asof_journal::types::{Instant, Kind, Seq};
+use asof_journal::types::{Instant, Kind, MarkName, Seq};
 use asof_journal::view::Entry;
 use chrono::{DateTime, Local};
 
@@ -20,6 +20,11 @@ use crate::path;
 use crate::source::Source;
 use crate::suggest::{Suggestion, quoted};
 use crate::timespec::{self, TimeError, TimeSpec};
+
+/// How alike two names are, between 0 and 1, for one to be meant by the other.
+const LIKENESS_MIN: f64 = 0.75;
+/// So many names are suggested at most.
+const NEAREST_MAX: usize = 3;
 
 /// One run of `asof`.
 pub(crate) struct Session {
@@ -166,6 +171,7 @@ impl Session {
         match time.unwrap_or(TimeSpec::Now) {
             TimeSpec::Now => self.at_seq(reader, reader.head()),
             TimeSpec::Seq(seq) => self.at_seq(reader, seq),
+            TimeSpec::Mark(name) => self.at_mark(reader, &name),
             TimeSpec::Instant(instant) => self.at_instant(reader, instant, out),
         }
     }
@@ -210,6 +216,32 @@ impl Session {
         }
         Err(Error::not_reachable(format!("{seq} is not in the journal"), format!("it holds seq:1 to {head}")))
     }
+
+    fn at_mark(&self, reader: &Reader, name: &MarkName) -> Result<Moment> {
+        if let Some(moment) = reader.mark(name)? {
+            return Ok(moment);
+        }
+        let marks = reader.marks()?;
+        let mut nearest: Vec<(f64, &str)> = marks
+            .iter()
+            .map(|mark| mark.name.as_str())
+            .map(|known| (strsim::jaro_winkler(&known.to_lowercase(), &name.as_str().to_lowercase()), known))
+            .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+            .collect();
+        nearest.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+        let shown = |name: &str| format!("mark:{}", escape(name.as_bytes()));
+        let names: Vec<String> = nearest.iter().take(NEAREST_MAX).map(|(_, name)| shown(name)).collect();
+        let next = match (marks.len(), names.is_empty()) {
+            (0, _) => format!("{} NAME   (names the present instant)", self.command("mark").text()),
+            (_, true) => {
+                format!("{}   (lists the {} that there are)", self.command("mark").text(), marks.len())
+            }
+            (_, false) => {
+                format!("did you mean {}?\n{}   (lists all)", names.join(" or "), self.command("mark").text())
+            }
+        };
+        Err(Error::not_reachable(format!("there is no {}", shown(name.as_str())), next))
+    }
 }
 
 /// The entry at a path, or the error that says that there is none.
@@ -227,7 +259,7 @@ fn time_error(error: TimeError) -> Error {
         TimeError::NotATime { .. } => {
             "say it like 14:05, 'yesterday 14:00', '10 minutes ago', 2026-11-22 or '2026-11-22 14:05'; all forms: asof --help"
         }
-        TimeError::Mark { .. } => "give the instant itself, or seq:N as `asof sync --json` prints it",
+        TimeError::Mark { .. } => "`asof mark` lists the marks that there are",
         TimeError::OutOfRange { .. } => "give a time between 1678 and 2261",
         TimeError::Repeated { .. } | TimeError::Skipped { .. } => {
             "give one of the two, in the form in which they stand there"

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | RFC 3339 (`2026-11-22T14:05:06.5+01:00`), `@1700000000[.5]` | that instant, to the nanosecond |
 //! | `seq:123` | no instant at all: a place in the order |
+//! | `mark:NAME` | none either: the place in the order that somebody named |
 //! | `2026-11-22 14:05`, `14:05`, `yesterday 14:05` | the start of that minute, local time; `14:05` is today's |
 //! | `2026-11-22 14:05:06[.5]` | that second or fraction, local time |
 //! | `2026-11-22`, `yesterday` | the last nanosecond of that day, local time |
@@ -16,18 +17,20 @@
 
 use std::time::Duration;
 
-use asof_journal::types::{Instant, Seq};
+use asof_journal::types::{BadMarkName, Instant, MarkName, Seq};
 use chrono::{
     DateTime, Days, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone,
 };
 
 /// What the text of a time says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TimeSpec {
     /// A reading of the wall clock.
     Instant(Instant),
     /// A place in the order.
     Seq(Seq),
+    /// A place in the order that has this name.
+    Mark(MarkName),
     /// The newest there is.
     Now,
 }
@@ -41,11 +44,13 @@ pub(crate) enum TimeError {
         /// The text.
         text: String,
     },
-    /// It names a mark.
-    #[error("`mark:{name}`: marks are not built yet")]
+    /// It names a mark that there cannot be.
+    #[error("`{text}` names no mark: {why}")]
     Mark {
-        /// The mark.
-        name: String,
+        /// The text.
+        text: String,
+        /// Why there cannot be one of that name.
+        why: BadMarkName,
     },
     /// It lies outside of the years 1677 to 2262.
     #[error("`{text}` is too far from now to be an instant in nanoseconds")]
@@ -85,7 +90,10 @@ pub(crate) fn parse<Tz: TimeZone>(text: &str, now: &DateTime<Tz>) -> Result<Time
         return plain_number(number).map(|n| TimeSpec::Seq(Seq(n))).ok_or_else(|| not_a_time(text));
     }
     if let Some(name) = text.strip_prefix("mark:") {
-        return Err(TimeError::Mark { name: name.to_owned() });
+        return match MarkName::new(name) {
+            Ok(name) => Ok(TimeSpec::Mark(name)),
+            Err(why) => Err(TimeError::Mark { text: text.to_owned(), why }),
+        };
     }
     if let Some(number) = text.strip_prefix('@') {
         return unix(number)

@@ -67,14 +67,18 @@ struct Open {
 }
 
 impl Bulk {
-    /// Makes a journal that will have about so many versions.
+    /// Makes a journal that will have about so many versions, ten of a file.
     pub fn create(dir: &Path, versions: u64) -> Bulk {
+        Bulk::with_files(dir, (versions / VERSIONS_EACH).max(1))
+    }
+
+    /// Makes a journal of so many files.
+    pub fn with_files(dir: &Path, files: u64) -> Bulk {
         let layout = Layout::new(dir);
         fs::create_dir_all(dir).must(dir.display());
         let wall = 1_700_000_000_000_000_000;
         let clock = ClockReading { wall: Instant(wall), boottime_ns: 1, boot_id: [1; 16] };
         let manifest = Manifest::create(&OsStorage, &layout, &clock).must("a journal");
-        let files = (versions / VERSIONS_EACH).max(1);
         let tail = Predecessor { end: Position::default(), chain: Chain::default() };
         Bulk {
             layout,
@@ -115,6 +119,11 @@ impl Bulk {
     /// Bytes of the segment that is open.
     pub fn open_bytes(&self) -> u64 {
         self.segment.as_ref().map_or(0, |segment| segment.end)
+    }
+
+    /// The `Seq` of the newest group.
+    pub fn newest_seq(&self) -> Seq {
+        self.next_seq.previous()
     }
 
     /// A directory as the journal names it.

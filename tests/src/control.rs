@@ -26,15 +26,20 @@ impl Control {
         Ok(Control { stream: BufReader::new(stream) })
     }
 
-    /// Asks how things are.
-    pub fn status(&mut self) -> Result<Status, String> {
-        let mut request = serde_json::to_vec(&Request::Status).map_err(|error| error.to_string())?;
+    /// Asks something.
+    pub fn ask(&mut self, request: &Request) -> Result<Answer, String> {
+        let mut request = serde_json::to_vec(request).map_err(|error| error.to_string())?;
         request.push(b'\n');
         self.stream.get_mut().write_all(&request).map_err(|error| error.to_string())?;
         let mut line = String::new();
         self.stream.read_line(&mut line).map_err(|error| error.to_string())?;
-        match serde_json::from_str(&line) {
-            Ok(Answer::Status(status)) => Ok(*status),
+        serde_json::from_str(&line).map_err(|error| format!("{line:?}: {error}"))
+    }
+
+    /// Asks how things are.
+    pub fn status(&mut self) -> Result<Status, String> {
+        match self.ask(&Request::Status)? {
+            Answer::Status(status) => Ok(*status),
             other => Err(format!("the agent answered {other:?}")),
         }
     }

@@ -10,6 +10,7 @@ use asof_journal::storage::Layout;
 use asof_journal::types::Seq;
 use asof_tests::torture::changes;
 use asof_tests::torture::desk::{Desk, SMALL};
+use asof_tests::torture::finds;
 use asof_tests::torture::landmarks;
 use asof_tests::torture::life::quick_dir;
 use asof_tests::torture::medium::Medium;
@@ -62,6 +63,7 @@ fn same_answers(desk: &Desk, reader: &Reader, which: &str) -> Result<(), TestCas
     }
     told(changes::compare(&history, reader))?;
     told(landmarks::compare(&history, reader))?;
+    told(finds::compare(&history, reader))?;
     told(desk.commits.compare(reader))
 }
 

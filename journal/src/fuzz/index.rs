@@ -111,6 +111,9 @@ fn keys_of_every_family() {
         assert_eq!(keys::parse_binding(&one), Ok((name.as_slice(), seq)));
         assert_eq!(one.cmp(&other), (dir, &name, !seq.0).cmp(&(dir2, &name2, !seq2.0)), "order of bindings");
         let n = random.bits() as u16;
+        let (at, at2) = (keys::filename(&name, dir), keys::filename(&name2, dir2));
+        assert_eq!(keys::parse_filename(&at), Ok((name.as_slice(), dir)));
+        assert_eq!(at.cmp(&at2), (&name, dir).cmp(&(&name2, dir2)), "order of file names");
         assert_eq!(keys::parse_node_seq(&keys::link(dir, seq, n)), Ok(seq));
         assert_eq!(keys::parse_seq(&keys::gap(seq, n)), Ok(seq));
         let (mark, mark2) = (values::mark_name(random), values::mark_name(random));
@@ -129,7 +132,7 @@ fn keys_of_every_family() {
     let check = |bytes: &[u8]| {
         let parsed = keys::parse_binding(bytes).map(|(name, _)| assert!(name.len() + 17 == bytes.len()));
         let _ = (keys::parse_node_seq(bytes), keys::parse_seq(bytes), keys::parse_clock(bytes));
-        let _ = keys::parse_named(bytes);
+        let _ = (keys::parse_named(bytes), keys::parse_filename(bytes));
         parsed.is_ok()
     };
     target("keys", &valid, &check).run();

@@ -12,6 +12,7 @@ use asof_fuzz::{Memory, Random, Target};
 use super::{target, values};
 use crate::blocks::pack_table;
 use crate::content::hash::IdKey;
+use crate::find;
 use crate::format::batch::{Batch, BlockFrame};
 use crate::format::frame::{self, Chain, Encoding, FrameType, HEADER_LEN};
 use crate::format::segment::{Predecessor, SegmentHeader, SegmentKind};
@@ -238,6 +239,7 @@ fn read_everything(reader: &Reader) {
             assert!(resolved.moment.seq <= head, "a moment after the newest");
         }
     }
+    find_everything(reader);
     let mut paths = Vec::new();
     for seq in [Seq::ZERO, Seq(1), Seq(2), Seq(5), head, Seq::MAX] {
         let _ = reader.at_seq(seq);
@@ -268,6 +270,22 @@ fn read_everything(reader: &Reader) {
     let _ = history::below(reader, b"/", Seq::ZERO, Seq::MAX, &mut |_| {
         changes += 1;
         changes < 1000
+    });
+}
+
+/// Looks for every name, as of a few times.
+fn find_everything(reader: &Reader) {
+    let mut searches: Vec<_> =
+        [Seq(1), Seq(3), reader.head(), Seq::MAX].map(|seq| (seq, find::Search::new(reader, seq))).into();
+    let mut looked_at = 0;
+    let _ = find::names(reader, find::Names::From(b""), &mut |name, dir| {
+        for (seq, search) in &mut searches {
+            if let Ok(Some(sighting)) = search.last_seen(dir, name) {
+                assert!(sighting.last <= *seq, "seen after the time that was asked for");
+            }
+        }
+        looked_at += 1;
+        Ok::<bool, crate::error::Error>(looked_at < LOOKED_AT_MAX)
     });
 }
 

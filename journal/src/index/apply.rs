@@ -33,6 +33,8 @@ fn op_entries(seq: Seq, n: u16, op: &Op, out: &mut Vec<Entry>) {
         Op::Bind { dir, name, node, kind, succeeds } => {
             let bound = Bound::To { node: *node, kind: *kind, succeeds: *succeeds };
             out.push(Entry { cf: Cf::Binding, key: keys::binding(*dir, name, seq), value: bound.encode() });
+            // The same entry whenever the name is bound there again.
+            out.push(Entry { cf: Cf::Filename, key: keys::filename(name, *dir), value: Vec::new() });
             let linked = Linked { lost: None, dir: *dir, name: name.clone() };
             out.push(Entry { cf: Cf::Link, key: keys::link(*node, seq, n), value: linked.encode() });
         }
@@ -208,7 +210,7 @@ mod tests {
         let before = Applied { last_seq: sample().first_seq.previous(), ..Applied::default() };
         let applied = batch(&before, &sample(), &place, &mut entries);
         let count = |cf| entries.iter().filter(|entry| entry.cf == cf).count();
-        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 2, 1]);
+        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 2, 1]);
         assert_eq!((applied.last_seq, applied.gaps), (Seq(11), 1));
         assert_eq!(applied.covered_through, Some(Instant(77)));
     }

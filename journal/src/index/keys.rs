@@ -337,6 +337,34 @@ pub fn parse_binding(key: &[u8]) -> Result<(&[u8], Seq)> {
     Ok((name, inverted_seq(&seq[1..])?))
 }
 
+/// All directories that have had an entry of that name; names hold no NUL, which ends them here.
+pub fn filename_name(name: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(name.len() + 9);
+    key.extend_from_slice(name);
+    key.push(0);
+    key
+}
+
+/// That a directory has had an entry of that name.
+pub fn filename(name: &[u8], dir: NodeId) -> Vec<u8> {
+    let mut key = filename_name(name);
+    key.extend_from_slice(&dir.0.to_be_bytes());
+    key
+}
+
+/// The name and the directory of such a key.
+///
+/// # Errors
+/// Where the bytes are no such key.
+pub fn parse_filename(key: &[u8]) -> Result<(&[u8], NodeId)> {
+    let end = key.len().checked_sub(9).ok_or(Malformed("key of a file name cut short"))?;
+    let (name, dir) = key.split_at(end);
+    match dir {
+        [0, dir @ ..] => Ok((name, NodeId(parse_seq(dir)?.0))),
+        _ => Err(Malformed("a file name without an end")),
+    }
+}
+
 /// Everything about a node, newest first.
 pub fn node(node: NodeId) -> Vec<u8> {
     node.0.to_be_bytes().to_vec()
@@ -469,6 +497,30 @@ mod tests {
         );
         assert!(after_binding_name(dir, b"a") > binding(dir, b"a", Seq::ZERO));
         assert!(after_binding_name(dir, b"a") <= binding(dir, b"a\x01", Seq::MAX));
+    }
+
+    #[test]
+    fn file_names_sort_by_name_and_those_with_a_front_stand_together() {
+        let mut keys = [
+            filename(b"ab", NodeId(1)),
+            filename(b"a", NodeId(9)),
+            filename(b"b", NodeId(0)),
+            filename(b"a\x01", NodeId(3)),
+            filename(b"a", NodeId(2)),
+        ];
+        keys.sort();
+        let order: Vec<_> = keys.iter().map(|key| parse_filename(key).unwrap()).collect();
+        assert_eq!(
+            order,
+            [
+                (&b"a"[..], NodeId(2)),
+                (b"a", NodeId(9)),
+                (b"a\x01", NodeId(3)),
+                (b"ab", NodeId(1)),
+                (b"b", NodeId(0))
+            ]
+        );
+        assert_eq!(keys.iter().filter(|key| key.starts_with(&filename_name(b"a"))).count(), 2);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub enum Cf {
     Block,
     /// Directory, name and `Seq` to the node that the name stood for from then on.
     Binding,
+    /// Name and directory: that the directory has had an entry of that name.
+    Filename,
     /// Node and `Seq` to what the node was from then on.
     Version,
     /// Node and `Seq` to a name that it got or lost then.
@@ -44,9 +46,10 @@ pub enum Cf {
 
 impl Cf {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Cf; 13] = [
+    pub const ALL: [Cf; 14] = [
         Cf::Block,
         Cf::Binding,
+        Cf::Filename,
         Cf::Version,
         Cf::Link,
         Cf::Event,
@@ -65,6 +68,7 @@ impl Cf {
         match self {
             Cf::Block => "block",
             Cf::Binding => "binding",
+            Cf::Filename => "filename",
             Cf::Version => "version",
             Cf::Link => "link",
             Cf::Event => "event",

@@ -149,7 +149,7 @@ impl Excuses<'_> {
             return false;
         }
         match (cf, seq) {
-            (Cf::Block | Cf::Identity | Cf::Clock, _) => kind != Kind::Missing,
+            (Cf::Block | Cf::Identity | Cf::Clock | Cf::Filename, _) => kind != Kind::Missing,
             (_, Some(seq)) => {
                 kind == Kind::Extra && self.lost.iter().any(|lost| lost.first <= seq && seq <= lost.last)
             }
@@ -166,7 +166,7 @@ fn seq_of(cf: Cf, key: &[u8], value: &[u8]) -> Option<Seq> {
         Cf::Event | Cf::Gap | Cf::Policy | Cf::Loss | Cf::Restore => keys::parse_seq(key).ok(),
         Cf::Named => keys::parse_named(key).ok().map(|(_, seq)| seq),
         Cf::Clock => keys::parse_seq(value).ok(),
-        Cf::Block | Cf::Identity | Cf::Meta => None,
+        Cf::Block | Cf::Identity | Cf::Filename | Cf::Meta => None,
     }
 }
 

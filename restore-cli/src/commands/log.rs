@@ -96,7 +96,12 @@ fn of_one(reader: &Reader, path: &[u8], until: &Moment) -> Result<Option<Vec<Cha
 }
 
 /// The place that `--since` leaves out with everything before; a time before the first capture leaves out nothing.
-fn after(session: &Session, reader: &Reader, since: Option<TimeSpec>, out: &mut Output) -> Result<Seq> {
+pub(super) fn after(
+    session: &Session,
+    reader: &Reader,
+    since: Option<TimeSpec>,
+    out: &mut Output,
+) -> Result<Seq> {
     match since {
         None | Some(TimeSpec::Seq(Seq::ZERO)) => Ok(Seq::ZERO),
         Some(TimeSpec::Instant(_)) => match session.moment(reader, since, out) {

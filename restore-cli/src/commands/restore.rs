@@ -107,11 +107,11 @@ fn paths(session: &Session, args: &RestoreArgs) -> Result<(Vec<Vec<u8>>, Option<
     let mut paths = Vec::with_capacity(args.paths.len());
     let mut times = Vec::with_capacity(args.paths.len());
     for argument in &args.paths {
-        let (path, time) = session.path(argument, at)?;
+        let (path, time) = session.path(argument, at.clone())?;
         paths.push(path);
         times.push(time);
     }
-    let first = times.first().copied().flatten();
+    let first = times.first().cloned().flatten();
     if times.iter().any(|time| *time != first) {
         let what = "the paths carry different times";
         return Err(Error::usage(

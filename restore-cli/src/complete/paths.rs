@@ -21,6 +21,11 @@ use crate::timespec::{self, TimeSpec};
 /// Nobody looks through more than so many.
 const CANDIDATES_MAX: usize = 10_000;
 
+/// Times that people say.
+const TIMES: [&str; 3] = ["now", "yesterday", "10 minutes ago"];
+/// What begins the name of an instant.
+const MARK: &[u8] = b"mark:";
+
 /// Whether the journal had any: it is paths then that are being completed.
 static FOUND: AtomicBool = AtomicBool::new(false);
 
@@ -34,6 +39,17 @@ pub(super) fn candidates(typed: &OsStr, words: &[OsString]) -> Vec<CompletionCan
     let found = Typing::new(words).paths(typed.as_bytes()).unwrap_or_default();
     FOUND.fetch_or(!found.is_empty(), Ordering::Relaxed);
     found.into_iter().map(|path| CompletionCandidate::new(OsString::from_vec(path))).collect()
+}
+
+/// The times that begin with what is typed: words, and the names that instants have.
+pub(super) fn times(typed: &OsStr, words: &[OsString]) -> Vec<CompletionCandidate> {
+    let typed = typed.as_bytes();
+    let mut times: Vec<Vec<u8>> = TIMES.iter().map(|word| word.as_bytes().to_vec()).collect();
+    if MARK.starts_with(typed) || typed.starts_with(MARK) {
+        times.extend(Typing::new(words).marks().unwrap_or_default());
+    }
+    times.retain(|time| time.starts_with(typed));
+    times.into_iter().map(|time| CompletionCandidate::new(OsString::from_vec(time))).collect()
 }
 
 /// What the rest of the line says.
@@ -83,6 +99,13 @@ impl Typing {
         typing
     }
 
+    /// The names that instants have, as times.
+    fn marks(self) -> Result<Vec<Vec<u8>>> {
+        let session = Session::new(self.journal)?;
+        let marks = session.reader()?.marks()?;
+        Ok(marks.iter().map(|mark| [MARK, mark.name.as_str().as_bytes()].concat()).collect())
+    }
+
     fn paths(self, typed: &[u8]) -> Result<Vec<Vec<u8>>> {
         let session = Session::new(self.journal.clone())?;
         let mut times = Vec::new();
@@ -114,6 +137,16 @@ impl Typing {
                     found.push([dir, &entry.name, slash].concat());
                 }
             }
+        }
+        // PATH@TIME, where what follows the sign may be the name of an instant.
+        if found.is_empty()
+            && let Some(at) = typed.iter().rposition(|&b| b == b'@')
+            && let (path, Some(begun)) = (&typed[..=at], typed.get(at + 1..))
+            && (MARK.starts_with(begun) || begun.starts_with(MARK))
+        {
+            let marks = reader.marks()?.into_iter();
+            let marks = marks.map(|mark| [MARK, mark.name.as_str().as_bytes()].concat());
+            found.extend(marks.filter(|mark| mark.starts_with(begun)).map(|mark| [path, &mark].concat()));
         }
         found.sort();
         found.dedup();

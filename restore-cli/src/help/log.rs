@@ -24,4 +24,4 @@ Examples:
 Exit status:
   0 done; 5 nothing of that name was ever captured; 10 no journal there
 
-See also: asof help diff, asof help ls";
+See also: asof help find, asof help diff, asof help ls";

@@ -16,4 +16,4 @@ Exit status:
   0 everything before the call is durable; 1 it is not (no asofd is running,
   no room, the time was up): nothing is promised; 10 no journal there
 
-See also: asof help status";
+See also: asof help mark, asof help status";

@@ -35,6 +35,7 @@ Times:
   2026-11-22T14:05:06+01:00   RFC 3339, to the nanosecond
   @1700000000                 seconds since 1970
   seq:123                     a place in the order, as every answer names it
+  mark:NAME                   the instant that `asof mark NAME` named
 
   A time means the newest that was durable at it. An hour that the clocks skip
   or show twice is refused, with both readings. Every answer says which

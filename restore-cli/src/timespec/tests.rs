@@ -257,8 +257,13 @@ fn what_is_too_far_away_is_said_to_be_so() {
 }
 
 #[test]
-fn marks_are_refused_by_name() {
-    assert_eq!(parse("mark:before", &now()), Err(TimeError::Mark { name: "before".into() }));
+fn marks_are_taken_by_name() {
+    let mark = |name: &str| TimeSpec::Mark(MarkName::new(name).unwrap());
+    assert_eq!(parse("mark:before", &now()), Ok(mark("before")));
+    assert_eq!(parse(" mark:10 minutes ago ", &now()), Ok(mark("10 minutes ago")));
+    for text in ["mark:", "mark:a/b", "mark:a@b", "mark: a"] {
+        assert!(matches!(parse(text, &now()), Err(TimeError::Mark { .. })), "{text}");
+    }
 }
 
 #[test]
@@ -332,7 +337,8 @@ fn a_path_may_carry_its_time() {
         // What is left of `@@1700000000` would be a path named `@`'s left side: there is none.
         assert_eq!(whole, None, "{path}");
     }
-    assert!(matches!(split("a@mark:x"), Err(TimeError::Mark { .. })));
+    assert_eq!(split("a@mark:x y"), Ok(Some((&b"a"[..], TimeSpec::Mark(MarkName::new("x y").unwrap())))));
+    assert!(matches!(split("a@mark:"), Err(TimeError::Mark { .. })));
     assert!(matches!(split("a@2026-03-29 02:30"), Err(TimeError::Skipped { .. })));
     assert_eq!(split_path(b"a@\xff", &now()), Ok(None));
     assert_eq!(split_path(b"\xff@seq:5", &now()), Ok(Some((&b"\xff"[..], seq(5)))));

@@ -7,6 +7,7 @@ pub mod changes;
 pub mod clocks;
 pub mod desk;
 mod file;
+pub mod finds;
 pub mod history;
 pub mod landmarks;
 pub mod life;

@@ -64,7 +64,7 @@ pub(crate) enum Verb {
     /// Bring paths back as of a time.
     #[command(long_about = help::restore::ABOUT, after_long_help = help::restore::MORE)]
     Restore(RestoreArgs),
-    /// Take the last restore in place back; what was changed since is left and named.
+    /// Take the last restore in place back that has not been taken back.
     #[command(long_about = help::undo::ABOUT, after_long_help = help::undo::MORE)]
     Undo(UndoArgs),
     /// Check the journal: what is damaged, and which paths and times that concerns.

@@ -241,10 +241,10 @@ impl Case<'_> {
             Verb::Cat(_) => command("cat").path(path).at(seq).text(),
             Verb::Log(_) => command("log").path(path).text(),
             Verb::Restore(args) => {
-                let command = command("restore").path(path).at(seq);
+                let restore = command("restore").path(path).at(seq);
                 match &args.to {
-                    Some(to) => command.word("--to").bytes(to.as_os_str().as_bytes()).text(),
-                    None => command.word("--in-place").text(),
+                    Some(to) => restore.word("--to").bytes(to.as_os_str().as_bytes()).text(),
+                    None => restore.word("--in-place").text(),
                 }
             }
             _ => command("ls").word("-l").path(path).at(seq).text(),

@@ -174,7 +174,7 @@ fn once(
             wrong.push(format!("the repeat ended with {again}"));
         }
         match way {
-            Way::Over => drop(judge_all_restored(&target, states, &mut wrong)),
+            Way::Over => judge_all_restored(&target, states, &mut wrong),
             _ => compare(&states.then_copy, place, "after the repeat", &mut wrong),
         }
         outcome.repeated += 1;

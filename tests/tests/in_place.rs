@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use asof_tests::agent::Agent;
@@ -12,7 +12,7 @@ use asof_tests::must::Must;
 use asof_tests::random::Random;
 use asof_tests::site::{Asof, Output, Site, arguments};
 use asof_tests::tree::{has_program, set_mtime};
-use asof_tests::{copy, oracle, tree};
+use asof_tests::{oracle, tree};
 use serde_json::Value;
 
 fn write(path: impl AsRef<Path>, content: &str) {
@@ -51,13 +51,6 @@ fn summary(output: &Output) -> Value {
 #[track_caller]
 fn line(output: &Output, of_type: &str) -> Value {
     output.json_lines().into_iter().find(|line| line["type"] == of_type).must(of_type)
-}
-
-/// A tree beside the root that a test compares with.
-fn copied(site: &Site) -> PathBuf {
-    let to = site.fresh("copy");
-    copy::copy(&site.root, &to);
-    to
 }
 
 fn names(dir: &Path) -> Vec<String> {

@@ -11,7 +11,7 @@ use asof_tests::must::Must;
 use asof_tests::oracle;
 use asof_tests::random::Random;
 use asof_tests::site::{Site, arguments, remove};
-use asof_tests::tree::set_mtime;
+use asof_tests::tree::{has_program, set_mtime};
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
@@ -196,5 +196,31 @@ fn what_the_live_file_still_holds_is_shared_and_checked() {
             fs::metadata(target.join("sparse")).must("sparse").blocks() * 512 < 3 << 20,
             "holes stay holes"
         );
+    }
+}
+
+#[test]
+fn what_is_restored_inherits_no_acl_of_the_target() {
+    if !has_program("setfacl") {
+        println!("skipped: setfacl is not installed");
+        return;
+    }
+    let site = Site::new();
+    fs::create_dir(site.root.join("dir")).must("dir");
+    for name in ["file", "dir/file"] {
+        put(&site.root.join(name), b"content");
+    }
+    let agent = site.start();
+    let then = site.take("then");
+    agent.terminate();
+    let target = site.path("target");
+    fs::create_dir(&target).must("target");
+    let mut command = std::process::Command::new("setfacl");
+    assert!(command.args(["-d", "-m", "u:10106:rwx"]).arg(&target).status().must("setfacl").success());
+    let (dir, file) = (site.root.join("dir"), site.root.join("file"));
+    site.asof(arguments(&[&"restore", &dir, &file, &"--at", &then.at, &"--to", &target])).exits(0);
+    let copy = site.newest_copy();
+    for name in ["file", "dir"] {
+        oracle::assert_same(&copy.join(name), &target.join(name), name);
     }
 }

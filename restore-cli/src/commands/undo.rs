@@ -52,7 +52,7 @@ pub(crate) fn run(session: &Session, args: &UndoArgs, out: &mut Output) -> Resul
         workers: workers(args.workers),
         takes_back: Some(TakenBack { id: restore.begun.seq, left }),
     };
-    run_job(session, &reader, &job, Record::Kept, consent, started, out)
+    run_job(session, reader, &job, Record::Kept, consent, started, out)
 }
 
 /// The place of the newest restore that is not itself an undo, and was not taken back. An undo that was interrupted took

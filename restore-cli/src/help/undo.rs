@@ -2,20 +2,29 @@
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\
-Takes the last restore in place back: files are as they were just before it, what it created is gone, what it deleted is \
-there again. Only paths that the restore changed are touched. What was changed since is left and named. Run again, it takes \
-the restore before that back. An undo is in the history like any restore, and can be taken back itself.";
+Takes the last `asof restore --in-place` back that has not been taken back: what it created goes away, what it overwrote \
+or deleted comes back. What was changed since the restore is left and named. A restore that was interrupted can be taken \
+back, too.";
 
 /// After the options.
 pub(crate) const MORE: &str = "\
+It shows what it will do and asks, like the restore; `-y` does not ask, and
+is needed where there is no terminal, and with --json. Run again, it takes
+the restore before that back. An undo is in the history like any restore; the
+`seq:N` that it prints is the state before it, to go back to with
+`asof restore PATH --at seq:N --in-place`.
+
 Examples:
-  asof undo -n                what would it do?
+  asof undo -n                      what would it do?
   asof undo
-  asof undo --yes --overwrite always      also what was changed since
+  asof undo --overwrite always      also what was changed since the restore
+
+With --json, a line each: `plan` (with -n), `preview`, `progress`, `problem`,
+and at the end `summary`.
 
 Exit status:
-  0 done; 1 there is nothing to take back, no asofd is running, or it was not
-  confirmed; 3 partly done: each path that was left is named; 10 no journal
-  there
+  0 done; 1 nothing to undo, no asofd is running, or the answer was no;
+  2 nobody could be asked; 3 partly done, each problem named; 10 no journal
+  there; 130 interrupted
 
 See also: asof help restore, asof help log";

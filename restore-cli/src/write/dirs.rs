@@ -92,7 +92,7 @@ fn base_state(shared: &Shared<'_>, dirs: &mut Dirs<'_>) -> DirState {
 
 fn has_default_acl(dir: BorrowedFd<'_>) -> bool {
     fs::openat(dir, ".", TOUCH, Mode::empty())
-        .and_then(|dir| fs::fgetxattr(&dir, ACL_DEFAULT, &mut [0u8; 0][..]))
+        .and_then(|dir| fs::fgetxattr_query(&dir, ACL_DEFAULT))
         .is_ok_and(|length| length > 0)
 }
 

@@ -162,11 +162,11 @@ pub(super) fn apply(
 
 /// Takes away what users may set and is not wanted: the attributes of something that was there before.
 pub(super) fn strip(open: BorrowedFd<'_>, wanted: &[(Vec<u8>, Vec<u8>)]) {
-    let mut names = Vec::new();
-    if !matches!(fs::flistxattr(open, &mut [0u8; 0][..]), Ok(length) if length > 0) {
+    // Most have none, and this many bytes are not worth asking for.
+    if !matches!(fs::flistxattr_query(open), Ok(length) if length > 0) {
         return;
     }
-    names.resize(XATTR_NAMES_MAX, 0);
+    let mut names = vec![0; XATTR_NAMES_MAX];
     let Ok(length) = fs::flistxattr(open, &mut names[..]) else { return };
     for name in names.get(..length).unwrap_or_default().split(|&byte| byte == 0) {
         let is_ours = name.starts_with(b"user.") || is_acl(name);

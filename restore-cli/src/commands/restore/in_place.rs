@@ -6,8 +6,10 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant as Stopwatch};
 
+use asof_journal::Error as JournalError;
 use asof_journal::control::{Answer, Outcome, PathBytes, Request, RestoreBegin};
 use asof_journal::reader::{Moment, Reader};
+use asof_journal::storage::Layout;
 use asof_journal::types::Seq;
 
 use super::preview;
@@ -80,7 +82,7 @@ pub(crate) fn settle_live(session: &Session, record: Record) -> Result<()> {
     match Client::connect(session.journal())? {
         Some(client) => ask(client, &Request::Sync { timeout_ms: millis(SYNC) }).map(|_| ()),
         None if record == Record::None => Ok(()),
-        None => Err(no_agent(session.journal())),
+        None => Err(no_agent(session)),
     }
 }
 
@@ -122,7 +124,7 @@ pub(crate) fn carry_out(
     tell: &mut dyn FnMut(Event, &Counts),
 ) -> Result<Done> {
     let id = match record {
-        Record::Kept => Some(begin(session.journal(), job, &planned.tops)?),
+        Record::Kept => Some(begin(session, job, &planned.tops)?),
         Record::None => None,
     };
     let base = write::open_base(Path::new("/"))?;
@@ -135,7 +137,7 @@ pub(crate) fn carry_out(
     rustix::process::umask(mask);
     let counts = counts?;
     let failed = planned.plan.problems.len() as u64 + counts.problems;
-    let is_end_recorded = id.is_some_and(|id| end(session.journal(), id, &counts, failed).is_ok());
+    let is_end_recorded = id.is_some_and(|id| end(session, id, &counts, failed).is_ok());
     Ok(Done { counts, id, is_end_recorded })
 }
 
@@ -147,8 +149,8 @@ fn at(reader: &Reader, seq: Seq) -> Result<AtSeq<'_>> {
     }
 }
 
-fn begin(journal: &Path, job: &Job, tops: &[Vec<u8>]) -> Result<Seq> {
-    let Some(client) = Client::connect(journal)? else { return Err(no_agent(journal)) };
+fn begin(session: &Session, job: &Job, tops: &[Vec<u8>]) -> Result<Seq> {
+    let Some(client) = Client::connect(session.journal())? else { return Err(no_agent(session)) };
     let request = Request::RestoreBegin(RestoreBegin {
         at: job.at.seq.0,
         paths: tops.iter().cloned().map(PathBytes).collect(),
@@ -159,8 +161,8 @@ fn begin(journal: &Path, job: &Job, tops: &[Vec<u8>]) -> Result<Seq> {
     ask(client, &request).map(Seq)
 }
 
-fn end(journal: &Path, id: Seq, counts: &Counts, failed: u64) -> Result<()> {
-    let Some(client) = Client::connect(journal)? else { return Err(no_agent(journal)) };
+fn end(session: &Session, id: Seq, counts: &Counts, failed: u64) -> Result<()> {
+    let Some(client) = Client::connect(session.journal())? else { return Err(no_agent(session)) };
     let outcome = Outcome {
         created: counts.created,
         overwritten: counts.overwritten + counts.metadata,
@@ -193,14 +195,15 @@ fn ask(mut client: Client, request: &Request) -> Result<u64> {
     }
 }
 
-fn no_agent(journal: &Path) -> Error {
-    let shown = escape(std::os::unix::ffi::OsStrExt::as_bytes(journal.as_os_str()));
+fn no_agent(session: &Session) -> Error {
+    if !Layout::new(session.journal()).manifest().exists() {
+        return JournalError::NoJournal { path: session.journal().to_path_buf() }.into();
+    }
+    let shown = escape(std::os::unix::ffi::OsStrExt::as_bytes(session.journal().as_os_str()));
     let what = format!("no asofd is running on {shown}, so the present state cannot be made durable first");
-    let next = format!(
-        "start it: asofd run --journal {shown} --root DIR; or bring things back elsewhere with --to, or with --no-undo in \
-         place and without a way back"
-    );
-    Error::failed(what, next)
+    let start = format!("{}   (starts one)", session.start_agent());
+    let other = "or bring things back elsewhere with --to; --no-undo goes ahead in place, without a way back";
+    Error::failed(what, format!("{start}\n{other}"))
 }
 
 /// `restore --in-place`.
@@ -219,9 +222,9 @@ pub(super) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Re
     settle_live(session, if args.dry_run { Record::None } else { record })?;
     let started = Stopwatch::now();
     let reader = session.reader()?;
-    let moment = session.moment(&reader, time, out)?;
+    let moment = session.moment(reader, time, out)?;
     out.note(&as_of(&moment));
-    let source = AtSeq::new(&reader, &moment);
+    let source = AtSeq::new(reader, &moment);
     let items = items(&source, &paths, &moment)?;
     for (argument, item) in args.paths.iter().zip(&items) {
         session.check_kind(argument, args.at.is_some(), item.entry.kind)?;
@@ -236,7 +239,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Re
         workers: workers(args.workers),
         takes_back: None,
     };
-    run_job(session, &reader, &job, record, consent, started, out)
+    run_job(session, reader, &job, record, consent, started, out)
 }
 
 /// Plans, shows, asks and carries out.

@@ -136,7 +136,8 @@ impl Walk<'_> {
             };
             if was_there && !is_there {
                 let top = self.walked.plan.path_of_dir(dir);
-                self.walked.tops.last_mut().into_iter().for_each(|last| last.clone_from(&top));
+                self.walked.tops.pop();
+                self.walked.tops.push(top);
             }
         }
         Ok(())

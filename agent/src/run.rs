@@ -112,6 +112,8 @@ pub(crate) struct Agent {
     /// Work that is done and not durable yet, by the `Seq` that it waits for.
     undurable: BTreeMap<Seq, Vec<WorkId>>,
     syncs: Vec<PendingSync>,
+    /// When a look was last to be repeated, and its number.
+    repeated: Option<(u64, u64)>,
     /// Files whose newest version is not clean.
     rereads: Rereads,
     delays: Delays,
@@ -268,6 +270,7 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
         reconcile: Reconcile::Wanted(why),
         undurable: BTreeMap::new(),
         syncs: Vec::new(),
+        repeated: None,
         rereads: Rereads::default(),
         delays: Delays::new()
             .map_err(|error| RunError::System { what: "the delays", source: std::io::Error::other(error) })?,

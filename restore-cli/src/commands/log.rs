@@ -163,12 +163,15 @@ fn line(change: &Change) -> Line {
             let (text, base64) = PathFields::pair(from);
             (line.from, line.from_b64) = (Some(text), base64);
         }
-        What::Deleted { unread: true } => line.quality = Some("unread"),
+        What::Deleted { kind, unread } => {
+            line.kind = Some(kind.as_str());
+            line.quality = unread.then_some("unread");
+        }
         What::Vanished { kind } => (line.kind, line.quality) = (Some(kind.as_str()), Some("unread")),
         What::Crowd { detail } => (line.quality, line.detail) = (Some("unread"), Some(detail.clone())),
         What::Damaged { detail } => line.detail = Some(detail.clone()),
         What::Named { name } => line.name = Some(name.to_string()),
-        What::Attributes | What::Deleted { unread: false } | What::Uncovered | What::Linked => {}
+        What::Attributes | What::Uncovered | What::Linked => {}
     }
     line
 }
@@ -183,12 +186,12 @@ fn text(change: &Change) -> String {
         }
         What::Renamed { from } => format!("  (from {})", escape(from)),
         What::Uncovered => "  (no longer protected)".to_owned(),
-        What::Deleted { unread: true } => "  (what it held last was not captured)".to_owned(),
+        What::Deleted { unread: true, .. } => "  (what it held last was not captured)".to_owned(),
         What::Vanished { kind: Kind::File } => "  (existed, not captured)".to_owned(),
         What::Vanished { kind } => format!("  ({} existed, not captured)", kind.as_str()),
         What::Crowd { detail } | What::Damaged { detail } => format!("  ({})", escape(detail.as_bytes())),
         What::Named { name } => format!("  (mark:{})", escape(name.as_str().as_bytes())),
-        What::Replaced { .. } | What::Attributes | What::Deleted { unread: false } | What::Linked => {
+        What::Replaced { .. } | What::Attributes | What::Deleted { unread: false, .. } | What::Linked => {
             String::new()
         }
     };

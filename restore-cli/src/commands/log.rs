@@ -1,5 +1,7 @@
 //! `log`: the history of a path, of a directory, or of everything, newest first.
 
+mod moments;
+
 use asof_journal::history::{self, Change, What};
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::types::{Kind, Quality, Seq};
@@ -56,7 +58,16 @@ pub(crate) fn run(session: &Session, args: &LogArgs, out: &mut Output) -> Result
     if left == 0 {
         return Ok(());
     }
+    let by_moments = args.moments || !(args.all || out.is_json());
     match of_one(reader, &path, &until)? {
+        Some(_) if args.moments => {
+            let what = format!("{} is no directory, and moments are those of a directory", escape(&path));
+            Err(Error::usage(what, format!("{}   (its versions)", session.command("log").path(&path).text())))
+        }
+        None if by_moments => {
+            let asked = moments::Asked { reader, path: &path, after, until, count: left };
+            moments::run(session, &asked, out)
+        }
         Some(changes) => {
             let wanted = changes.iter().filter(|change| change.seq > after && change.seq <= until.seq);
             for change in wanted.take(usize::try_from(left).unwrap_or(usize::MAX)) {

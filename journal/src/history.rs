@@ -1,6 +1,10 @@
 //! History across versions: of a path through renames and atomic saves, of a directory, of everything.
 
+mod back;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
+
+use back::Back;
 
 use crate::content::codec::Codec;
 use crate::error::{Error, Result};
@@ -14,6 +18,9 @@ use crate::types::{
     Gap, GapReason, Group, Instant, Kind, MarkName, NodeId, Op, Quality, Seq, Unbound, Version,
 };
 use crate::view::{VersionAt, is_below};
+
+/// Paths of directories that are remembered on the way back; with more, all are looked up again.
+const PATHS_KEPT_MAX: usize = 65_536;
 
 /// One line of a path's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +70,8 @@ pub enum What {
     Attributes,
     /// The name is gone.
     Deleted {
+        /// The node's kind.
+        kind: Kind,
         /// Whether what it held last was never read.
         unread: bool,
     },
@@ -300,8 +309,8 @@ impl Trace<'_> {
 /// What it means that a name is gone, which stood for the node until then (`had`) or never did.
 fn departure(why: Unbound, had: bool, kind: Kind) -> Option<What> {
     match why {
-        Unbound::Deleted => Some(What::Deleted { unread: false }),
-        Unbound::Unread if had => Some(What::Deleted { unread: true }),
+        Unbound::Deleted => Some(What::Deleted { kind, unread: false }),
+        Unbound::Unread if had => Some(What::Deleted { kind, unread: true }),
         Unbound::Unread => Some(What::Vanished { kind }),
         Unbound::Uncovered => Some(What::Uncovered),
         // The name that it moved to tells it.
@@ -340,7 +349,8 @@ fn same_attributes(before: &Version, version: &Version) -> bool {
 }
 
 /// Everything that happened to a directory and below it (`/` for everything) after `after` and up to `until`,
-/// newest first, with the names that were given to instants meanwhile. The visitor returns `false` to stop.
+/// newest first, also what left it for a name elsewhere, with the names that were given to instants meanwhile. The visitor
+/// returns `false` to stop.
 ///
 /// # Errors
 /// `Index`, `Io`, `Corrupt`.
@@ -351,8 +361,29 @@ pub fn below(
     until: Seq,
     visit: &mut dyn FnMut(Change) -> bool,
 ) -> Result<()> {
+    below_while(reader, path, after, until, &|| true, visit).map(drop)
+}
+
+/// The same for so long as `wants` says, which is asked between two groups, also where none of them concerns the path.
+/// At least one group is looked at. Gives how far it has come: what happened after that place has been visited, and
+/// going on with it as `until` gives the rest. It is `after` when nothing is left.
+///
+/// No batch is looked up or read before it is its turn.
+///
+/// # Errors
+/// `Index`, `Io`, `Corrupt`.
+pub fn below_while(
+    reader: &Reader,
+    path: &[u8],
+    after: Seq,
+    until: Seq,
+    wants: &dyn Fn() -> bool,
+    visit: &mut dyn FnMut(Change) -> bool,
+) -> Result<Seq> {
     let mut paths: HashMap<NodeId, Option<Vec<u8>>> = HashMap::new();
-    for batch in batches(reader, after, until)?.into_iter().rev() {
+    let mut is_first = true;
+    for batch in (Back { reader, after, until }) {
+        let batch = batch?;
         let segment = reader.records().blocks.segment(batch.frame.segment);
         let decoded = segment.and_then(|segment| segment.batch(batch.frame.offset, &mut Codec::default()));
         let decoded = match decoded {
@@ -362,18 +393,23 @@ pub fn below(
                 let what = What::Damaged { detail: error.to_string() };
                 let (seq, instant) = (batch.first_seq, batch.wall);
                 if !visit(Change { seq, instant, path: path.to_vec(), node: NodeId::ROOT, what }) {
-                    return Ok(());
+                    return Ok(seq.previous().max(after));
                 }
+                is_first = false;
                 continue;
             }
             Err(error) => return Err(error),
         };
         for (seq, group) in decoded.numbered().rev().filter(|(seq, _)| *seq > after && *seq <= until) {
+            // One at least, however long it took to read it: whoever goes on gets further.
+            if !std::mem::take(&mut is_first) && !wants() {
+                return Ok(seq);
+            }
             // Directories that move change the paths below them.
-            if group
-                .ops
-                .iter()
-                .any(|op| matches!(op, Op::Bind { kind: Kind::Dir, .. } | Op::Unbind { kind: Kind::Dir, .. }))
+            if paths.len() >= PATHS_KEPT_MAX
+                || group.ops.iter().any(|op| {
+                    matches!(op, Op::Bind { kind: Kind::Dir, .. } | Op::Unbind { kind: Kind::Dir, .. })
+                })
             {
                 paths.clear();
             }
@@ -389,7 +425,7 @@ pub fn below(
                 };
                 let change = Change { seq, instant: decoded.clock.wall, path: at.to_vec(), node, what };
                 if is_below(&change.path, path) && !visit(change) {
-                    return Ok(());
+                    return Ok(seq.previous());
                 }
             }
             for (node, dir, name, what) in group_changes(reader, seq, group)? {
@@ -407,13 +443,14 @@ pub fn below(
                 }
                 full.extend_from_slice(&name);
                 let change = Change { seq, instant: decoded.clock.wall, path: full, node, what };
-                if is_below(&change.path, path) && !visit(change) {
-                    return Ok(());
+                let left = matches!(&change.what, What::Renamed { from } if is_below(from, path));
+                if (left || is_below(&change.path, path)) && !visit(change) {
+                    return Ok(seq.previous());
                 }
             }
         }
     }
-    Ok(())
+    Ok(after)
 }
 
 /// A node, the directory and name that something happened to it under, and what.
@@ -451,7 +488,7 @@ fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>>
                 let had = earlier.lookup(*dir, name)?.is_some_and(|bound| bound.node == *node);
                 match departure(*why, had, *kind) {
                     // That it was replaced says that it is gone, but not that something was lost with it.
-                    Some(What::Deleted { unread: true }) if replaced => {
+                    Some(What::Deleted { unread: true, .. }) if replaced => {
                         changes.push((*node, *dir, name.clone(), What::Vanished { kind: *kind }));
                     }
                     Some(What::Deleted { .. }) if replaced => {}

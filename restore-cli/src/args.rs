@@ -64,6 +64,9 @@ pub(crate) enum Verb {
     /// Bring paths back as of a time.
     #[command(long_about = help::restore::ABOUT, after_long_help = help::restore::MORE)]
     Restore(RestoreArgs),
+    /// A directory through time, on the whole terminal.
+    #[command(long_about = help::browse::ABOUT, after_long_help = help::browse::MORE)]
+    Browse(BrowseArgs),
     /// Take the last restore in place back that has not been taken back.
     #[command(long_about = help::undo::ABOUT, after_long_help = help::undo::MORE)]
     Undo(UndoArgs),
@@ -92,9 +95,15 @@ pub(crate) struct LogArgs {
     /// Leave out what happened after this time; PATH is as named then.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
     pub(crate) until: Option<String>,
-    /// Show the newest N changes only.
+    /// Show the newest N only: moments of a directory, single changes otherwise.
     #[arg(short = 'n', value_name = "N")]
     pub(crate) count: Option<u64>,
+    /// Show the single changes of a directory, not its moments.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Show the moments of a directory, also under --json, which has single changes otherwise.
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) moments: bool,
 }
 
 /// `ls`.
@@ -143,6 +152,17 @@ pub(crate) struct DiffArgs {
     /// Show a text patch.
     #[arg(short, long)]
     pub(crate) patch: bool,
+}
+
+/// `browse`.
+#[derive(Debug, Args)]
+pub(crate) struct BrowseArgs {
+    /// A directory, or a file in it, also vanished ones [default: the current directory].
+    #[arg(value_name = "PATH", add = complete::path())]
+    pub(crate) path: Option<OsString>,
+    /// Begin at this time [default: now]; what came after it is left out until `R`.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, add = complete::time())]
+    pub(crate) at: Option<String>,
 }
 
 /// `find`.

@@ -1,5 +1,6 @@
 //! The verbs, one file each: from options to an answer.
 
+pub(crate) mod browse;
 pub(crate) mod cat;
 pub(crate) mod diff;
 pub(crate) mod explain;

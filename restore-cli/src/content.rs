@@ -65,6 +65,32 @@ pub(crate) fn whole(
     Ok(Some(bytes))
 }
 
+/// The first bytes of a version, so many at most; no block behind them is read.
+pub(crate) fn head(source: &dyn Source, version: &Version, path: &[u8], most: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Content::Extents(_) = &version.content {
+        for extent in source.extents(version)? {
+            match extent {
+                _ if bytes.len() >= most => break,
+                Extent::Hole { len } => {
+                    let room = most - bytes.len();
+                    bytes.resize(bytes.len() + usize::try_from(len).map_or(room, |len| len.min(room)), 0);
+                }
+                Extent::Block { id, .. } | Extent::List { id, .. } => {
+                    bytes.extend_from_slice(&source.block(id)?);
+                }
+            }
+        }
+    } else {
+        stream(source, version, path, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+    }
+    bytes.truncate(most);
+    Ok(bytes)
+}
+
 fn zeros(mut len: u64, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     while len > 0 {
         let piece = usize::try_from(len).map_or(ZEROS.len(), |len| len.min(ZEROS.len()));

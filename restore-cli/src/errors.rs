@@ -85,6 +85,9 @@ pub(crate) enum Error {
     /// The same during a check, which found what it has said until then.
     #[error("interrupted: what is said above is what was found until then")]
     Stopped,
+    /// A request to terminate while nothing was under way that could be left half done.
+    #[error("ended by a signal")]
+    Ended,
     /// Whoever read the output has seen enough.
     #[error("the output was closed")]
     OutputClosed,
@@ -138,7 +141,7 @@ impl Error {
             Error::Assertion { .. } => 4,
             Error::NotReachable { .. } | Error::NoSuchPath { .. } => 5,
             Error::Advised { status, .. } => *status,
-            Error::Interrupted | Error::Stopped => 130,
+            Error::Interrupted | Error::Stopped | Error::Ended => 130,
             Error::Journal(JournalError::NoJournal { .. }) => 10,
             Error::Journal(JournalError::Locked { .. }) => 11,
             Error::Journal(_) => 1,
@@ -162,7 +165,9 @@ impl Error {
             Error::Io { source, .. } => io_next_step(source).map(str::to_owned),
             // What helps with these is found out at the edge.
             Error::NoSuchPath { .. } | Error::NoContent { .. } => None,
-            Error::Partly { .. } | Error::Stopped | Error::OutputClosed | Error::Output(_) => None,
+            Error::Partly { .. } | Error::Stopped | Error::Ended | Error::OutputClosed | Error::Output(_) => {
+                None
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Words only; which options there are is in `args.rs`, and clap puts both together. `ABOUT` stands before the options,
 //! `MORE` after them.
 
+pub(crate) mod browse;
 pub(crate) mod cat;
 pub(crate) mod diff;
 pub(crate) mod explain;

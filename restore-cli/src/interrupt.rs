@@ -31,6 +31,16 @@ pub(crate) fn catch() {
     }
 }
 
+/// Asks the work under way to end, as a signal would.
+pub(crate) fn request() {
+    REQUESTED.store(true, Ordering::Relaxed);
+}
+
+/// Forgets a request that work has heeded.
+pub(crate) fn forget() {
+    REQUESTED.store(false, Ordering::Relaxed);
+}
+
 /// Whether a signal came.
 pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)

@@ -4,6 +4,7 @@
 
 mod advice;
 mod args;
+mod browse;
 mod changes;
 mod client;
 mod commands;
@@ -16,6 +17,7 @@ mod help;
 mod interrupt;
 mod live;
 mod missing;
+mod moments;
 mod output;
 mod patch;
 mod path;
@@ -78,6 +80,7 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Cat(args) => commands::cat::run(&session, args, out),
         Verb::Diff(args) => commands::diff::run(&session, args, out),
         Verb::Explain(args) => commands::explain::run(&session, args, out),
+        Verb::Browse(args) => commands::browse::run(&session, args, out),
         Verb::Find(args) => commands::find::run(&session, args, out),
         Verb::Mark(args) => commands::mark::run(&session, args, out),
         Verb::Restore(args) => commands::restore::run(&session, args, out),

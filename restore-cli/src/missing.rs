@@ -240,6 +240,7 @@ impl Case<'_> {
         match self.verb {
             Verb::Cat(_) => command("cat").path(path).at(seq).text(),
             Verb::Log(_) => command("log").path(path).text(),
+            Verb::Browse(_) => command("browse").path(path).at(seq).text(),
             Verb::Restore(args) => {
                 let restore = command("restore").path(path).at(seq);
                 match &args.to {

@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything else to stderr. A closed stdout becomes [`Error::OutputClosed`], which is success.
 
+mod captured;
 mod escape;
 mod time;
 
@@ -13,8 +14,9 @@ use serde::Serialize;
 
 use crate::errors::{Error, Result};
 
-pub(crate) use escape::{PathFields, escape, is_plain, mode_string, noun};
-pub(crate) use time::{as_of, brief, local};
+pub(crate) use captured::Captured;
+pub(crate) use escape::{PathFields, content_line, escape, is_plain, mode_string, noun};
+pub(crate) use time::{as_of, brief, clock, local, span};
 
 /// Bytes gathered before a write to stdout.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -55,6 +57,14 @@ impl Output {
             bar: ProgressBar::hidden(),
             terminal: io::stderr().is_terminal(),
         }
+    }
+
+    /// One that keeps what is said, in order, for whoever shows it elsewhere.
+    pub(crate) fn captured(captured: &Captured) -> Output {
+        // Without a buffer, so that data and remarks stay in order.
+        let data = io::BufWriter::with_capacity(0, Box::new(captured.clone()) as Box<dyn Write>);
+        let (notes, bar) = (Box::new(captured.clone()), ProgressBar::hidden());
+        Output { data, notes, json: false, quiet: false, colour: false, bar, terminal: false }
     }
 
     /// Nowhere, for whoever wants an answer without a word.

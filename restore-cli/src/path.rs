@@ -60,6 +60,15 @@ pub(crate) fn parent(path: &[u8]) -> &[u8] {
     }
 }
 
+/// The name in a directory that a path is, or lies below; empty for the directory itself, and for what is elsewhere.
+pub(crate) fn first_name<'p>(path: &'p [u8], dir: &[u8]) -> &'p [u8] {
+    let outer = dir.strip_suffix(b"/").unwrap_or(dir);
+    match path.strip_prefix(outer).and_then(|rest| rest.strip_prefix(b"/")) {
+        Some(rest) => rest.split(|&b| b == b'/').next().unwrap_or_default(),
+        None => b"",
+    }
+}
+
 /// Whether a name from the journal can be a name in a directory. What cannot is never handed to the system.
 pub(crate) fn is_name(name: &[u8]) -> bool {
     !matches!(name, b"" | b"." | b"..") && !name.iter().any(|&b| b == b'/' || b == 0)
@@ -98,6 +107,8 @@ mod tests {
         assert_eq!(join(b"", b"b"), b"b");
         assert_eq!(name(b"/a/b"), b"b");
         assert_eq!(name(b"/"), b"");
+        assert_eq!((first_name(b"/a/b/c", b"/a"), first_name(b"/a/b", b"/")), (&b"b"[..], &b"a"[..]));
+        assert_eq!((first_name(b"/a", b"/a"), first_name(b"/ab", b"/a")), (&b""[..], &b""[..]));
         assert_eq!((parent(b"/a/b"), parent(b"/a"), parent(b"/")), (&b"/a"[..], &b"/"[..], &b"/"[..]));
     }
 

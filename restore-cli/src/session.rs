@@ -12,7 +12,7 @@ use asof_journal::reader::{Moment, Reader};
 use asof_journal::storage::Layout;
 use asof_journal::types::{Instant, Kind, MarkName, Seq};
 use asof_journal::view::Entry;
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, NaiveDate};
 
 use crate::errors::{Error, Result};
 use crate::output::{Output, escape, local};
@@ -75,6 +75,11 @@ impl Session {
         &self.journal
     }
 
+    /// The day that it is here.
+    pub(crate) fn today(&self) -> NaiveDate {
+        self.now.date_naive()
+    }
+
     /// What the clock showed when the run began.
     pub(crate) fn now(&self) -> &DateTime<Local> {
         &self.now
@@ -96,6 +101,11 @@ impl Session {
     /// Opens the journal once more, for whoever follows what is added to it.
     pub(crate) fn fresh_reader(&self) -> Result<Reader> {
         Ok(Reader::open(&self.journal)?)
+    }
+
+    /// The same run with a journal that is opened again when it is read.
+    pub(crate) fn again(&self) -> Session {
+        Session { journal: self.journal.clone(), named: self.named, now: self.now, reader: OnceCell::new() }
     }
 
     /// Begins a command that a message suggests: it names the journal where the user did.

@@ -10,7 +10,8 @@ use asof_journal::head::{Sink, Submission};
 use asof_journal::ingest::Ingest;
 use asof_journal::open::Journal;
 use asof_journal::types::{
-    ClockReading, Content, Group, Instant, Kind, Metadata, NodeId, Op, Quality, Seq, Unbound, Version,
+    ClockReading, Content, Group, Instant, Kind, MarkName, Metadata, NodeId, Op, Quality, Seq, Unbound,
+    Version,
 };
 
 use crate::must::Must;
@@ -70,6 +71,11 @@ impl Desk {
 
     fn submit(&self, ops: Vec<Op>) {
         self.journal.head.submit(vec![Group { ops, ..Group::default() }]).must("submitting");
+    }
+
+    /// Lets time pass on the clocks that the journal is told of.
+    pub fn pass(&mut self, seconds: i64) {
+        self.now += seconds;
     }
 
     /// Makes a directory.
@@ -153,6 +159,22 @@ impl Desk {
         let node = self.nodes.remove(path).must(path);
         self.submit(vec![Op::Unbind { dir, name, node, kind: Kind::File, why: Unbound::Deleted }]);
         self.files.remove(path);
+    }
+
+    /// Gives the instant a name.
+    pub fn name(&mut self, name: &str) {
+        self.submit(vec![Op::Name(MarkName::new(name).must(name))]);
+    }
+
+    /// Removes a directory with all that is below it, as one observation.
+    pub fn remove_dir(&mut self, path: &str) {
+        let (dir, name) = self.place(path);
+        let node = self.dirs.remove(path).must(path);
+        let inside = format!("{path}/");
+        self.dirs.retain(|path, _| !path.starts_with(&inside));
+        self.nodes.retain(|path, _| !path.starts_with(&inside));
+        self.files.retain(|path, _| !path.starts_with(&inside));
+        self.submit(vec![Op::Unbind { dir, name, node, kind: Kind::Dir, why: Unbound::Deleted }]);
     }
 
     /// Renames a directory with all that is below it.

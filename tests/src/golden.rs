@@ -500,7 +500,7 @@ fn change_line(change: &Change) -> String {
             format!("modified {size} {}{}", quality.as_str(), if *unread { " unread" } else { "" })
         }
         What::Attributes => "attributes".into(),
-        What::Deleted { unread } => format!("deleted{}", if *unread { " unread" } else { "" }),
+        What::Deleted { unread, .. } => format!("deleted{}", if *unread { " unread" } else { "" }),
         What::Vanished { kind } => format!("vanished {}", kind.as_str()),
         What::Crowd { detail } => format!("crowd {detail}"),
         What::Uncovered => "uncovered".into(),

@@ -1,5 +1,7 @@
 //! `log`: the history of a path, of a directory, or of everything, newest first.
 
+mod moments;
+
 use asof_journal::history::{self, Change, What};
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::types::{Kind, Quality, Seq};
@@ -56,7 +58,16 @@ pub(crate) fn run(session: &Session, args: &LogArgs, out: &mut Output) -> Result
     if left == 0 {
         return Ok(());
     }
+    let by_moments = args.moments || !(args.all || out.is_json());
     match of_one(reader, &path, &until)? {
+        Some(_) if args.moments => {
+            let what = format!("{} is no directory, and moments are those of a directory", escape(&path));
+            Err(Error::usage(what, format!("{}   (its versions)", session.command("log").path(&path).text())))
+        }
+        None if by_moments => {
+            let asked = moments::Asked { reader, path: &path, after, until, count: left };
+            moments::run(session, &asked, out)
+        }
         Some(changes) => {
             let wanted = changes.iter().filter(|change| change.seq > after && change.seq <= until.seq);
             for change in wanted.take(usize::try_from(left).unwrap_or(usize::MAX)) {
@@ -163,12 +174,15 @@ fn line(change: &Change) -> Line {
             let (text, base64) = PathFields::pair(from);
             (line.from, line.from_b64) = (Some(text), base64);
         }
-        What::Deleted { unread: true } => line.quality = Some("unread"),
+        What::Deleted { kind, unread } => {
+            line.kind = Some(kind.as_str());
+            line.quality = unread.then_some("unread");
+        }
         What::Vanished { kind } => (line.kind, line.quality) = (Some(kind.as_str()), Some("unread")),
         What::Crowd { detail } => (line.quality, line.detail) = (Some("unread"), Some(detail.clone())),
         What::Damaged { detail } => line.detail = Some(detail.clone()),
         What::Named { name } => line.name = Some(name.to_string()),
-        What::Attributes | What::Deleted { unread: false } | What::Uncovered | What::Linked => {}
+        What::Attributes | What::Uncovered | What::Linked => {}
     }
     line
 }
@@ -183,12 +197,12 @@ fn text(change: &Change) -> String {
         }
         What::Renamed { from } => format!("  (from {})", escape(from)),
         What::Uncovered => "  (no longer protected)".to_owned(),
-        What::Deleted { unread: true } => "  (what it held last was not captured)".to_owned(),
+        What::Deleted { unread: true, .. } => "  (what it held last was not captured)".to_owned(),
         What::Vanished { kind: Kind::File } => "  (existed, not captured)".to_owned(),
         What::Vanished { kind } => format!("  ({} existed, not captured)", kind.as_str()),
         What::Crowd { detail } | What::Damaged { detail } => format!("  ({})", escape(detail.as_bytes())),
         What::Named { name } => format!("  (mark:{})", escape(name.as_str().as_bytes())),
-        What::Replaced { .. } | What::Attributes | What::Deleted { unread: false } | What::Linked => {
+        What::Replaced { .. } | What::Attributes | What::Deleted { unread: false, .. } | What::Linked => {
             String::new()
         }
     };

@@ -21,6 +21,28 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
     text
 }
 
+/// A line of a file's content as people see it: like [`escape`], but a backslash is one, and a tab goes to the next of
+/// the columns that stand four apart.
+pub(crate) fn content_line(line: &[u8]) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut column = 0;
+    for chunk in line.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\t' => text.extend(std::iter::repeat_n(' ', 4 - column % 4)),
+                '\\' => text.push('\\'),
+                c => escape_char(c, &mut text),
+            }
+            column = if c == '\t' { 0 } else { column + 1 };
+        }
+        for byte in chunk.invalid() {
+            // Writing to a String does not fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
 /// Whether people see exactly these bytes when they are printed as they are.
 pub(crate) fn is_plain(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };

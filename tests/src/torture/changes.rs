@@ -72,7 +72,7 @@ fn of_group(history: &History, seq: Seq, group: &Group) -> Vec<Line> {
                     .any(|op| matches!(op, Op::Bind { dir: to, name: new, .. } if (to, new) == (dir, name)));
                 let had = before.there().any(|(key, at)| *key == (*dir, name.clone()) && at.node == *node);
                 match departure(*why, had, *kind) {
-                    Some(What::Deleted { unread: false }) if taken_over => {}
+                    Some(What::Deleted { unread: false, .. }) if taken_over => {}
                     Some(what) => add(*node, *dir, name, what),
                     None => {}
                 }
@@ -186,9 +186,9 @@ fn arrival(
 fn departure(why: Unbound, had: bool, kind: Kind) -> Option<What> {
     match why {
         Unbound::Moved => None,
-        Unbound::Deleted => Some(What::Deleted { unread: false }),
+        Unbound::Deleted => Some(What::Deleted { kind, unread: false }),
         Unbound::Uncovered => Some(What::Uncovered),
-        Unbound::Unread if had => Some(What::Deleted { unread: true }),
+        Unbound::Unread if had => Some(What::Deleted { kind, unread: true }),
         Unbound::Unread => Some(What::Vanished { kind }),
     }
 }

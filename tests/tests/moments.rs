@@ -1,0 +1,182 @@
+//! `log` of a directory by moments: what people read, what scripts get, and what leads on from there.
+
+use asof_journal::append::Limits;
+use asof_tests::desk::Desk;
+use asof_tests::site::{Output, Site};
+
+/// A history: a tree, an edit ten minutes later, a deletion ten minutes after that, and the end of a directory.
+fn lived(site: &Site) -> Desk {
+    let mut desk = Desk::open(&site.journal, 0, Limits::default());
+    for dir in ["/p", "/p/src", "/p/docs"] {
+        desk.mkdir(dir);
+    }
+    for n in 0..20 {
+        desk.write(&format!("/p/src/{n:02}.rs"), b"fn main() {}\n");
+    }
+    desk.commit();
+    desk.pass(600);
+    desk.write("/p/docs/notes.txt", b"one\n");
+    desk.commit();
+    desk.write("/p/docs/notes.txt", b"one\ntwo\n");
+    desk.commit();
+    desk.pass(600);
+    for n in 0..12 {
+        desk.remove(&format!("/p/src/{n:02}.rs"));
+    }
+    desk.commit();
+    for n in 0..3 {
+        desk.write(&format!("/p/src/new-{n}.rs"), b"");
+    }
+    desk.commit();
+    desk.pass(600);
+    desk.remove("/p/docs/notes.txt");
+    desk.commit();
+    desk.remove_dir("/p/docs");
+    desk.commit();
+    desk
+}
+
+#[track_caller]
+fn log(site: &Site, words: &[&str]) -> Output {
+    site.asof(words).exits(0)
+}
+
+fn lines(output: &Output) -> Vec<String> {
+    output.text().lines().map(str::to_owned).collect()
+}
+
+const CREATED: &str = "2023-11-14 22:13:21: 20 files and 3 directories created";
+const NOTES: &str = "2023-11-14 22:23:22 to 22:23:23: docs/notes.txt created  (before: --at seq:23)";
+const DELETED: &str =
+    "2023-11-14 22:33:24 to 22:33:25: 12 files deleted below src/, 3 created  (before: --at seq:25)";
+const ENDED: &str =
+    "2023-11-14 22:43:26 to 22:43:27: 1 file and 1 directory deleted below docs/  (before: --at seq:40)";
+
+#[test]
+fn a_directory_is_told_by_moments_newest_first() {
+    let site = Site::new();
+    lived(&site).close();
+    let all = log(&site, &["log", "/p"]);
+    assert_eq!(lines(&all), [ENDED, DELETED, NOTES, CREATED]);
+    assert!(
+        all.stderr.contains("just before 2023-11-14 22:43:26: asof --journal ")
+            && all.stderr.contains(" ls /p --at seq:40"),
+        "{}",
+        all.stderr
+    );
+    assert_eq!(lines(&log(&site, &["log", "/p", "-n", "2"])), [ENDED, DELETED]);
+    assert_eq!(lines(&log(&site, &["log", "/p", "-n", "0"])), [""; 0]);
+    assert_eq!(lines(&log(&site, &["log", "/p", "--until", "seq:25"])), [NOTES, CREATED]);
+    assert_eq!(lines(&log(&site, &["log", "/p", "--since", "seq:25", "--until", "seq:40"])), [DELETED]);
+    let none = log(&site, &["log", "/p/src", "--since", "seq:40"]);
+    assert!(
+        none.stdout.is_empty() && none.stderr.contains("nothing happened at or below /p/src"),
+        "{none:?}"
+    );
+    // Of everything, paths are absolute.
+    let everything = log(&site, &["log", "-n", "2"]);
+    let deleted = DELETED.replace("src/", "/p/src/");
+    assert_eq!(lines(&everything)[1], deleted);
+}
+
+#[test]
+fn what_a_moment_names_shows_the_state_before_it() {
+    let site = Site::new();
+    lived(&site).close();
+    let listed = |at: &str, dir: &str| lines(&log(&site, &["ls", dir, "--at", at]));
+    assert!(listed("seq:25", "/p/src").contains(&"00.rs".to_owned()));
+    assert!(!listed("seq:40", "/p/src").contains(&"00.rs".to_owned()));
+    // A directory that is gone has a history and can be entered.
+    let gone = log(&site, &["log", "/p/docs"]);
+    assert_eq!(lines(&gone)[0], ENDED.replace("docs/", "./").replace(" below ./", ""));
+    assert!(gone.stderr.contains(" ls /p/docs --at seq:40"), "{}", gone.stderr);
+    assert_eq!(listed("seq:40", "/p/docs"), ["notes.txt"]);
+}
+
+#[test]
+fn scripts_get_single_changes_or_moments() {
+    let site = Site::new();
+    lived(&site).close();
+    let changes = log(&site, &["--json", "log", "/p"]).json_lines();
+    assert_eq!(changes.len(), 23 + 2 + 12 + 3 + 2);
+    assert!(changes.iter().all(|line| line["path"].is_string() && line["what"].is_string()));
+    assert_eq!((&changes[0]["what"], &changes[0]["kind"]), (&"deleted".into(), &"dir".into()));
+    assert_eq!(lines(&log(&site, &["log", "--all", "/p"])).len(), changes.len());
+    assert_eq!(lines(&log(&site, &["log", "--all", "/p", "-n", "5"])).len(), 5);
+    let moments = log(&site, &["--json", "log", "--moments", "/p"]).json_lines();
+    assert_eq!(moments.len(), 4);
+    let deleted = &moments[1];
+    assert_eq!(deleted["type"], "moment");
+    assert_eq!(deleted["from"], "2023-11-14T22:33:24.000000000Z");
+    assert_eq!(deleted["to"], "2023-11-14T22:33:25.000000000Z");
+    assert_eq!((&deleted["first_seq"], &deleted["last_seq"]), (&26.into(), &40.into()));
+    assert_eq!((&deleted["before"], &deleted["below"]), (&"seq:25".into(), &"/p/src".into()));
+    let counts = &deleted["counts"];
+    assert_eq!(
+        (&counts["total"], &counts["deleted"], &counts["created"]),
+        (&15.into(), &12.into(), &3.into())
+    );
+    assert_eq!(deleted["parts"][0]["below"], "/p/src");
+    assert_eq!(moments[3].get("before"), None, "nothing was there before");
+    assert_eq!(log(&site, &["--json", "log", "--moments", "-n", "1"]).json_lines().len(), 1);
+}
+
+#[test]
+fn a_file_keeps_its_versions_and_has_no_moments() {
+    let site = Site::new();
+    lived(&site).close();
+    assert_eq!(lines(&log(&site, &["log", "/p/docs/notes.txt"])).len(), 4);
+    let refused = site.asof(["log", "--moments", "/p/src/new-0.rs"]).exits(2);
+    assert!(refused.stderr.contains("is no directory"), "{}", refused.stderr);
+    site.asof(["log", "--moments", "--all", "/p"]).exits(2);
+    site.asof(["log", "/nowhere"]).exits(5);
+}
+
+#[test]
+fn an_instant_with_a_name_stands_between_two_moments() {
+    let site = Site::new();
+    let mut desk = Desk::open(&site.journal, 0, Limits::default());
+    desk.write("/a", b"1");
+    desk.commit();
+    desk.name("before it all");
+    desk.commit();
+    desk.write("/a", b"2");
+    desk.commit();
+    desk.close();
+    let said = lines(&log(&site, &["log", "/"]));
+    assert_eq!(
+        said,
+        [
+            "2023-11-14 22:13:23: /a changed  (before: --at seq:2)",
+            "2023-11-14 22:13:22: mark before it all  (--at mark:before it all)",
+            "2023-11-14 22:13:21: /a created",
+        ]
+    );
+    let json = log(&site, &["--json", "log", "--moments"]).json_lines();
+    assert_eq!(
+        (&json[1]["type"], &json[1]["name"], &json[1]["seq"]),
+        (&"mark".into(), &"before it all".into(), &2.into())
+    );
+}
+
+#[test]
+fn gaps_stand_between_the_moments() {
+    let site = Site::new();
+    let agent = site.start();
+    std::fs::write(site.root.join("seen"), "1").expect("seen");
+    site.sync();
+    // The gap begins where the last of these says that everything is covered: behind what was seen.
+    site.sync();
+    agent.kill9();
+    std::fs::write(site.root.join("unseen"), "2").expect("unseen");
+    let agent = site.start();
+    agent.terminate();
+    let root = site.root.to_string_lossy().into_owned();
+    let said = lines(&log(&site, &["log", &root]));
+    let at = |text: &str| said.iter().position(|line| line.contains(text));
+    assert!(at("unseen created") < at("gap, agent not running"), "{said:#?}");
+    assert!(at("gap, agent not running") < at(" seen created"), "{said:#?}");
+    let json = log(&site, &["--json", "log", "--moments", &root]).json_lines();
+    let gap = json.iter().find(|line| line["type"] == "gap" && line["reason"] == "agent not running");
+    assert_eq!(gap.expect("a gap")["path"], root.as_str(), "{json:#?}");
+}

@@ -106,8 +106,8 @@ const SITUATIONS: &[Situation] = &[
     },
     Situation {
         title: "A home on a new disk",
-        told: "The disk is new and empty, at `/mnt/new-disk`; the journal was saved from the old one. It needs no `asofd` to be read: \
-               what Ada had yesterday, or at any other time, is brought back whole.",
+        told: "The disk is new and empty, at `/mnt/new-disk`; the journal was saved from the old one. It needs no `asofd` to be read.\n\
+               What Ada had yesterday, or at any other time, is brought back whole.",
         happens: "cp -a ~/.local/state/asof /mnt/new-disk/journal",
         typed: &[
             ("", "asof --journal /mnt/new-disk/journal status"),

@@ -71,6 +71,10 @@ corruption: build ## every byte flipped, every truncation of a small journal; pr
 demo: build ## shows the main job on a real tree; TREE=DIR for another one
 	@$(IN_TEMP) TREE="$(TREE)" "$(PROGRAMS)/asof-demo"
 
+.PHONY: situations
+situations: build ## the five situations of the README, lived through for real, as root; CHECK=README.md compares instead
+	@$(IN_TEMP) "$(PROGRAMS)/asof-situations" $(if $(CHECK),--check "$(CHECK)")
+
 soak: build ## random histories for a while; MINUTES=30 SEED=n BACKEND=.. FILESYSTEM=all
 	@tmp=$$(mktemp -d "$${TMPDIR:-/tmp}/asof-soak.XXXXXXXX"); chmod 755 "$$tmp"; status=0; \
 		TMPDIR="$$tmp" MINUTES="$(MINUTES)" SEED="$(SEED)" BACKEND="$(BACKEND)" FILESYSTEM="$(FILESYSTEM)" \

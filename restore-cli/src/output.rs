@@ -144,6 +144,8 @@ impl Output {
     }
 
     fn say(&mut self, text: &str) {
+        // What was answered before comes before, also where both go to one terminal. A failure shows at the next write.
+        let _ = self.data.flush();
         let notes = &mut self.notes;
         // Nobody is left to tell when stderr is closed.
         self.bar.suspend(|| {

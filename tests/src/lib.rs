@@ -32,6 +32,7 @@ pub mod saves;
 pub mod settings;
 pub mod site;
 pub mod specimen;
+pub mod staged;
 pub mod story;
 pub mod sys;
 pub mod torture;

@@ -34,6 +34,7 @@ impl Past {
         write(site.root.join("a:b=c@d"), "breaks");
         let agent = site.start();
         let before = site.sync();
+        site.asof(["mark", "when it was whole"]).exits(0);
         fs::remove_dir_all(site.root.join("gone")).must("rm -r");
         fs::remove_dir_all(site.root.join("work")).must("rm -r");
         write(site.root.join("new.txt"), "new");
@@ -126,6 +127,10 @@ fn bash_gets_verbs_and_options_and_nothing_where_there_is_no_journal() {
     past.expect("asof re", "re", &["restore"]);
     past.expect("asof ls --del", "--del", &["--deleted"]);
     past.expect("asof restore x --overwrite if", "if", &["if-changed"]);
+    // Times: words, and the names that instants have. Bash cuts what is typed at the colon.
+    past.expect("asof ls --at yes", "yes", &["yesterday"]);
+    past.expect("asof ls --at mark:wh", "wh", &["when it was whole"]);
+    past.expect("asof cat notes.txt@mark:", "", &["when it was whole"]);
     let verbs = past.bash("asof ", "");
     for verb in [&b"log"[..], b"ls", b"restore", b"help"] {
         assert!(verbs.iter().any(|known| known == verb), "{}", verb.escape_ascii());

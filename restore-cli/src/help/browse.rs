@@ -1,4 +1,4 @@
-//! `asof help browse`.
+//! The page of `asof help browse`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

@@ -1,4 +1,4 @@
-//! `asof help cat`.
+//! The page of `asof help cat`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

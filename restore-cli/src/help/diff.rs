@@ -1,4 +1,4 @@
-//! `asof help diff`.
+//! The page of `asof help diff`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

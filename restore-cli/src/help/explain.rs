@@ -1,4 +1,4 @@
-//! `asof help explain`.
+//! The page of `asof help explain`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

@@ -1,4 +1,4 @@
-//! `asof help find`.
+//! The page of `asof help find`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

@@ -1,4 +1,4 @@
-//! `asof help log`.
+//! The page of `asof help log`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

@@ -1,4 +1,4 @@
-//! `asof help ls`.
+//! The page of `asof help ls`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

@@ -1,4 +1,4 @@
-//! `asof help mark`.
+//! The page of `asof help mark`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

@@ -1,4 +1,4 @@
-//! `asof help restore`.
+//! The page of `asof help restore`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

@@ -1,4 +1,4 @@
-//! `asof help status`.
+//! The page of `asof help status`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

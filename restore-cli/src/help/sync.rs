@@ -1,4 +1,4 @@
-//! `asof help sync`.
+//! The page of `asof help sync`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

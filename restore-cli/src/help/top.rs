@@ -1,4 +1,4 @@
-//! `asof --help`.
+//! The page of `asof --help`.
 
 /// What the command is for.
 pub(crate) const ABOUT: &str = "\

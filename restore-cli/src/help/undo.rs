@@ -1,4 +1,4 @@
-//! `asof help undo`.
+//! The page of `asof help undo`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

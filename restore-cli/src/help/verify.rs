@@ -1,4 +1,4 @@
-//! `asof help verify`.
+//! The page of `asof help verify`.
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\

@@ -135,7 +135,11 @@ impl Agent {
     pub(super) fn wait_for_repeated(&mut self, now_ns: u64, no: u64) {
         // A cookie may have come back that nobody has looked at yet.
         self.repeated = Some((now_ns, no));
-        let waits = |sync: &&mut PendingSync| now_ns.saturating_sub(sync.came_back_ns) < REPEATED_NS;
+        let comparing = matches!(self.reconcile, Reconcile::Wanted(_) | Reconcile::Running(..));
+        let compared_ns = self.compared_ns;
+        let waits = |sync: &&mut PendingSync| {
+            comparing || now_ns.saturating_sub(sync.came_back_ns.max(compared_ns)) < REPEATED_NS
+        };
         for sync in self.syncs.iter_mut().filter(|sync| sync.came_back.is_some()).filter(waits) {
             sync.came_back = Some(no);
         }

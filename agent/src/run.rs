@@ -112,6 +112,10 @@ pub(crate) struct Agent {
     /// Work that is done and not durable yet, by the `Seq` that it waits for.
     undurable: BTreeMap<Seq, Vec<WorkId>>,
     syncs: Vec<PendingSync>,
+    /// When a look was last to be repeated, and its number.
+    repeated: Option<(u64, u64)>,
+    /// When everything was last compared.
+    compared_ns: u64,
     /// Files whose newest version is not clean.
     rereads: Rereads,
     delays: Delays,
@@ -268,6 +272,8 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
         reconcile: Reconcile::Wanted(why),
         undurable: BTreeMap::new(),
         syncs: Vec::new(),
+        repeated: None,
+        compared_ns: 0,
         rereads: Rereads::default(),
         delays: Delays::new()
             .map_err(|error| RunError::System { what: "the delays", source: std::io::Error::other(error) })?,
@@ -495,6 +501,7 @@ impl Agent {
     fn reconciled(&mut self, seq: Seq) {
         let Reconcile::Running(why, begun) = &self.reconcile else { return };
         let (why, begun, until) = (why.clone(), *begun, self.clock.now().wall);
+        self.compared_ns = self.clock.monotonic_ns();
         self.welcome_roots();
         self.over(|known| *known == Trouble::SourceDead);
         self.end_of_pause();

@@ -25,15 +25,17 @@ pub enum Names<'n> {
     From(&'n [u8]),
 }
 
+/// Takes a name and a directory that had it; `false` ends the visit.
+pub type Visitor<'v, E> = &'v mut dyn FnMut(&[u8], NodeId) -> std::result::Result<bool, E>;
+
 /// Visits the names that were ever bound, in byte order, each with every directory that had it.
-/// The visitor returns `false` to stop.
 ///
 /// # Errors
 /// `Index`, and those of the visitor.
 pub fn names<E: From<crate::error::Error>>(
     reader: &Reader,
     wanted: Names<'_>,
-    visit: &mut dyn FnMut(&[u8], NodeId) -> std::result::Result<bool, E>,
+    visit: Visitor<'_, E>,
 ) -> std::result::Result<(), E> {
     let records = reader.records();
     let damage = records.index_damage(Cf::Filename);

@@ -91,6 +91,8 @@ impl Agent {
                 && !state.has_more_beside()
                 && let Some(no) = state.cookies.remove(&sync.cookie)
             {
+                let repeated = self.repeated.filter(|(at_ns, _)| *at_ns >= sync.written_ns);
+                let no = repeated.map_or(no, |(_, repeated)| no.max(repeated));
                 sync.came_back = Some(no);
                 sync.came_back_ns = now_ns;
                 // Nothing tells of changes there: it is looked at for whoever asks.
@@ -131,7 +133,13 @@ impl Agent {
 
     /// A look at something that was asked for before is to be repeated, and got a number of its own.
     pub(super) fn wait_for_repeated(&mut self, now_ns: u64, no: u64) {
-        let waits = |sync: &&mut PendingSync| now_ns.saturating_sub(sync.came_back_ns) < REPEATED_NS;
+        // A cookie may have come back that nobody has looked at yet.
+        self.repeated = Some((now_ns, no));
+        let comparing = matches!(self.reconcile, Reconcile::Wanted(_) | Reconcile::Running(..));
+        let compared_ns = self.compared_ns;
+        let waits = |sync: &&mut PendingSync| {
+            comparing || now_ns.saturating_sub(sync.came_back_ns.max(compared_ns)) < REPEATED_NS
+        };
         for sync in self.syncs.iter_mut().filter(|sync| sync.came_back.is_some()).filter(waits) {
             sync.came_back = Some(no);
         }

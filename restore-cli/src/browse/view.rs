@@ -193,21 +193,18 @@ fn list(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
     let block = Block::bordered().title(title).border_style(theme.aside());
     let inner = block.inner(area);
     block.render(area, buffer);
-    let mut row = 0;
     if model.listing.rows.is_empty() {
         let text = model.listing.note.as_deref().unwrap_or("empty");
         put(buffer, inner, 0, text, theme.aside());
         return;
     }
-    for (number, entry) in model.listing.rows.iter().enumerate().skip(model.top) {
-        if row >= inner.height {
-            break;
-        }
-        list_row(buffer, Rect { y: inner.y + row, height: 1, ..inner }, entry, theme);
+    for (row, (number, entry)) in (0..inner.height).zip(model.listing.rows.iter().enumerate().skip(model.top))
+    {
+        let line = Rect { y: inner.y + row, height: 1, ..inner };
+        list_row(buffer, line, entry, theme);
         if number == model.cursor {
-            buffer.set_style(Rect { y: inner.y + row, height: 1, ..inner }, theme.selected());
+            buffer.set_style(line, theme.selected());
         }
-        row += 1;
     }
     // In the lower edge, where no entry is hidden by it.
     if let Some(note) = &model.listing.note {

@@ -59,7 +59,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme)
         };
         buffer.set_string(x, axis, mark, style);
         // Times from the newest on, as many as fit beside each other; each ends below its bar.
-        if times == 1 && x + 1 >= bars.x + TIME_WIDTH && x + 1 <= label_ends {
+        if times == 1 && x + 1 >= bars.x + TIME_WIDTH && x < label_ends {
             let place = Rect { x: x + 1 - TIME_WIDTH, y: axis + 1, width: TIME_WIDTH, height: 1 };
             put(buffer, place, 0, &clock(moment.last.instant), theme.aside());
             label_ends = place.x.saturating_sub(3);

@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Instant as Timer, SystemTime};
 
+use asof_journal::Error;
 use asof_journal::append::Limits;
 use asof_journal::head::{Sink, Submission};
 use asof_journal::ingest::Ingest;
@@ -25,6 +26,7 @@ use asof_journal::types::{
 use crate::must::Must;
 use crate::random::Random;
 use crate::site::{Site, arguments, remove};
+use crate::wait::{PATIENCE, eventually};
 
 /// Files that always hold the same number.
 const FILES: usize = 8;
@@ -221,7 +223,13 @@ impl Writer {
 
     fn open(&mut self) {
         let limits = Limits { segment_bytes_max: SEGMENT_BYTES, ..Limits::default() };
-        let journal = Journal::open(&self.dir, &self.clock(), limits).must("the journal");
+        // A reader that is just being started has this process's lock until it is a program of its own.
+        let journal = eventually(PATIENCE, "the lock of the journal", || {
+            match Journal::open(&self.dir, &self.clock(), limits) {
+                Err(Error::Locked { .. }) => None,
+                opened => Some(opened.must("the journal")),
+            }
+        });
         let (sender, submitted) = mpsc::channel();
         let sender = Mutex::new(sender);
         let sink: Sink = Box::new(move |submission| {

@@ -79,6 +79,16 @@ impl SegmentSet {
         short: &mut Vec<Damage>,
     ) -> Result<()> {
         match opened {
+            // Where a header was not durable yet, a power cut may leave what another file had at that place.
+            Ok(segment) if segment.header.id != id && is_unbegun(storage, &segment.path)? => {
+                let what = format!("the header is that of {}", segment.header.id);
+                short.push(Damage {
+                    path: segment.path,
+                    at: Position { segment: id, offset: 0 },
+                    len: 0,
+                    what,
+                });
+            }
             Ok(segment) if segment.header.id != id => {
                 misnamed.push((id, segment.path, segment.header.id));
             }

@@ -163,6 +163,8 @@ fn an_instant_with_a_name_stands_between_two_moments() {
 fn gaps_stand_between_the_moments() {
     let site = Site::new();
     let agent = site.start();
+    // What came to be before a mark and after it is no one moment, however close: the root itself stands apart.
+    site.asof(["mark", "all quiet"]).exits(0);
     std::fs::write(site.root.join("seen"), "1").expect("seen");
     site.sync();
     // The gap begins where the last of these says that everything is covered: behind what was seen.
@@ -173,10 +175,25 @@ fn gaps_stand_between_the_moments() {
     agent.terminate();
     let root = site.root.to_string_lossy().into_owned();
     let said = lines(&log(&site, &["log", &root]));
-    let at = |text: &str| said.iter().position(|line| line.contains(text));
-    assert!(at("unseen created") < at("gap, agent not running"), "{said:#?}");
-    assert!(at("gap, agent not running") < at(" seen created"), "{said:#?}");
+    let told: Vec<&str> = said
+        .iter()
+        .map(|line| line.split_once(": ").map_or("", |(_, told)| told))
+        .map(|told| told.split_once("  (").map_or(told, |(told, _)| told))
+        .collect();
+    let expected = [
+        "unseen created",
+        "gap, agent not running",
+        "seen created",
+        "mark all quiet",
+        "./ created",
+        "gap, first capture was under way",
+    ];
+    assert_eq!(told, expected, "{said:#?}");
     let json = log(&site, &["--json", "log", "--moments", &root]).json_lines();
-    let gap = json.iter().find(|line| line["type"] == "gap" && line["reason"] == "agent not running");
-    assert_eq!(gap.expect("a gap")["path"], root.as_str(), "{json:#?}");
+    let types: Vec<&str> = json.iter().filter_map(|line| line["type"].as_str()).collect();
+    assert_eq!(types, ["moment", "gap", "moment", "mark", "moment", "gap"], "{json:#?}");
+    assert_eq!((&json[1]["reason"], &json[1]["path"]), (&"agent not running".into(), &root.as_str().into()));
+    // What leads on from what was found after the gap is the state that was seen before it.
+    let before = json[0]["before"].as_str().expect("a place before what was found");
+    assert_eq!(lines(&log(&site, &["ls", &root, "--at", before])), ["seen"]);
 }

@@ -72,7 +72,7 @@ pub struct Sighting {
 pub enum Gone {
     /// Its name was taken from it.
     Unbound(Unbound),
-    /// That of a directory above it was.
+    /// A directory above it has no name: it was taken from it, or the way leads there by now.
     WithDirectory(Unbound),
 }
 
@@ -88,10 +88,10 @@ pub struct Search<'r> {
 enum Reach {
     /// Under this path.
     Path(Vec<u8>),
-    /// Not any more: something on the way lost its name at this `Seq`.
+    /// Not since this `Seq`: something on the way lost its name then, or moved below what had lost its own.
     Ended(Seq, Unbound),
-    /// There is no telling.
-    Unknown,
+    /// It never could.
+    Never,
 }
 
 impl<'r> Search<'r> {
@@ -127,7 +127,7 @@ impl<'r> Search<'r> {
                         gone = gone.or(Some(Gone::WithDirectory(why)));
                         seq
                     }
-                    Reach::Unknown => return Ok(None),
+                    Reach::Never => return Ok(None),
                 },
             };
             // Always further back: what ended, ended at `at` or before.
@@ -143,7 +143,7 @@ impl<'r> Search<'r> {
         let view = self.reader.view(at);
         let found = match view.path_of(dir)? {
             Some(path) => Reach::Path(path),
-            None => view.way_lost(dir)?.map_or(Reach::Unknown, |(seq, why)| Reach::Ended(seq, why)),
+            None => view.way_lost(dir)?.map_or(Reach::Never, |(seq, why)| Reach::Ended(seq, why)),
         };
         if self.paths.len() >= PATHS_MAX {
             self.paths.clear();

@@ -2,6 +2,8 @@
 //!
 //! Owns every answer to "what was there at T". Writes nothing, prints nothing, knows no clock.
 
+use std::collections::HashSet;
+
 use crate::blocks::Block;
 use crate::error::{Error, Result};
 use crate::format::op::{take_extents, take_gap, take_policy, take_version};
@@ -270,25 +272,28 @@ impl<'r> View<'r> {
         Ok(Some(names.iter().rev().flat_map(|name| [b"/", name.as_slice()].concat()).collect()))
     }
 
-    /// When, and why, a directory that has no path any more lost it: that of the first one on the way up that has no name.
-    /// `None` where nothing tells.
+    /// Since when a directory has no path by its way up as that is, and why: the way may lead below one that had lost
+    /// its name long before, so it is since the newest change to any name on it. `None` where it was never another one.
     pub(crate) fn way_lost(&self, dir: NodeId) -> Result<Option<(Seq, Unbound)>> {
-        let mut at = dir;
-        for _ in 0..PATH_DEPTH_MAX {
-            if let Some((above, _)) = self.bindings_of(at)?.into_iter().next() {
-                at = above;
-                continue;
-            }
+        let damage = self.records.index_damage(Cf::Link);
+        let (mut at, mut passed) = (dir, HashSet::new());
+        // What ends nowhere has moved there.
+        let (mut since, mut why) = (Seq::ZERO, Unbound::Moved);
+        while passed.len() < PATH_DEPTH_MAX && passed.insert(at) {
             let newest = keys::version(at, self.seq);
             let Some((key, value)) = self.records.store.ceiling(Cf::Link, &keys::node(at), &newest)? else {
-                return Ok(None);
+                break;
             };
-            let damage = self.records.index_damage(Cf::Link);
-            let why = Linked::decode(&value).map_err(&damage)?.lost;
-            let seq = keys::parse_node_seq(&key).map_err(&damage)?;
-            return Ok(why.map(|why| (seq, why)));
+            since = since.max(keys::parse_node_seq(&key).map_err(&damage)?);
+            match self.bindings_of(at)?.into_iter().next() {
+                Some((above, _)) => at = above,
+                None => {
+                    why = Linked::decode(&value).map_err(&damage)?.lost.unwrap_or(why);
+                    break;
+                }
+            }
         }
-        Ok(None)
+        Ok((since > Seq::ZERO).then_some((since, why)))
     }
 
     /// The absolute path of an entry; `None` where its directory has none.

@@ -104,3 +104,27 @@ proptest! {
         whatever_is_done(&steps)?;
     }
 }
+
+/// A directory moves below one that has left the tree: what was in it was there until then.
+#[test]
+fn what_moved_below_a_directory_that_was_gone() {
+    let empty = Bytes::Fresh(0, 0);
+    let steps = [
+        Step::Create(0, 214, empty),
+        Step::Create(0, 78, empty),
+        Step::MakeDir(0, 156),
+        Step::MakeDir(7, 47),
+        Step::Link(0, 0, 187),
+        Step::MakeDir(202, 0),
+        Step::Rename(153, 83, 22),
+        Step::MakeDir(253, 8),
+        Step::Exchange(78, 201),
+        Step::Create(109, 12, empty),
+        Step::Symlink(211, 90),
+        Step::MakeDir(6, 135),
+        Step::Unbind(239, 0),
+        Step::Link(0, 7, 14),
+        Step::Rename(28, 13, 45),
+    ];
+    whatever_is_done(&steps).unwrap_or_else(|error| panic!("{error}"));
+}

@@ -6,6 +6,7 @@ mod back;
 mod desk;
 mod ends;
 mod extremes;
+mod finds;
 mod gaps;
 mod quality;
 mod swaps;

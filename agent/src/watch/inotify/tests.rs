@@ -530,7 +530,7 @@ fn barriers_end_while_directories_keep_coming() {
     site.source.watch(&site.root()).expect("watched");
     let over = AtomicBool::new(false);
     let root = site.root();
-    let mut longest = Duration::ZERO;
+    let (mut barriers, mut longest) = (0, Duration::ZERO);
     std::thread::scope(|scope| {
         for writer in 0..4 {
             let (root, over) = (&root, &over);
@@ -546,7 +546,6 @@ fn barriers_end_while_directories_keep_coming() {
             });
         }
         let begun = Instant::now();
-        let mut barriers = 0;
         while begun.elapsed() < Duration::from_secs(2) {
             let asked = Instant::now();
             site.source.barrier().expect("reached");
@@ -558,7 +557,8 @@ fn barriers_end_while_directories_keep_coming() {
     });
     site.settle();
     site.check("after the storm");
-    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    // One that waited for the storm to end would be the only one.
+    assert!(barriers > 1, "the longest took {longest:?}");
 }
 
 /// Runs one of these tests again in a namespace of its own; says whether it could.

@@ -7,7 +7,7 @@
 use crate::blocks;
 use crate::content::codec::Codec;
 use crate::error::{Error, Result};
-use crate::format::frame::{ALIGN, Chain, FrameType};
+use crate::format::frame::{Chain, FrameType};
 use crate::index::apply::{self, BatchPlace};
 use crate::index::db::Db;
 use crate::index::keys::{self, Applied, BatchAt};
@@ -394,11 +394,10 @@ impl Replayed {
     }
 }
 
-/// What is missing of a segment that goes on to `end`, as others or its own last frame say. What fills that frame up may be
-/// missing after a write that did not come to its end: nothing depends on it.
+/// What is missing of a segment that others say goes on to `end`.
 fn cut_short(segment: &SegmentFile, start: u64, end: u64) -> Result<Option<Damage>> {
     let len = segment.len()?.max(start);
-    if len.next_multiple_of(ALIGN) >= end {
+    if len >= end {
         return Ok(None);
     }
     Ok(Some(Damage {

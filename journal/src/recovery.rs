@@ -160,7 +160,8 @@ fn tail_of(
     attested = attested.max(index.map_or(0, |applied| applied.end.offset));
     bad.retain(|&offset| offset >= attested);
     bad.extend(first_bad_body(segment, known, &batches, attested)?);
-    let limit = bad.into_iter().min().unwrap_or(u64::MAX);
+    // What ends behind the file, if only by what fills its last frame up, was not written to its end.
+    let limit = bad.into_iter().min().unwrap_or(len).min(len);
     let last = batches.iter().rev().find(|place| place.end.offset <= limit);
     let (mut end, mut chain) = match last {
         Some(place) => (place.end.offset, place.chain),

@@ -337,6 +337,41 @@ fn whoever_writes_on_changes_no_byte_of_a_damaged_log() {
     println!("{cases} damaged logs were written on");
 }
 
+/// A log that ends anywhere in what was never attested, also within what fills its last frame up, is written on: what
+/// was not written to its end is void then, and neither end nor beginning is called damage.
+#[test]
+fn a_log_that_ends_anywhere_is_written_on_without_a_trace_of_damage() {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let dir = tmp.path().join("j");
+    let mut desk = Desk::open(&dir, 0, Limits::default());
+    desk.write("/f", &[b'a'; 600]);
+    desk.commit();
+    let durable = desk.journal.appender.applied().end.offset as usize;
+    // Three lengths of content, so that the last frame is filled up by more than nothing.
+    for round in 0..3u8 {
+        desk.write("/f", &vec![b'b' + round; 20 + 3 * usize::from(round)]);
+        desk.commit();
+    }
+    let shown = desk.drop_dead();
+    let (name, good) = read_dir(&Layout::new(&dir).segments()).pop_last().expect("a segment");
+    // Five and eight have no common factor: every place within what fills a frame up has its turn.
+    for len in (durable..=good.len()).step_by(if is_exhaustive() { 1 } else { 5 }) {
+        let what = format!("{name} ends at {len} of {}", good.len());
+        let copy = tmp.path().join("copy");
+        let _ = fs::remove_dir_all(&copy);
+        copy_journal(&dir, &copy, false);
+        fs::write(Layout::new(&copy).segments().join(&name), &good[..len]).expect("the segment");
+        let mut desk = Desk::open(&copy, 1_000, Limits::default());
+        let last = desk.journal.appender.applied().last_seq;
+        desk.write("/after", b"what came after");
+        desk.commit();
+        desk.close();
+        let counts: Vec<_> = shown.iter().filter(|shown| shown.seq <= last).cloned().collect();
+        let judged = judge(&copy, &counts, &what);
+        assert!(judged.sound, "{what}: {:?}", judged.found.places);
+    }
+}
+
 /// Both sides of the tail rule, at every byte of the last batches of a log that nobody sealed.
 #[test]
 fn a_power_cut_is_not_called_damage_and_damage_is_not_called_a_power_cut() {

@@ -269,7 +269,9 @@ fn cf_options(cf: Cf, cache: &Cache) -> Options {
     table.set_cache_index_and_filter_blocks(true);
     table.set_format_version(5);
     table.set_block_size(16 << 10);
-    if matches!(cf, Cf::Block | Cf::Identity) {
+    // Keys that are hashes, or handles: there is little in them to compress.
+    let scattered = matches!(cf, Cf::Block | Cf::Identity);
+    if scattered {
         // Asked mostly for what is not there: is this block known, is this inode?
         table.set_bloom_filter(10.0, false);
     }
@@ -277,9 +279,9 @@ fn cf_options(cf: Cf, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_write_buffer_number(2);
-    options.set_compression_type(DBCompressionType::Zstd);
-    // Level 1: entries are short and alike, and a rebuild compresses them all.
-    options.set_compression_options(-14, 1, 0, 0);
+    options.set_compression_type(if scattered { DBCompressionType::None } else { DBCompressionType::Zstd });
+    // The fastest level: entries are short and alike, and a rebuild compresses them all.
+    options.set_compression_options(-14, -1, 0, 0);
     options
 }
 

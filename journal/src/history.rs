@@ -385,7 +385,7 @@ pub fn below_while(
     for batch in (Back { reader, after, until }) {
         let batch = batch?;
         let segment = reader.records().blocks.segment(batch.frame.segment);
-        let decoded = segment.and_then(|segment| segment.batch(batch.frame.offset, &mut Codec::default()));
+        let decoded = segment.and_then(|segment| segment.batch_at(&batch, &mut Codec::default()));
         let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(error) if is_lost(&error) => {
@@ -563,7 +563,7 @@ pub fn groups(
 ) -> Result<()> {
     for batch in batches(reader, after, until)? {
         let segment = reader.records().blocks.segment(batch.frame.segment)?;
-        let decoded = segment.batch(batch.frame.offset, &mut Codec::default())?;
+        let decoded = segment.batch_at(&batch, &mut Codec::default())?;
         for (seq, group) in decoded.numbered().filter(|(seq, _)| *seq > after && *seq <= until) {
             if !visit(seq, decoded.clock.wall, group) {
                 return Ok(());

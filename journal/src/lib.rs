@@ -6,6 +6,7 @@
 
 pub mod append;
 pub mod blocks;
+pub mod compact;
 pub mod content;
 pub mod control;
 pub mod error;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blocks::{Block, Locate, occupied};
+use crate::compact::Pin;
 use crate::error::{Error, IoContext, Result};
 use crate::format::wire::Malformed;
 use crate::index::Cf;
@@ -37,6 +38,8 @@ pub struct Reader {
     manifest: Manifest,
     applied: Applied,
     report: RecoveryReport,
+    /// What was there when it was opened stays there.
+    _pin: Option<Pin>,
     /// RocksDB's own log, and the temporary index where there is one; removed when dropped.
     _scratch: tempfile::TempDir,
 }
@@ -101,6 +104,8 @@ impl Reader {
         let layout = Layout::new(dir);
         let manifest = Manifest::open(&*storage, &layout)?;
         let scratch = scratch()?;
+        // Before the index: what that names is not removed from then on.
+        let pin = Pin::take(&layout);
 
         // The index before the segments: it then never knows of a segment that the list does not have.
         let index = open_index(&layout, scratch.path());
@@ -114,7 +119,8 @@ impl Reader {
                 None
             }
         };
-        Self::from_parts(storage, layout, manifest, &set, report, opened, scratch)
+        let reader = Self::from_parts(storage, layout, manifest, &set, report, opened, scratch)?;
+        Ok(Reader { _pin: pin, ..reader })
     }
 
     /// Reads the segments alone. `told` is how far an index of this log has come, which attests that far.
@@ -159,7 +165,7 @@ impl Reader {
         let applied = overlay(&store, set, &mut report, from, met)?;
         let misplaced = set.misplaced(&layout);
         let records = Records::new(store, storage, layout, manifest.id_key, misplaced);
-        Ok(Reader { records, manifest, applied, report, _scratch: scratch })
+        Ok(Reader { records, manifest, applied, report, _pin: None, _scratch: scratch })
     }
 
     /// What opening found: damage, a torn tail, an index that was of no use.

@@ -79,6 +79,7 @@ fn places_of_batches() {
         first_seq: Seq(random.number()),
         wall: values::instant(random),
         epoch: random.number() as u32,
+        state: random.pick(&[StateThen::Whole, StateThen::Thinned, StateThen::Kept]),
     };
     both_ways("batch-at", make, BatchAt::encode, BatchAt::decode);
 }

@@ -180,6 +180,20 @@ impl Db {
         self.db.write_opt(batch, &options).map_err(|e| refused(&self.path, &e))
     }
 
+    /// Takes entries away, all or none.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn delete(&self, keys: &[(Cf, Vec<u8>)]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for (cf, key) in keys {
+            batch.delete_cf(self.family(*cf)?, key);
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db.write_opt(batch, &options).map_err(|e| refused(&self.path, &e))
+    }
+
     /// Puts everything written so far on disk, as of one moment.
     ///
     /// # Errors

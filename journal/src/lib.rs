@@ -30,6 +30,7 @@ pub mod records;
 pub mod recovery;
 pub mod repair;
 pub mod reserve;
+pub mod retention;
 pub mod rules;
 pub mod scrub;
 pub mod segments;

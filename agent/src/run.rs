@@ -183,7 +183,7 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
     let system = |what| move |source| RunError::System { what, source };
     let clock: Arc<dyn Clock> = life.clock.clone();
     let layout = Layout::new(&config.journal);
-    let Journal { head, appender, report } =
+    let Journal { head, appender, report, compactor: _ } =
         Journal::open_locked(&life.lock, &clock.now(), Limits::default())?;
     status::report_recovery(&head, &report);
     let applied = *appender.applied();

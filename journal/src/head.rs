@@ -269,7 +269,8 @@ impl Head {
         let generation = users.generation;
         let before = |users: &mut Users| users.counts.keys().next().is_some_and(|oldest| *oldest < generation);
         let waited = self.has_submitted.wait_timeout_while(users, timeout, before);
-        let (_, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (users, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(users);
         if timed_out.timed_out() {
             self.end_departure();
         }

@@ -15,7 +15,7 @@ use crate::index::keys::{self, BatchAt, Bound, Linked};
 use crate::quality;
 use crate::reader::Reader;
 use crate::types::{
-    Gap, GapReason, Group, Instant, Kind, MarkName, NodeId, Op, Quality, Seq, Unbound, Version,
+    Content, Gap, GapReason, Group, Instant, Kind, MarkName, NodeId, Op, Quality, Seq, Unbound, Version,
 };
 use crate::view::{VersionAt, is_below};
 
@@ -87,6 +87,11 @@ pub enum What {
     },
     /// It is no longer protected, and may be there still.
     Uncovered,
+    /// What it was from here to the next line went by the retention policy.
+    Thinned {
+        /// The node's kind.
+        kind: Kind,
+    },
     /// Somebody gave the instant a name; nothing changed.
     Named {
         /// The name.
@@ -315,6 +320,7 @@ fn departure(why: Unbound, had: bool, kind: Kind) -> Option<What> {
         Unbound::Uncovered => Some(What::Uncovered),
         // The name that it moved to tells it.
         Unbound::Moved => None,
+        Unbound::Thinned => Some(What::Thinned { kind }),
     }
 }
 
@@ -326,6 +332,9 @@ fn version_change(
     before: Option<&Version>,
 ) -> Result<Option<What>> {
     let version = &at.version;
+    if version.content == Content::Thinned {
+        return Ok(Some(What::Thinned { kind: version.meta.kind }));
+    }
     let same_content = before
         .is_some_and(|before| before.content == version.content && before.meta.size == version.meta.size);
     if same_content {

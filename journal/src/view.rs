@@ -180,6 +180,23 @@ impl<'r> View<'r> {
         Ok(entries)
     }
 
+    /// The entries of a directory, and the names of which it is not known any more what they stood for: that went by the
+    /// retention policy.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn list_with_thinned(&self, dir: NodeId) -> Result<(Vec<Entry>, Vec<Vec<u8>>)> {
+        let (mut entries, mut thinned) = (Vec::new(), Vec::new());
+        self.newest_bindings(dir, &mut |name, since, bound| match bound {
+            Bound::To { node, kind, .. } => {
+                entries.push(Entry { dir, name: name.to_vec(), node, kind, since });
+            }
+            Bound::Gone { why: Unbound::Thinned, .. } => thinned.push(name.to_vec()),
+            Bound::Gone { .. } => {}
+        })?;
+        Ok((entries, thinned))
+    }
+
     fn newest_bindings(&self, dir: NodeId, visit: &mut dyn FnMut(&[u8], Seq, Bound)) -> Result<()> {
         let damage = self.records.index_damage(Cf::Binding);
         let mut scan = self.records.store.scan(Cf::Binding, &keys::binding_dir(dir))?;

@@ -322,7 +322,8 @@ impl Open {
             What::Vanished { kind } => self.further(Did::Vanished, path, *kind == Kind::Dir),
             What::Crowd { .. } => self.further(Did::Crowd, path, true),
             What::Damaged { .. } => self.further(Did::Damaged, path, true),
-            What::Named { .. } => {}
+            // What is not kept is no event.
+            What::Named { .. } | What::Thinned { .. } => {}
         }
     }
 

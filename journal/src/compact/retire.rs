@@ -18,7 +18,7 @@ use crate::segments::SegmentSet;
 use crate::storage::{Layout, Storage};
 
 /// How long a reader is waited for.
-pub const PIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const PIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a running reader needs is not removed while it holds this.
 pub struct Pin {

@@ -4,7 +4,7 @@ use asof_fuzz::Random;
 
 use super::{target, values};
 use crate::format::wire::Result;
-use crate::index::keys::{self, Applied, BatchAt, Bound, Linked, Located};
+use crate::index::keys::{self, Applied, BatchAt, Bound, Linked, Located, StateThen};
 use crate::types::{Identity, NodeId, Seq};
 
 /// A target of an encoder and a decoder of a whole value.

@@ -186,6 +186,7 @@ fn valid(random: &mut Random) -> Vec<u8> {
             next_node: NodeId(100),
             blocks,
             groups,
+            left: None,
         };
         seq += batch.groups.len() as u64;
         record(&mut records, BATCH, &batch.encode());
@@ -381,6 +382,7 @@ fn a_great_epoch_is_not_counted_up_to() {
             next_node: NodeId(9),
             blocks: Vec::new(),
             groups: vec![group.clone()],
+            left: None,
         };
         record(&mut records, BATCH, &batch.encode());
     }

@@ -53,10 +53,11 @@ impl State {
     pub fn of(bound: &Bound) -> State {
         match bound {
             Bound::To { .. } => State::Present,
+            Bound::Gone { why: Unbound::Thinned, .. } => State::Thinned,
             Bound::Gone { why, .. } => State::Gone {
                 deleted: match why {
                     Unbound::Deleted | Unbound::Uncovered | Unbound::Unread => true,
-                    Unbound::Moved => false,
+                    Unbound::Moved | Unbound::Thinned => false,
                 },
             },
         }

@@ -239,11 +239,15 @@ impl SegmentSet {
 
     /// Segments that are not there, or cannot be read, each with one that follows it.
     pub fn missing(&self) -> Vec<(SegmentId, SegmentId)> {
-        let named = |segment: &Arc<SegmentFile>| Some((segment.header.predecessor?.end.segment, segment));
-        let gone = |(id, segment): &(SegmentId, &Arc<SegmentFile>)| {
-            !self.segments.contains_key(id) && !self.superseded.contains_key(id) && !self.is_compacted(segment)
-        };
-        self.segments.values().filter_map(named).filter(gone).map(|(id, after)| (id, after.id)).collect()
+        let mut missing = Vec::new();
+        for segment in self.segments.values() {
+            let Some(before) = segment.header.predecessor.map(|before| before.end.segment) else { continue };
+            let there = self.segments.contains_key(&before) || self.superseded.contains_key(&before);
+            if !there && !self.is_compacted(segment) {
+                missing.push((before, segment.id));
+            }
+        }
+        missing
     }
 
     /// Whether what comes before a segment is in a compacted one.
@@ -254,7 +258,7 @@ impl SegmentSet {
     }
 
     /// The segments of the log before one, the newest first.
-    fn log_before(&self, id: SegmentId) -> impl Iterator<Item = &Arc<SegmentFile>> {
+    pub(crate) fn log_before(&self, id: SegmentId) -> impl Iterator<Item = &Arc<SegmentFile>> {
         self.segments.range(..id).rev().map(|(_, segment)| segment).filter(|segment| segment.is_log())
     }
 

@@ -33,6 +33,8 @@ enum State {
     Moved,
     /// It was no longer protected.
     Uncovered,
+    /// What came after it went by the retention policy.
+    Thinned,
 }
 
 /// One answer in JSON.
@@ -93,6 +95,7 @@ impl Hit {
             Some(Gone::Unbound(Unbound::Uncovered) | Gone::WithDirectory(Unbound::Uncovered)) => {
                 State::Uncovered
             }
+            Some(Gone::Unbound(Unbound::Thinned) | Gone::WithDirectory(Unbound::Thinned)) => State::Thinned,
             Some(_) => State::Deleted,
         }
     }
@@ -249,6 +252,7 @@ impl Finder<'_> {
         let word = match hit.state() {
             State::Present => return Ok(escape(path)),
             State::Deleted => "deleted".to_owned(),
+            State::Thinned => "not kept since",
             State::Uncovered => "no longer protected".to_owned(),
             State::Moved => match self.moved_to(hit)? {
                 Some(to) => format!("moved to {}", escape(&to)),

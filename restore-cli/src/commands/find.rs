@@ -252,7 +252,7 @@ impl Finder<'_> {
         let word = match hit.state() {
             State::Present => return Ok(escape(path)),
             State::Deleted => "deleted".to_owned(),
-            State::Thinned => "not kept since",
+            State::Thinned => "not kept since".to_owned(),
             State::Uncovered => "no longer protected".to_owned(),
             State::Moved => match self.moved_to(hit)? {
                 Some(to) => format!("moved to {}", escape(&to)),

@@ -262,12 +262,17 @@ impl Head {
 
     /// From now on nothing new refers to these blocks; waits until nobody does any more who has not submitted it.
     /// Gives `false`, and lets them stay, when the time ran out.
-    pub(crate) fn begin_departure(&self, blocks: impl IntoIterator<Item = BlockId>, timeout: Duration) -> bool {
+    pub(crate) fn begin_departure(
+        &self,
+        blocks: impl IntoIterator<Item = BlockId>,
+        timeout: Duration,
+    ) -> bool {
         lock(&self.departing).extend(blocks);
         let mut users = lock(&self.users);
         users.generation += 1;
         let generation = users.generation;
-        let before = |users: &mut Users| users.counts.keys().next().is_some_and(|oldest| *oldest < generation);
+        let before =
+            |users: &mut Users| users.counts.keys().next().is_some_and(|oldest| *oldest < generation);
         let waited = self.has_submitted.wait_timeout_while(users, timeout, before);
         let (users, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
         drop(users);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::compact::{self, Compactor};
 use crate::append::{Appender, Limits, Mark, Start};
+use crate::compact::{self, Compactor};
 use crate::error::{Error, IoContext, Result};
 use crate::format::segment::Predecessor;
 use crate::head::Head;

@@ -109,9 +109,9 @@ impl Layout {
 
     /// Whether a name is that of a segment that compaction was writing.
     pub fn is_new_segment(name: &OsStr) -> bool {
-        name.to_str().and_then(|name| name.strip_suffix(".new")).is_some_and(|digits| {
-            digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_digit())
-        })
+        name.to_str()
+            .and_then(|name| name.strip_suffix(".new"))
+            .is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_digit()))
     }
 
     /// Where running readers have their pins.

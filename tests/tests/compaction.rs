@@ -44,7 +44,15 @@ impl Life {
         desk.mkdir("/a");
         desk.mkdir("/a/b");
         desk.commit();
-        Life { desk, random: Random::new(seed), now: 0, files: Vec::new(), texts: BTreeMap::new(), dirs, count: 0 }
+        Life {
+            desk,
+            random: Random::new(seed),
+            now: 0,
+            files: Vec::new(),
+            texts: BTreeMap::new(),
+            dirs,
+            count: 0,
+        }
     }
 
     fn new_path(&mut self) -> String {
@@ -191,7 +199,11 @@ fn judge(dir: &Path, shown: &[Shown], policy: &Policy, what: &str) -> Judged {
         let around = reader.thinned_around(state.seq).must(what);
         let exact = around.is_none();
         if keeper.is_kept(policy.union(), state.seq) {
-            assert!(exact, "{what}: {} is kept by the policy, and the journal says that it is not", state.seq);
+            assert!(
+                exact,
+                "{what}: {} is kept by the policy, and the journal says that it is not",
+                state.seq
+            );
         }
         match exact {
             true => judged.exact += 1,
@@ -265,7 +277,11 @@ fn what_is_kept_is_exact_and_what_went_says_so() {
         life.live(60, 350);
         let before = bytes_of(&dir);
         let done = life.compact(&policy, Eagerness::Anything);
-        assert!(done.runs > 0 && done.versions > 100 && done.damage.is_empty(), "{}: {done:?}", what("first"));
+        assert!(
+            done.runs > 0 && done.versions > 100 && done.damage.is_empty(),
+            "{}: {done:?}",
+            what("first")
+        );
         let after = bytes_of(&dir);
         assert!(after < before, "{}: {before} bytes became {after}", what("first"));
         let judged = judge(&dir, &life.desk.shown, &policy, &what("after the first"));

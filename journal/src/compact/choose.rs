@@ -61,7 +61,8 @@ pub(super) fn runs(
             continue;
         }
         let len = segment.len()?;
-        let fits = runs.last().is_some_and(|run| run.len() < RUN_SEGMENTS_MAX) && bytes + len <= RUN_BYTES_MAX;
+        let fits =
+            runs.last().is_some_and(|run| run.len() < RUN_SEGMENTS_MAX) && bytes + len <= RUN_BYTES_MAX;
         match runs.last_mut().filter(|_| open && fits) {
             Some(run) => {
                 run.push(segment.id);

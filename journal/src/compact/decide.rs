@@ -16,7 +16,7 @@ use crate::index::keys::{self, Bound};
 use crate::records::Records;
 use crate::recovery;
 use crate::retention::survey::{self, Terms};
-use crate::retention::{BindingAt, LadderId, State, Verdict, bindings, versions};
+use crate::retention::{BindingAt, Ended, LadderId, State, Verdict, bindings, versions};
 use crate::segments::{Damage, SegmentFile, SegmentSet, Walked, walk_batches};
 use crate::types::{BlockId, Content, Extent, Group, Kind, NodeId, Op, SegmentId, Seq, Unbound, Version};
 
@@ -92,7 +92,9 @@ pub(super) fn decide(
         walk_batches(segment, segment.start, segment.first_chain(), end, &mut |walked| {
             match walked {
                 Walked::Batch(mut batch, _) => {
-                    frames.extend(std::mem::take(&mut batch.blocks).into_iter().map(|frame| (segment.id, frame)));
+                    frames.extend(
+                        std::mem::take(&mut batch.blocks).into_iter().map(|frame| (segment.id, frame)),
+                    );
                     batches.push(*batch);
                 }
                 Walked::Damage(found) => drop(damage.get_or_insert(found)),
@@ -232,14 +234,18 @@ impl Decider<'_, '_, '_> {
                         left.push(op.clone());
                     }
                 }
-                Op::Gap(_) | Op::Policy(_) | Op::Loss(_) | Op::Name(_) | Op::Restore(_) => left.push(op.clone()),
+                Op::Gap(_) | Op::Policy(_) | Op::Loss(_) | Op::Name(_) | Op::Restore(_) => {
+                    left.push(op.clone())
+                }
             }
         }
         Ok(left)
     }
 
-    fn is_in_run(&self, seq: Seq) -> bool {
-        self.run.0 <= seq && seq <= self.run.1
+    /// Whether a record is the run's to take away: it lies in it, and so does its end. One that was still valid behind the run is
+    /// part of every state there, of which the segments say that it is whole.
+    fn may_go(&self, seq: Seq, until: Option<Seq>) -> bool {
+        self.run.0 <= seq && until.is_some_and(|until| until <= self.run.1)
     }
 
     /// What becomes of the bindings of a name.
@@ -273,7 +279,7 @@ impl Decider<'_, '_, '_> {
             let says_so = is_gone
                 && before.is_some()
                 && self.terms.keeper.keeps(ladder, crate::retention::Span { from: *seq, until }).is_some();
-            let fate = if !self.is_in_run(*seq) || verdict.keeps() || says_so {
+            let fate = if !self.may_go(*seq, until) || verdict.keeps() || says_so {
                 Fate::Keep
             } else {
                 before.map_or(Fate::Drop, |(node, kind)| Fate::Mark(node, kind))
@@ -316,8 +322,13 @@ impl Decider<'_, '_, '_> {
         let verdicts = versions(self.terms.keeper, ladder, held, &timeline, ended);
         let mut fate = NodeFate { stays: records.is_empty(), ..NodeFate::default() };
         let mut known = false;
-        for ((seq, is_marker), verdict) in records.iter().zip(&verdicts) {
-            let keeps = !self.is_in_run(*seq) || verdict.keeps();
+        let end = match ended {
+            Ended::NotYet => None,
+            Ended::Replaced(seq) | Ended::Deleted(seq) => Some(seq),
+        };
+        for (at, ((seq, is_marker), verdict)) in records.iter().zip(&verdicts).enumerate() {
+            let until = records.get(at + 1).map(|(next, _)| *next).or(end);
+            let keeps = !self.may_go(*seq, until) || verdict.keeps();
             let of = match (keeps, known) {
                 (true, _) => Fate::Keep,
                 (false, true) => Fate::Mark(node, Kind::File),

@@ -314,7 +314,12 @@ impl Writer<'_> {
             frames: std::mem::take(&mut self.table),
             seqs: Some((decided.first_seq, decided.last_seq)),
             walls: first.zip(last).map(|(first, last)| (first.clock.wall, last.clock.wall)),
-            ops: decided.commits.iter().flat_map(|commit| &commit.groups).map(|group| group.ops.len() as u64).sum(),
+            ops: decided
+                .commits
+                .iter()
+                .flat_map(|commit| &commit.groups)
+                .map(|group| group.ops.len() as u64)
+                .sum(),
             chain: self.chain,
             hash: *self.hasher.finalize().as_bytes(),
         };

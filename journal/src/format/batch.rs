@@ -180,7 +180,8 @@ impl Batch {
 /// The payload of what compaction left of several commits in a row. Blocks, the next node and the points of the chain are those of
 /// the first.
 pub fn encode_left(commits: &[Batch]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256 + commits.iter().map(|commit| 32 + commit.groups.len() * 64).sum::<usize>());
+    let mut out =
+        Vec::with_capacity(256 + commits.iter().map(|commit| 32 + commit.groups.len() * 64).sum::<usize>());
     let Some(first) = commits.first() else { return out };
     out.put_uint(FLAG_LEFT);
     out.put_uint(first.durable.segment.0);
@@ -242,7 +243,8 @@ fn decode_left(bytes: &[u8]) -> Result<Vec<Batch>> {
         let boot_id = boot_id.ok_or(Malformed("a commit of no boot"))?;
         let epoch = take.uint32()?;
         let count = take.count(4)?;
-        let (mut groups, mut seqs) = (Vec::with_capacity(count.min(4096)), Vec::with_capacity(count.min(4096)));
+        let (mut groups, mut seqs) =
+            (Vec::with_capacity(count.min(4096)), Vec::with_capacity(count.min(4096)));
         let mut seq = first_seq;
         for n in 0..count {
             let step = take.uint()?;
@@ -392,7 +394,11 @@ pub(crate) mod tests {
             let groups = seqs.iter().map(|_| Group { hinted: None, ..sample_group() }).collect();
             Batch {
                 first_seq: Seq(first),
-                clock: ClockReading { wall: Instant(5_000_000_000 + first as i64), boottime_ns: 9, boot_id: [boot; 16] },
+                clock: ClockReading {
+                    wall: Instant(5_000_000_000 + first as i64),
+                    boottime_ns: 9,
+                    boot_id: [boot; 16],
+                },
                 complete_through: None,
                 chain_start: Chain::default(),
                 blocks: if first == 3 { sample().blocks } else { Vec::new() },
@@ -401,8 +407,11 @@ pub(crate) mod tests {
                 ..sample()
             }
         };
-        let commits =
-            vec![left(3, 9, &[3, 7], true, 1), left(10, 900, &[], false, 1), left(901, 901, &[901], false, 2)];
+        let commits = vec![
+            left(3, 9, &[3, 7], true, 1),
+            left(10, 900, &[], false, 1),
+            left(901, 901, &[901], false, 2),
+        ];
         let bytes = encode_left(&commits);
         assert_eq!(Batch::decode_all(&bytes), Ok(commits.clone()));
         assert_eq!(Batch::decode_all(&sample().encode()), Ok(vec![sample()]));

@@ -155,7 +155,17 @@ impl SegmentHeader {
         };
         let durable = Position { segment: SegmentId(take.uint()?), offset: take.uint()? };
         take.finish()?;
-        Ok(SegmentHeader { journal, id, salt, created, first_seq, compacted, supersedes, predecessor, durable })
+        Ok(SegmentHeader {
+            journal,
+            id,
+            salt,
+            created,
+            first_seq,
+            compacted,
+            supersedes,
+            predecessor,
+            durable,
+        })
     }
 }
 

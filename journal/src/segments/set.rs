@@ -200,8 +200,7 @@ impl SegmentSet {
                 }
                 continue;
             }
-            let before: Vec<Arc<SegmentFile>> =
-                self.log_before(id).take(PREDECESSORS_MAX).cloned().collect();
+            let before: Vec<Arc<SegmentFile>> = self.log_before(id).take(PREDECESSORS_MAX).cloned().collect();
             let mut found = None;
             for candidate in before {
                 walk_batches(&candidate, candidate.start, None, candidate.len()?, &mut |walked| {

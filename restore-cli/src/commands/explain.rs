@@ -322,7 +322,10 @@ impl<'c> Case<'c> {
         }
         if version.content == Content::Thinned {
             answer.verdict = Verdict::Thinned;
-            answer.text = format!("thinned: it was there, and this version went by the retention policy{}", self.kept()?);
+            answer.text = format!(
+                "thinned: it was there, and this version went by the retention policy{}",
+                self.kept()?
+            );
             answer.next = Some(self.log());
         }
         answer.version = Some(line);
@@ -332,8 +335,11 @@ impl<'c> Case<'c> {
     /// The nearest instants of which everything is kept, in words.
     fn kept(&self) -> Result<String> {
         let Some(around) = self.reader.thinned_around(self.moment.seq)? else { return Ok(String::new()) };
-        let near: Vec<String> =
-            [around.before, around.after].into_iter().flatten().map(|at| format!("{} (seq:{})", local(at.instant), at.seq.0)).collect();
+        let near: Vec<String> = [around.before, around.after]
+            .into_iter()
+            .flatten()
+            .map(|at| format!("{} (seq:{})", local(at.instant), at.seq.0))
+            .collect();
         Ok(match near.is_empty() {
             true => String::new(),
             false => format!("; everything is kept of {}", near.join(" and of ")),
@@ -365,7 +371,10 @@ impl<'c> Case<'c> {
             ),
             (Unbound::Thinned, _) => (
                 Verdict::Thinned,
-                format!("{subject}there until {after_text}; what came next went by the retention policy{}", self.kept()?),
+                format!(
+                    "{subject}there until {after_text}; what came next went by the retention policy{}",
+                    self.kept()?
+                ),
                 Some(self.log()),
             ),
             (Unbound::Unread, _) if self.reader.view(then).resolve(what)?.is_none() => (

@@ -248,7 +248,7 @@ fn only_what_was_named_is_touched() {
 fn what_no_rule_protects_is_nobody_elses_to_delete() {
     let site = Site::new();
     let config = site.path("asofd.toml");
-    write(&config, &format!("roots = ['{}']\nexclude = ['*.secret']\n", site.root.display()));
+    write(&config, format!("roots = ['{}']\nexclude = ['*.secret']\n", site.root.display()));
     let at = |name: &str| site.root.join(name);
     write(at("file"), "then");
     let agent = Agent::start_configured(&site, &config);

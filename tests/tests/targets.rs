@@ -32,7 +32,7 @@ fn mounted(filesystem: Filesystem, bytes: u64) -> Option<Mount> {
 fn fill(root: &Path, seed: u64) {
     let mut random = Random::new(seed);
     for number in 0..12 {
-        write(&root.join(format!("file-{number}")), &random.bytes(300_000));
+        write(root.join(format!("file-{number}")), random.bytes(300_000));
     }
 }
 
@@ -120,7 +120,7 @@ fn a_live_tree_without_room_stays_whole_and_can_be_finished_and_taken_back() {
 fn a_target_that_is_read_only_is_named() {
     let Some(mount) = mounted(Filesystem::Tmpfs, 16 * MIB) else { return };
     let site = Site::new();
-    write(&site.root.join("file"), b"content");
+    write(site.root.join("file"), b"content");
     let agent = site.start();
     let then = site.sync();
     agent.terminate();
@@ -152,9 +152,9 @@ fn what_the_live_file_still_holds_is_shared_and_checked() {
         fs::create_dir(&site.root).must("root");
         let at = |name: &str| site.root.join(name);
         let mut random = Random::new(3);
-        write(&at("same"), &random.bytes(5 << 20));
-        write(&at("forged"), &random.bytes(3 << 20));
-        write(&at("changed"), &random.bytes(3 << 20));
+        write(at("same"), random.bytes(5 << 20));
+        write(at("forged"), random.bytes(3 << 20));
+        write(at("changed"), random.bytes(3 << 20));
         for name in ["same", "forged", "changed"] {
             set_mtime(&at(name), 1_700_000_000, 0);
         }
@@ -164,7 +164,7 @@ fn what_the_live_file_still_holds_is_shared_and_checked() {
         drop(sparse);
         let agent = site.start();
         let then = site.take("then");
-        write(&at("changed"), b"now");
+        write(at("changed"), b"now");
         site.sync();
         agent.terminate();
         // Nobody has seen this, and it looks as if nothing had happened but for the change time.
@@ -197,7 +197,7 @@ fn what_is_restored_inherits_no_acl_of_the_target() {
     let site = Site::new();
     fs::create_dir(site.root.join("dir")).must("dir");
     for name in ["file", "dir/file"] {
-        write(&site.root.join(name), b"content");
+        write(site.root.join(name), b"content");
     }
     let agent = site.start();
     let then = site.take("then");

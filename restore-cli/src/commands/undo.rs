@@ -7,16 +7,16 @@ use std::collections::HashSet;
 use std::time::Instant as Stopwatch;
 
 use asof_journal::landmarks::Restored;
-use asof_journal::reader::Reader;
 use asof_journal::types::Seq;
 
-use super::restore::in_place::{Job, Record, TakenBack, plan, run_job, settle_live};
+use super::restore::in_place::{Job, Record, TakenBack, Way, plan, run_planned, settle_live};
 use super::restore::preview::Consent;
 use super::restore::workers;
 use crate::args::UndoArgs;
 use crate::errors::{Error, Result};
 use crate::interrupt;
 use crate::output::{Output, escape, local};
+use crate::plan::in_place::InPlacePlan;
 use crate::session::Session;
 
 /// Takes the last restore back, or prints what that would do.
@@ -45,13 +45,14 @@ pub(crate) fn run(session: &Session, args: &UndoArgs, out: &mut Output) -> Resul
                 left: left_by(restore, next, reader.head()),
             }),
         };
-        // What an undo before had left may have come back otherwise.
-        if standing == Standing::Partly && is_back(reader, &job)? {
+        let planned = plan(reader, &job)?;
+        if is_over(&planned, args.next) {
             before = index;
             continue;
         }
         out.note(&said_of(restore, standing));
-        return run_job(session, reader, &job, Record::Kept, consent, started, out);
+        let way = Way { record: Record::Kept, consent, started };
+        return run_planned(session, reader, &job, &planned, way, out);
     }
     let what = match restores.is_empty() {
         true => "there is nothing to undo: nothing was ever restored in place",
@@ -87,10 +88,11 @@ fn last_to_undo(some: &[Restored], all: &[Restored], accepts_left: bool) -> Opti
     Some((index, if is_partly { Standing::Partly } else { Standing::Whole }))
 }
 
-/// Whether nothing is left of a restore that would have to be taken back.
-fn is_back(reader: &Reader, job: &Job) -> Result<bool> {
-    let planned = plan(reader, job)?;
-    Ok(planned.preview.is_nothing() && planned.plan.problems.is_empty())
+/// Whether nothing is left of a restore that would have to be taken back, since it came back otherwise; with `accepts_left`
+/// also where nothing can be.
+fn is_over(planned: &InPlacePlan, accepts_left: bool) -> bool {
+    let is_back = planned.plan.problems.is_empty() && planned.preview.left == 0;
+    planned.preview.is_nothing() && (is_back || accepts_left)
 }
 
 /// The state that a restore had left: at its end, or before the next one, if its end was never noted.

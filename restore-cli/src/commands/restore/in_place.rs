@@ -277,30 +277,41 @@ pub(super) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Re
         workers: workers(args.workers),
         takes_back: None,
     };
-    run_job(session, reader, &job, record, consent, started, out)
+    let planned = plan(reader, &job)?;
+    run_planned(session, reader, &job, &planned, Way { record, consent, started }, out)
 }
 
-/// Plans, shows, asks and carries out.
-pub(crate) fn run_job(
+/// How a plan comes to be carried out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// Whether it is recorded.
+    pub(crate) record: Record,
+    /// Who has agreed.
+    pub(crate) consent: preview::Consent,
+    /// When the command began.
+    pub(crate) started: Stopwatch,
+}
+
+/// Shows a plan, asks, and carries it out.
+pub(crate) fn run_planned(
     session: &Session,
     reader: &Reader,
     job: &Job,
-    record: Record,
-    consent: preview::Consent,
-    started: Stopwatch,
+    planned: &InPlacePlan,
+    way: Way,
     out: &mut Output,
 ) -> Result<()> {
-    let planned = plan(reader, job)?;
+    let Way { record, consent, started } = way;
     let source = AtSeq::new(reader, &job.at);
-    preview::show(out, &planned, consent)?;
+    preview::show(out, planned, consent)?;
     let mut report = Report::new(out, &source, job.at, started);
     if consent == preview::Consent::DryRun || planned.preview.is_nothing() {
         let is_undo = job.takes_back.is_some();
-        return report.planned_in_place(&planned, consent == preview::Consent::DryRun, is_undo);
+        return report.planned_in_place(planned, consent == preview::Consent::DryRun, is_undo);
     }
-    preview::ask(report.out, &planned, consent)?;
+    preview::ask(report.out, planned, consent)?;
     report.begin(&planned.plan);
-    let done = carry_out(session, reader, job, &planned, record, &mut |event, counts| {
+    let done = carry_out(session, reader, job, planned, record, &mut |event, counts| {
         report.hear(event, counts, &planned.plan);
     });
     report.out.end_progress();
@@ -314,5 +325,5 @@ pub(crate) fn run_job(
              its own",
         );
     }
-    report.finish_in_place(&planned, &done, job.takes_back.is_some())
+    report.finish_in_place(planned, &done, job.takes_back.is_some())
 }

@@ -272,13 +272,19 @@ fn options() -> Options {
 /// For whoever writes tables.
 fn cf_options(cf: Cf, cache: &Cache) -> Options {
     let mut table = table_options(cache);
-    if matches!(cf, Cf::Block | Cf::Identity) {
+    // Keys that are hashes, or handles: there is little in them to compress.
+    let scattered = matches!(cf, Cf::Block | Cf::Identity);
+    if scattered {
         // A writer asks mostly for what is not there: is this block known, is this inode? A reader asks for what is
         // there, and would read all of a filter for a single answer.
         table.set_bloom_filter(10.0, false);
         table.set_partition_filters(true);
     }
-    with_tables(&table)
+    let mut options = with_tables(&table);
+    options.set_compression_type(if scattered { DBCompressionType::None } else { DBCompressionType::Zstd });
+    // The fastest level: entries are short and alike, and a rebuild compresses them all.
+    options.set_compression_options(-14, -1, 0, 0);
+    options
 }
 
 fn table_options(cache: &Cache) -> BlockBasedOptions {
@@ -297,9 +303,6 @@ fn with_tables(table: &BlockBasedOptions) -> Options {
     options.set_block_based_table_factory(table);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_write_buffer_number(2);
-    options.set_compression_type(DBCompressionType::Zstd);
-    // Level 1: entries are short and alike, and a rebuild compresses them all.
-    options.set_compression_options(-14, 1, 0, 0);
     options
 }
 

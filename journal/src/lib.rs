@@ -35,6 +35,7 @@ pub mod rules;
 pub mod scrub;
 pub mod segments;
 pub mod storage;
+pub mod temporary;
 pub mod types;
 pub mod verify;
 pub mod view;

@@ -64,6 +64,8 @@ pub struct Ingest<'h> {
     frame_bytes: usize,
     groups: Vec<Group>,
     group_bytes: usize,
+    /// Bytes that were stored since somebody asked.
+    fresh_bytes: u64,
 }
 
 impl<'h> Ingest<'h> {
@@ -80,7 +82,13 @@ impl<'h> Ingest<'h> {
             frame_bytes: 0,
             groups: Vec::new(),
             group_bytes: 0,
+            fresh_bytes: 0,
         }
+    }
+
+    /// Bytes that were stored for new content since this was asked last; those in packs before they are compressed.
+    pub fn take_fresh_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.fresh_bytes)
     }
 
     /// Reads a source to its end and keeps what the journal does not have. `previous` is what the file was before:
@@ -144,6 +152,7 @@ impl<'h> Ingest<'h> {
             if self.pack.len() + plain.len() > PACK_BYTES {
                 self.finish_pack()?;
             }
+            self.fresh_bytes += plain.len() as u64;
             self.pack.extend_from_slice(plain);
             self.pack_members.push((full, plain.len() as u32));
         }
@@ -164,6 +173,7 @@ impl<'h> Ingest<'h> {
         base: Option<(BlockId, u8)>,
         payload: Vec<u8>,
     ) {
+        self.fresh_bytes += payload.len() as u64;
         self.frame_bytes += payload.len();
         self.frames.push(ContentFrame {
             pack: false,

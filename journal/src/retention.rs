@@ -13,9 +13,15 @@
 
 pub mod config;
 pub mod decide;
+pub mod effect;
+mod groups;
 pub mod ladder;
+mod ledger;
 pub mod policy;
+pub mod runaway;
+pub mod survey;
 pub mod time;
+pub mod top;
 
 #[cfg(test)]
 mod tests;

@@ -66,6 +66,8 @@ pub struct Ingest<'h> {
     group_bytes: usize,
     /// While blocks that were looked up are not referred to yet by what is submitted.
     in_use: Option<Use<'h>>,
+    /// Bytes that were stored since somebody asked.
+    fresh_bytes: u64,
 }
 
 impl<'h> Ingest<'h> {
@@ -83,7 +85,13 @@ impl<'h> Ingest<'h> {
             groups: Vec::new(),
             group_bytes: 0,
             in_use: None,
+            fresh_bytes: 0,
         }
+    }
+
+    /// Bytes that were stored for new content since this was asked last; those in packs before they are compressed.
+    pub fn take_fresh_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.fresh_bytes)
     }
 
     /// Reads a source to its end and keeps what the journal does not have. `previous` is what the file was before:
@@ -150,6 +158,7 @@ impl<'h> Ingest<'h> {
             if self.pack.len() + plain.len() > PACK_BYTES {
                 self.finish_pack()?;
             }
+            self.fresh_bytes += plain.len() as u64;
             self.pack.extend_from_slice(plain);
             self.pack_members.push((full, plain.len() as u32));
         }
@@ -170,6 +179,7 @@ impl<'h> Ingest<'h> {
         base: Option<(BlockId, u8)>,
         payload: Vec<u8>,
     ) {
+        self.fresh_bytes += payload.len() as u64;
         self.frame_bytes += payload.len();
         self.frames.push(ContentFrame {
             pack: false,

@@ -72,7 +72,7 @@ struct World {
     applied: Applied,
     clock: JournalClock,
     commits: Vec<Committed>,
-    /// True time that passed while the machine was on, and while it was off as far as that can be credited.
+    /// True time that passed while the machine was on, and what can be credited at most for the times when it was not.
     on: i64,
     off: i64,
     // The tree.
@@ -180,7 +180,7 @@ impl World {
                 self.boot = self.boot.wrapping_add(1);
                 self.wall += off + jump;
                 self.boottime = 0;
-                self.off += off.min(30 * DAY) + if jump == 0 { 0 } else { 30 * DAY };
+                self.off += 30 * DAY;
             }
         }
     }

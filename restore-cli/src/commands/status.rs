@@ -118,6 +118,7 @@ fn from_journal(session: &Session, reader: &Reader) -> Result<Status> {
         missed_by_events: 0,
         problems,
         stretched: Vec::new(),
+        runaways: Vec::new(),
         oldest_unchecked: scrub.oldest_unchecked.map(|instant| instant.to_rfc3339()),
         checked_bytes: 0,
         rpo: Rpo::default(),
@@ -186,6 +187,13 @@ fn for_people(status: &Status, answered: bool, out: &mut Output) -> Result<()> {
     for file in &status.stretched {
         let file = escape(file.as_bytes());
         out.line(&format!("stretched  {file} (large and written all the time: captured less often)"))?;
+    }
+    for runaway in &status.runaways {
+        let (path, bytes) = (escape(runaway.path.as_bytes()), bytes(runaway.bytes));
+        out.line(&format!("runaway    {path} ({bytes} new in the last 24 hours)"))?;
+        for proposal in &runaway.proposals {
+            out.line(&format!("           in the configuration: {}", escape(proposal.as_bytes())))?;
+        }
     }
     for problem in &status.problems {
         out.line(&format!("problem    {}", escape(problem.as_bytes())))?;

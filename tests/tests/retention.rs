@@ -319,3 +319,30 @@ fn what_eats_more_than_its_budget_is_named_with_what_helps() {
     assert_eq!(site.status()["runaways"], Value::Array(Vec::new()));
     agent.terminate();
 }
+
+#[test]
+fn what_large_files_share_is_counted_once() {
+    let site = Site::new();
+    let mut desk = Desk::open(&site.journal, 0, Limits::default());
+    // Long enough for lists of lists of blocks.
+    let mut content = Random::new(11).bytes(48 << 20);
+    for day in 0..4 {
+        content[(day + 1) * 9_000_000] ^= 1;
+        desk.write("/image", &content);
+        desk.commit();
+        desk.pass(if day == 0 { 4 * DAY } else { 60 });
+    }
+    desk.close();
+    let size = content.len() as u64;
+    let lines = site.asof(["--json", "top"]).exits(0).json_lines();
+    let taken = number(path(&lines, "/image"), "bytes");
+    assert!(taken >= size && taken < size + size / 20, "{taken} of {size}");
+    // The second and third were so for a minute, and go; only what they do not share goes with them.
+    let keep = "[retention]\nkeep = [\"1 day\"]\nimmutable = 0\n";
+    let lines = dry_run(&site, keep, &[]);
+    let image = path(&lines, "/image");
+    assert_eq!((number(image, "versions_dropped"), number(image, "versions_kept")), (2, 2), "{image}");
+    let bytes = number(image, "bytes");
+    assert!(bytes > 0 && bytes < 2 << 20, "{bytes}");
+    assert_eq!(number(of(&lines, "summary")[0], "lists_unreadable"), 0);
+}

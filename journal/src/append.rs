@@ -25,7 +25,7 @@ use crate::types::{BlockId, ClockReading, FullId, Instant, MarkCause, Op, Positi
 /// A batch shorter than this is not worth compressing.
 const COMPRESS_MIN: usize = 128;
 /// The index is put on disk after this many bytes of operations, and when a segment is sealed.
-const INDEX_FLUSH_BYTES: u64 = 8 << 20;
+const INDEX_FLUSH_BYTES: u64 = 4 << 20;
 /// When things have come to rest, fewer will do: what is not on disk, every reader has to replay.
 const INDEX_FLUSH_AT_REST_BYTES: u64 = 256 << 10;
 

@@ -34,6 +34,7 @@ pub mod rules;
 pub mod scrub;
 pub mod segments;
 pub mod storage;
+pub mod temporary;
 pub mod types;
 pub mod verify;
 pub mod view;

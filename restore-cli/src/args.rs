@@ -271,6 +271,9 @@ pub(crate) struct UndoArgs {
     /// `always` also takes back what was changed since the restore.
     #[arg(long, value_name = "WHEN")]
     pub(crate) overwrite: Option<Overwrite>,
+    /// Leave what an undo before left, and take back the restore before that one.
+    #[arg(long)]
+    pub(crate) next: bool,
     /// How many files to write at a time [default: one per CPU, 2 to 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: Option<u8>,

@@ -44,7 +44,7 @@ struct Collected {
 /// An entry that was collected.
 #[derive(Clone, Copy)]
 struct Item {
-    /// The first bytes of the key, as a number that sorts as they do: for most keys all there is to compare.
+    /// [`front_of`] the key: for most keys all there is to compare.
     front: u128,
     at: usize,
     key_len: u32,
@@ -57,16 +57,21 @@ struct Run {
     items: [u64; Cf::ALL.len()],
 }
 
+/// The first bytes of a key as a number that sorts as they do.
+fn front_of(key: &[u8]) -> u128 {
+    let mut front = [0; 16];
+    let len = key.len().min(16);
+    front[..len].copy_from_slice(&key[..len]);
+    u128::from_be_bytes(front)
+}
+
 impl Collected {
     fn add(&mut self, key: &[u8], value: &[u8]) -> usize {
-        let mut front = [0; 16];
-        let len = key.len().min(16);
-        front[..len].copy_from_slice(&key[..len]);
         let at = self.bytes.len();
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value);
         let (key_len, value_len) = (key.len() as u32, value.len() as u32);
-        self.items.push(Item { front: u128::from_be_bytes(front), at, key_len, value_len });
+        self.items.push(Item { front: front_of(key), at, key_len, value_len });
         key.len() + value.len() + size_of::<Item>()
     }
 
@@ -158,8 +163,8 @@ impl Builder {
             let mut heads = BinaryHeap::with_capacity(sources.len());
             for (number, (source, run)) in sources.iter_mut().zip(&runs).enumerate() {
                 source.left = run.items[cf as usize];
-                let mut head = Head { key: Vec::new(), run: number };
-                if source.next(&mut head.key)? {
+                let mut head = Head { front: 0, key: Vec::new(), run: number };
+                if source.next(&mut head)? {
                     heads.push(head);
                 }
             }
@@ -175,7 +180,7 @@ impl Builder {
                     last.clear();
                     last.extend_from_slice(&head.key);
                 }
-                if !source.next(&mut head.key)? {
+                if !source.next(&mut head)? {
                     PeekMut::pop(head);
                 }
             }
@@ -228,7 +233,7 @@ impl Source {
     }
 
     /// Reads the next entry of the column family; `false` where there is none.
-    fn next(&mut self, key: &mut Vec<u8>) -> Result<bool> {
+    fn next(&mut self, head: &mut Head) -> Result<bool> {
         if self.left == 0 {
             return Ok(false);
         }
@@ -241,8 +246,9 @@ impl Source {
             let what = "a run of the new index is not as it was written".to_string();
             return Err(Error::Corrupt { path: self.path.clone(), offset: 0, what });
         }
-        key.resize(key_len as usize, 0);
-        read(key)?;
+        head.key.resize(key_len as usize, 0);
+        read(&mut head.key)?;
+        head.front = front_of(&head.key);
         self.value.resize(value_len as usize, 0);
         read(&mut self.value)?;
         Ok(true)
@@ -252,13 +258,15 @@ impl Source {
 /// The entry that a run is at: the greatest is the one with the least key, of the newest run.
 #[derive(PartialEq, Eq)]
 struct Head {
+    front: u128,
     key: Vec<u8>,
     run: usize,
 }
 
 impl Ord for Head {
     fn cmp(&self, other: &Head) -> std::cmp::Ordering {
-        other.key.cmp(&self.key).then(self.run.cmp(&other.run))
+        let key = || other.key.cmp(&self.key);
+        other.front.cmp(&self.front).then_with(key).then(self.run.cmp(&other.run))
     }
 }
 

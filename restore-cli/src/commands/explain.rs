@@ -7,6 +7,7 @@ use asof_journal::fate::{self, Ended, Fate};
 use asof_journal::quality;
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::rules::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Rule, Rules};
+use asof_journal::temporary::is_temporary;
 use asof_journal::types::{Content, Gap, GapReason, Instant, Kind, NodeId, Place, Seq, Unbound, Version};
 use asof_journal::view::{Entry, View, is_below};
 use serde::Serialize;
@@ -415,7 +416,14 @@ impl<'c> Case<'c> {
             }
             None => {
                 answer.verdict = Verdict::NeverSeen;
-                answer.text = "never seen: nothing of that name was ever captured there".to_owned();
+                answer.text = match is_temporary(path::name(self.path)) {
+                    false => "never seen: nothing of that name was ever captured there".to_owned(),
+                    true => {
+                        "never seen: only restores give such names, to what is not complete yet or is being \
+                             replaced; they are not recorded"
+                            .to_owned()
+                    }
+                };
                 let above = path::parent(self.path);
                 answer.next = Some(self.session.command("ls").path(above).word("--deleted").text());
             }

@@ -31,7 +31,7 @@ const VERSIONS: u64 = 5_000_000;
 /// Answers of which the middle one and the slowest count.
 const RUNS: usize = 41;
 /// How far the index of a living agent can be behind, in versions that are edits.
-const BEHIND: u64 = 60_000;
+const BEHIND: u64 = 30_000;
 /// Content of the journal that is verified.
 const CONTENT_BYTES: u64 = 384 << 20;
 /// What is committed at once there.

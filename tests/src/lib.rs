@@ -29,6 +29,7 @@ pub mod readers;
 pub mod releases;
 pub mod report;
 pub mod saves;
+pub mod second_reader;
 pub mod settings;
 pub mod site;
 pub mod specimen;

@@ -125,6 +125,11 @@ golden: build ## writes the golden journal of format 0 anew, after the format ch
 bench-store: build ## rebuild, opening and verifying, beside their targets; VERSIONS=n PARTS= SMALL=1 KEEP=DIR SCRATCH=DIR
 	@$(IN_SCRATCH) VERSIONS="$(VERSIONS)" PARTS="$(PARTS)" SMALL="$(SMALL)" KEEP="$(KEEP)" "$(PROGRAMS)/asof-bench-store"
 
+.PHONY: bench-years
+bench-years: build ## years of a workstation: the journal's size over time; DAYS= FILES= SAVES= SEED= SVG=FILE KEEP=DIR SCRATCH=DIR
+	@$(IN_SCRATCH) DAYS="$(DAYS)" FILES="$(FILES)" SAVES="$(SAVES)" SEED="$(SEED)" KEEP="$(KEEP)" \
+		SVG="$(or $(SVG),$(CARGO_TARGET_DIR)/years.svg)" "$(PROGRAMS)/asof-bench-years"
+
 .PHONY: bench-restore
 bench-restore: build ## answers out of long histories, and a tree restored beside cp -a; TREE=DIR PARTS= SMALL=1 SCRATCH=DIR
 	@$(IN_SCRATCH) TREE="$(TREE)" PARTS="$(PARTS)" SMALL="$(SMALL)" "$(PROGRAMS)/asof-bench-restore"

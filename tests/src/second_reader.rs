@@ -33,6 +33,15 @@ impl SecondReader {
         Ok(SecondReader { python, script })
     }
 
+    /// Holds its checksums, which are its own, to published values.
+    #[track_caller]
+    pub fn check_checksums(&self) {
+        let mut command = Command::new(self.python);
+        command.arg("-B").arg(self.script.with_file_name("checksums.py"));
+        let output = command.output().must(format!("{command:?}"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn run(&self, journal: &Path, further: &[&OsStr]) -> Output {
         let mut command = Command::new(self.python);
         command.arg("-B").arg(&self.script).arg(journal).args(further);

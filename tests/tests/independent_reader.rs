@@ -58,6 +58,7 @@ fn a_reader_made_from_the_format_alone_restores_the_same() {
 #[test]
 fn a_reader_made_from_the_format_alone_answers_as_golden_journals_do() {
     let Some(reader) = found() else { return };
+    reader.check_checksums();
     for dir in fs::read_dir(golden::directory()).must("golden journals").flatten() {
         let answers = fs::read_to_string(dir.path().join("answers.txt")).must("answers");
         let trees: Vec<&str> = answers.lines().filter_map(|line| line.strip_prefix("  tree ")).collect();

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use asof_journal::places::Surroundings;
+use asof_journal::retention::config::Written;
 use asof_journal::types::{LeftOut, Place, Policy};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -93,6 +94,8 @@ pub(crate) struct Config {
     pub poll_every: Option<Duration>,
     /// Percent of the sealed segments that are read and checked a day; default 3, minimum 1. `None`: none.
     pub scrub_per_day: Option<u64>,
+    /// What is kept of the past; roots free of symlinks, as everywhere here.
+    pub retention: Written,
     /// How log lines look.
     pub log_format: LogFormat,
     /// When changes are captured.
@@ -170,6 +173,13 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
             return Err(file.bad_pattern(&pattern, key, format!("leaves out everything below root {root}")));
         }
     }
+    let mut retention = file.retention;
+    for (path, _) in &mut retention.roots {
+        let named = PathBuf::from(std::ffi::OsStr::from_bytes(path));
+        if let Ok(resolved) = roots::resolve(&named) {
+            *path = resolved.as_os_str().as_bytes().to_vec();
+        }
+    }
     let workers = match file.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from).min(4),
         workers => workers,
@@ -183,6 +193,7 @@ pub(crate) fn load(args: &RunArgs) -> Result<Loaded, ConfigError> {
         reconcile_every: file.reconcile_every,
         poll_every: file.poll_every,
         scrub_per_day: file.scrub_per_day,
+        retention,
         log_format: args.log_format.or(file.log_format).unwrap_or_default(),
         settle: file.settle,
         workers,

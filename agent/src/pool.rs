@@ -12,6 +12,7 @@ use std::thread;
 use asof_journal::content::{Piece, Source};
 use asof_journal::head::Head;
 use asof_journal::ingest::{Ingest, IngestError, Stored};
+use asof_journal::retention::runaway::Churn;
 use asof_journal::types::{
     Content, Gap, GapReason, Group, Identity, Instant, NodeId, Op, Quality, Seq, Version,
 };
@@ -81,6 +82,8 @@ pub(crate) struct Tally {
     pub gaps: AtomicU64,
     /// Overflows of the event queue.
     pub overflows: AtomicU64,
+    /// New bytes by path.
+    pub churn: Mutex<Churn>,
 }
 
 /// Adds to a count.
@@ -379,6 +382,12 @@ impl<'w> Worker<'w> {
             ingest.store(&mut Pieces { source, workshop }, previous)
         });
         count(&tally.files_read, 1);
+        let fresh_bytes = ingest.take_fresh_bytes();
+        if task.previous.is_some() && fresh_bytes > 0 {
+            // What is captured for the first time says nothing of how it grows.
+            let mut churn = tally.churn.lock().unwrap_or_else(PoisonError::into_inner);
+            churn.add(&task.path, fresh_bytes, clock.monotonic_ns());
+        }
         match captured {
             Ok(captured) if captured.stat.ino != task.stat.ino => self.look_again(task),
             Ok(captured) => {

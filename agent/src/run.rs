@@ -183,7 +183,7 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
     let system = |what| move |source| RunError::System { what, source };
     let clock: Arc<dyn Clock> = life.clock.clone();
     let layout = Layout::new(&config.journal);
-    let Journal { head, appender, report } =
+    let Journal { head, appender, report, compactor: _ } =
         Journal::open_locked(&life.lock, &clock.now(), Limits::default())?;
     status::report_recovery(&head, &report);
     let applied = *appender.applied();
@@ -340,6 +340,7 @@ impl Agent {
     fn begin(&mut self) -> Result<(), RunError> {
         remove_cookies(&self.layout.cookies());
         self.begin_with_policy()?;
+        self.begin_gaps();
         for root in self.config.roots.clone() {
             self.watch_root(&root);
         }
@@ -507,7 +508,7 @@ impl Agent {
         self.end_of_pause();
         let mut ops = self.gaps_of(&why, until);
         if !self.started {
-            ops.extend(self.end_open_gaps());
+            ops.extend(self.end_open_gaps(&ops));
         }
         ops.push(Op::Mark(Mark { covered_through: begun, cause: MarkCause::Reconciled }));
         let seq = self.submit(ops).unwrap_or(seq).max(seq);

@@ -19,6 +19,8 @@ mod written;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use asof_journal::temporary::is_temporary;
+
 use crate::watch::{Hint, What};
 pub(crate) use work::{Arrival, Marks, Scan, Work, WorkId};
 
@@ -428,7 +430,7 @@ impl Settle {
         } else if mark.any(Marks::CONTENT) {
             entry.written = true;
         } else if mark == Marks::GONE {
-            entry.deletions += 1;
+            entry.deletions += u64::from(counts(&path));
         } else if !marks.is_empty() && entry.scan != Scan::Recursive {
             self.remember_arrival(id, Arrival { path, from, marks });
         }
@@ -523,6 +525,11 @@ impl Settle {
         }
         Some(entry)
     }
+}
+
+/// Whether it is a loss that something under that name went unread: what a restore has in passing is none.
+fn counts(path: &[u8]) -> bool {
+    !is_temporary(path.rsplit(|byte| *byte == b'/').next().unwrap_or_default())
 }
 
 /// The directory that a path is in; `None` for `/`.

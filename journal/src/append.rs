@@ -12,7 +12,7 @@ use crate::content::codec::Codec;
 use crate::error::{Error, IoContext, Result};
 use crate::format::batch::{Batch, BlockFrame};
 use crate::format::frame::{self, Chain, Encoding, FrameType, HEADER_LEN};
-use crate::format::segment::{Footer, Predecessor, SegmentHeader, SegmentKind, encode_trailer};
+use crate::format::segment::{Footer, Predecessor, SegmentHeader, encode_trailer};
 use crate::head::{Head, Submission};
 use crate::index::Entry;
 use crate::index::apply::{self, BatchPlace};
@@ -121,7 +121,6 @@ pub struct Appender {
     applied: Applied,
     /// The end of the log when no segment is open.
     tail: Predecessor,
-    next_segment: SegmentId,
     /// Files that still carry the name of an open segment although nothing is appended to them any more.
     left_open: Vec<SegmentId>,
     segment: Option<OpenSegment>,
@@ -145,7 +144,6 @@ pub(crate) struct Start {
     pub(crate) head: Arc<Head>,
     pub(crate) applied: Applied,
     pub(crate) tail: Predecessor,
-    pub(crate) next_segment: SegmentId,
     pub(crate) left_open: Vec<SegmentId>,
     pub(crate) lock: WriterLock,
 }
@@ -162,7 +160,6 @@ impl Appender {
             head: start.head,
             applied: start.applied,
             tail: start.tail,
-            next_segment: start.next_segment,
             left_open: start.left_open,
             segment: None,
             durable: start.tail.end,
@@ -264,6 +261,7 @@ impl Appender {
             next_node: self.head.next_node(),
             blocks,
             groups: std::mem::take(&mut self.staged.groups),
+            left: None,
         };
         let frame_offset = segment.end + bytes.len() as u64;
         let header = match self.append_batch(&mut bytes, &batch, segment.salt) {
@@ -380,23 +378,22 @@ impl Appender {
 
     /// Begins a segment: synced with its directory before the first record.
     fn begin_segment(&mut self, clock: &ClockReading) -> Result<OpenSegment> {
-        let id = self.next_segment;
+        let id = self.head.new_segment();
         let mut salt = [0; 4];
         getrandom::fill(&mut salt).map_err(std::io::Error::from).context("/dev/urandom")?;
         let header = SegmentHeader {
             journal: self.journal,
             id,
             salt: u32::from_le_bytes(salt),
-            kind: SegmentKind::Log,
             created: clock.wall,
             first_seq: self.applied.last_seq.next(),
+            compacted: None,
             supersedes: Vec::new(),
             predecessor: (self.tail.end.segment != SegmentId(0)).then_some(self.tail),
             durable: self.durable,
         };
         let bytes = header.encode();
         let path = self.layout.open_segment(id);
-        self.next_segment = SegmentId(id.0 + 1);
         let (mut file, reserved) = self.new_file(&path)?;
         let begun = file.append(&bytes).and_then(|()| file.sync()).context(&path);
         let dir = self.layout.segments();

@@ -148,13 +148,25 @@ impl BlockReader {
         Ok(file)
     }
 
+    /// The id of a block with these plain bytes.
+    pub(crate) fn id(&self, plain: &[u8]) -> FullId {
+        self.key.id(plain)
+    }
+
     /// The plain bytes of a block.
     ///
     /// # Errors
     /// `MissingBlock`, `DamagedBlock`, `Io`, and those of the index.
     pub fn read(&self, id: BlockId, index: &dyn Locate) -> Result<Block> {
         let located = index.locate(id)?.ok_or(Error::MissingBlock { id })?;
-        self.read_at(id, &located, index)
+        match self.read_at(id, &located, index) {
+            // Its segment, or one that it stands on, was compacted since the index was asked.
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                let located = index.locate(id)?.ok_or(Error::MissingBlock { id })?;
+                self.read_at(id, &located, index)
+            }
+            read => read,
+        }
     }
 
     fn read_at(&self, id: BlockId, located: &Located, index: &dyn Locate) -> Result<Block> {

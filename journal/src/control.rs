@@ -197,6 +197,18 @@ pub struct Rpo {
     pub since_start: RpoSpan,
 }
 
+/// A path that eats more than its budget.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Runaway {
+    /// The path.
+    pub path: String,
+    /// New stored bytes in the last 24 hours, as far as the agent has run.
+    pub bytes: u64,
+    /// What to write into the configuration, one way or another.
+    pub proposals: Vec<String>,
+}
+
 /// The same for one stretch of time; all zeros where there was no change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -248,6 +260,9 @@ pub struct Status {
     /// Large files that are written all the time and therefore captured less often.
     #[serde(default)]
     pub stretched: Vec<String>,
+    /// Paths with more new bytes in the last 24 hours than the configuration gives a path, the worst first.
+    #[serde(default)]
+    pub runaways: Vec<Runaway>,
     /// Since when the part of the journal that was checked the longest time ago has not been, RFC 3339: when that was, or
     /// when it was written. Absent where nothing is sealed yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]

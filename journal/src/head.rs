@@ -3,7 +3,7 @@
 //! What is submitted is part of the newest state at once, before it is written: whoever looks at a directory again a
 //! moment later finds there what was submitted for it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,9 @@ use crate::index::apply;
 use crate::index::{Cf, Entry};
 use crate::landmarks::{self, Restored};
 use crate::records::Records;
-use crate::types::{BlockId, FullId, Group, Identity, Instant, MarkName, NodeId, Op, Seq, Unbound};
+use crate::types::{
+    BlockId, FullId, Group, Identity, Instant, MarkName, NodeId, Op, SegmentId, Seq, Unbound,
+};
 use crate::view::View;
 
 /// Observations on their way to the appender; they are committed together.
@@ -60,10 +62,42 @@ pub struct Head {
     pending: Mutex<HashSet<BlockId>>,
     /// Blocks that the journal has and that were found damaged: content that comes again is stored again.
     distrusted: Mutex<HashSet<BlockId>>,
+    /// Blocks of segments that are being compacted: they may go, so content that comes again is stored again.
+    departing: Mutex<HashSet<BlockId>>,
+    /// Who has looked up blocks and has not submitted yet what refers to them.
+    users: Mutex<Users>,
+    has_submitted: Condvar,
+    next_segment: AtomicU64,
     watermarks: Mutex<Watermarks>,
     moved: Condvar,
     /// The index refused a write: it is left as it is, and rebuilt at the next start.
     index_failed: AtomicBool,
+}
+
+/// Users by the generation in which they began.
+#[derive(Default)]
+struct Users {
+    generation: u64,
+    counts: BTreeMap<u64, usize>,
+}
+
+/// Held from the first look-up of a block until what refers to it is submitted.
+pub(crate) struct Use<'h> {
+    head: &'h Head,
+    generation: u64,
+}
+
+impl Drop for Use<'_> {
+    fn drop(&mut self) {
+        let mut users = lock(&self.head.users);
+        if let Some(count) = users.counts.get_mut(&self.generation) {
+            *count -= 1;
+            if *count == 0 {
+                users.counts.remove(&self.generation);
+            }
+        }
+        self.head.has_submitted.notify_all();
+    }
 }
 
 struct Order {
@@ -72,7 +106,13 @@ struct Order {
 }
 
 impl Head {
-    pub(crate) fn new(records: Records, key: IdKey, next_node: NodeId, durable: Mark) -> Head {
+    pub(crate) fn new(
+        records: Records,
+        key: IdKey,
+        next_node: NodeId,
+        next_segment: SegmentId,
+        durable: Mark,
+    ) -> Head {
         Head {
             records,
             key,
@@ -80,6 +120,10 @@ impl Head {
             order: Mutex::new(Order { next_seq: durable.seq.next(), sink: None }),
             pending: Mutex::default(),
             distrusted: Mutex::default(),
+            departing: Mutex::default(),
+            users: Mutex::default(),
+            has_submitted: Condvar::new(),
+            next_segment: AtomicU64::new(next_segment.0),
             watermarks: Mutex::new(Watermarks { queued: durable.seq, written: durable, durable }),
             moved: Condvar::new(),
             index_failed: AtomicBool::new(false),
@@ -200,7 +244,7 @@ impl Head {
         if lock(&self.pending).contains(&id) {
             return Ok(true);
         }
-        if lock(&self.distrusted).contains(&id) {
+        if lock(&self.distrusted).contains(&id) || self.departs(id) {
             return Ok(false);
         }
         Ok(self.records.store.get(Cf::Block, &id.0)?.is_some())
@@ -209,6 +253,51 @@ impl Head {
     /// Takes blocks for not there until they are stored again: their bytes were found damaged.
     pub(crate) fn distrust(&self, blocks: impl IntoIterator<Item = BlockId>) {
         lock(&self.distrusted).extend(blocks);
+    }
+
+    /// Whether a block may go at any moment, and nothing new may refer to it.
+    pub(crate) fn departs(&self, id: BlockId) -> bool {
+        lock(&self.departing).contains(&id)
+    }
+
+    /// From now on nothing new refers to these blocks; waits until nobody does any more who has not submitted it.
+    /// Gives `false`, and lets them stay, when the time ran out.
+    pub(crate) fn begin_departure(
+        &self,
+        blocks: impl IntoIterator<Item = BlockId>,
+        timeout: Duration,
+    ) -> bool {
+        lock(&self.departing).extend(blocks);
+        let mut users = lock(&self.users);
+        users.generation += 1;
+        let generation = users.generation;
+        let before =
+            |users: &mut Users| users.counts.keys().next().is_some_and(|oldest| *oldest < generation);
+        let waited = self.has_submitted.wait_timeout_while(users, timeout, before);
+        let (users, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(users);
+        if timed_out.timed_out() {
+            self.end_departure();
+        }
+        !timed_out.timed_out()
+    }
+
+    /// What was to go has gone, and the rest stays.
+    pub(crate) fn end_departure(&self) {
+        lock(&self.departing).clear();
+    }
+
+    /// Keeps blocks that are looked up from being taken away.
+    pub(crate) fn use_blocks(&self) -> Use<'_> {
+        let mut users = lock(&self.users);
+        let generation = users.generation;
+        *users.counts.entry(generation).or_default() += 1;
+        Use { head: self, generation }
+    }
+
+    /// A segment number that was never given before.
+    pub(crate) fn new_segment(&self) -> SegmentId {
+        SegmentId(self.next_segment.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The id of a block with these plain bytes.

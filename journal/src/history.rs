@@ -1,23 +1,25 @@
 //! History across versions: of a path through renames and atomic saves, of a directory, of everything.
 
 mod back;
+mod trace;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 
 use back::Back;
 
 use crate::content::codec::Codec;
 use crate::error::{Error, Result};
-use crate::format::op::take_version;
-use crate::format::wire::whole;
 use crate::index::Cf;
-use crate::index::keys::{self, BatchAt, Bound, Linked};
+use crate::index::keys::{self, BatchAt};
 use crate::quality;
 use crate::reader::Reader;
+use crate::temporary::is_temporary;
 use crate::types::{
-    Gap, GapReason, Group, Instant, Kind, MarkName, NodeId, Op, Quality, Seq, Unbound, Version,
+    Content, Gap, GapReason, Group, Instant, Kind, MarkName, NodeId, Op, Quality, Seq, Unbound, Version,
 };
-use crate::view::{VersionAt, is_below};
+use crate::view::{VersionAt, View, is_below};
+
+pub use trace::of_path;
 
 /// Paths of directories that are remembered on the way back; with more, all are looked up again.
 const PATHS_KEPT_MAX: usize = 65_536;
@@ -87,6 +89,11 @@ pub enum What {
     },
     /// It is no longer protected, and may be there still.
     Uncovered,
+    /// What it was from here to the next line went by the retention policy.
+    Thinned {
+        /// The node's kind.
+        kind: Kind,
+    },
     /// Somebody gave the instant a name; nothing changed.
     Named {
         /// The name.
@@ -99,213 +106,6 @@ pub enum What {
     },
 }
 
-/// The history of one path, newest first: through renames, and through atomic saves by their `succeeds` links.
-/// `path` is as named at `at`, or as it was last named before. Empty where the path was never captured.
-///
-/// # Errors
-/// `Index`.
-pub fn of_path(reader: &Reader, path: &[u8], at: Seq) -> Result<Vec<Change>> {
-    let trimmed = path.strip_suffix(b"/").unwrap_or(path);
-    let Some(slash) = trimmed.iter().rposition(|&b| b == b'/') else {
-        return Ok(Vec::new());
-    };
-    let (parent, name) = (&trimmed[..slash], &trimmed[slash + 1..]);
-    let Some(dir) = directory_then_or_before(reader, parent, at)? else {
-        return Ok(Vec::new());
-    };
-    let mut trace = Trace { reader, found: BTreeSet::new(), names: HashSet::new() };
-    trace.name(dir, name, at)?;
-    let mut changes = Vec::with_capacity(trace.found.len());
-    for (seq, node, dir, name, what) in trace.found.into_iter().rev() {
-        let instant = reader.at_seq(seq)?.map_or(Instant(0), |moment| moment.instant);
-        let Some(path) = reader.view(seq).path_in(dir, &name)? else {
-            continue;
-        };
-        changes.push(Change { seq, instant, path, node, what });
-    }
-    Ok(changes)
-}
-
-/// The directory at a path, as of `at`; where it is gone, the one that was there last.
-fn directory_then_or_before(reader: &Reader, path: &[u8], at: Seq) -> Result<Option<NodeId>> {
-    let view = reader.view(at);
-    let mut dir = NodeId::ROOT;
-    for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
-        match view.last_bound(dir, name)? {
-            Some((node, Kind::Dir)) => dir = node,
-            _ => return Ok(None),
-        }
-    }
-    Ok(Some(dir))
-}
-
-/// Follows a name back through time.
-struct Trace<'r> {
-    reader: &'r Reader,
-    /// Ordered by `Seq`; what happened, to which node, under which name.
-    found: BTreeSet<(Seq, NodeId, NodeId, Vec<u8>, What)>,
-    /// Names that were followed, with the `Seq` from which on backwards.
-    names: HashSet<(NodeId, Vec<u8>, Seq)>,
-}
-
-impl Trace<'_> {
-    /// Everything that the name stood for up to `until`, and what that was before it had the name.
-    fn name(&mut self, dir: NodeId, name: &[u8], until: Seq) -> Result<()> {
-        let mut pending = vec![(dir, name.to_vec(), until)];
-        while let Some((dir, name, until)) = pending.pop() {
-            if !self.names.insert((dir, name.clone(), until)) {
-                continue;
-            }
-            let mut end = until;
-            let mut bindings = self.bindings(dir, &name, until)?.into_iter().peekable();
-            while let Some((seq, bound)) = bindings.next() {
-                match bound {
-                    Bound::Gone { node, why, kind } => {
-                        let had =
-                            matches!(bindings.peek(), Some((_, Bound::To { node: had, .. })) if *had == node);
-                        self.ended(seq, node, dir, &name, departure(why, had, kind));
-                    }
-                    Bound::To { node, kind, succeeds } => {
-                        self.versions(node, seq, end, dir, &name)?;
-                        if let Some(origin) = self.started(seq, node, kind, succeeds, dir, &name)? {
-                            pending.push(origin);
-                        }
-                    }
-                }
-                end = seq.previous();
-            }
-        }
-        Ok(())
-    }
-
-    fn bindings(&self, dir: NodeId, name: &[u8], until: Seq) -> Result<Vec<(Seq, Bound)>> {
-        let records = self.reader.records();
-        let damage = records.index_damage(Cf::Binding);
-        let mut scan = records.store.scan(Cf::Binding, &keys::binding_name(dir, name))?;
-        scan.seek(&keys::binding(dir, name, until))?;
-        let mut bindings = Vec::new();
-        while let Some((key, value)) = scan.item() {
-            let (_, seq) = keys::parse_binding(key).map_err(&damage)?;
-            bindings.push((seq, Bound::decode(value).map_err(&damage)?));
-            scan.advance()?;
-        }
-        Ok(bindings)
-    }
-
-    fn ended(&mut self, seq: Seq, node: NodeId, dir: NodeId, name: &[u8], what: Option<What>) {
-        if let Some(what) = what {
-            self.found.insert((seq, node, dir, name.to_vec(), what));
-        }
-    }
-
-    /// Notes how the name came to stand for the node; gives the name to follow further back, if it had another.
-    fn started(
-        &mut self,
-        seq: Seq,
-        node: NodeId,
-        kind: Kind,
-        succeeds: Option<NodeId>,
-        dir: NodeId,
-        name: &[u8],
-    ) -> Result<Option<(NodeId, Vec<u8>, Seq)>> {
-        let records = self.reader.records();
-        let damage = records.index_damage(Cf::Link);
-        let mut scan = records.store.scan(Cf::Link, &keys::node(node))?;
-        scan.seek(&keys::version(node, seq))?;
-        let mut moved_from = None;
-        let mut older = false;
-        while let Some((key, value)) = scan.item() {
-            let at = keys::parse_node_seq(key).map_err(&damage)?;
-            let linked = Linked::decode(value).map_err(&damage)?;
-            older |= at < seq;
-            if at == seq && linked.lost == Some(Unbound::Moved) {
-                moved_from = Some((linked.dir, linked.name));
-            }
-            if older {
-                break;
-            }
-            scan.advance()?;
-        }
-        let before = seq.previous();
-        let what = match (&moved_from, succeeds) {
-            (Some((from_dir, from_name)), _) => {
-                let from = self.reader.view(before).path_in(*from_dir, from_name)?;
-                What::Renamed { from: from.unwrap_or_else(|| from_name.clone()) }
-            }
-            (None, Some(predecessor)) => What::Replaced { predecessor },
-            (None, None) if older => What::Linked,
-            (None, None) => What::Created { kind },
-        };
-        if let Some(predecessor) = succeeds
-            && self.lost_unread(predecessor, seq, dir, name)?
-        {
-            self.found.insert((seq, predecessor, dir, name.to_vec(), What::Vanished { kind }));
-        }
-        self.found.insert((seq, node, dir, name.to_vec(), what));
-        Ok(moved_from.map(|(dir, name)| (dir, name, before)))
-    }
-
-    /// Whether a node lost that name at that `Seq` with something unread in it.
-    fn lost_unread(&self, node: NodeId, seq: Seq, dir: NodeId, name: &[u8]) -> Result<bool> {
-        let records = self.reader.records();
-        let damage = records.index_damage(Cf::Link);
-        let mut scan = records.store.scan(Cf::Link, &keys::node(node))?;
-        scan.seek(&keys::version(node, seq))?;
-        while let Some((key, value)) = scan.item() {
-            if keys::parse_node_seq(key).map_err(&damage)? != seq {
-                break;
-            }
-            let linked = Linked::decode(value).map_err(&damage)?;
-            if linked.lost == Some(Unbound::Unread) && linked.dir == dir && linked.name == name {
-                return Ok(true);
-            }
-            scan.advance()?;
-        }
-        Ok(false)
-    }
-
-    /// The versions of a node within an interval, and in the group that gave it the name.
-    fn versions(&mut self, node: NodeId, from: Seq, until: Seq, dir: NodeId, name: &[u8]) -> Result<()> {
-        let records = self.reader.records();
-        let damage = records.index_damage(Cf::Version);
-        let mut scan = records.store.scan(Cf::Version, &keys::node(node))?;
-        scan.seek(&keys::version(node, until))?;
-        let mut newer: Option<(Seq, Version)> = None;
-        while let Some((key, value)) = scan.item() {
-            let seq = keys::parse_node_seq(key).map_err(&damage)?;
-            let version = whole(value, take_version).map_err(&damage)?;
-            if let Some((at, newer)) = newer.take() {
-                self.note_version(at, node, newer, Some(&version), dir, name)?;
-            }
-            if seq < from {
-                return Ok(());
-            }
-            newer = Some((seq, version));
-            scan.advance()?;
-        }
-        if let Some((at, first)) = newer {
-            self.note_version(at, node, first, None, dir, name)?;
-        }
-        Ok(())
-    }
-
-    fn note_version(
-        &mut self,
-        seq: Seq,
-        node: NodeId,
-        version: Version,
-        before: Option<&Version>,
-        dir: NodeId,
-        name: &[u8],
-    ) -> Result<()> {
-        let at = VersionAt { seq, version };
-        if let Some(what) = version_change(self.reader, node, &at, before)? {
-            self.found.insert((seq, node, dir, name.to_vec(), what));
-        }
-        Ok(())
-    }
-}
-
 /// What it means that a name is gone, which stood for the node until then (`had`) or never did.
 fn departure(why: Unbound, had: bool, kind: Kind) -> Option<What> {
     match why {
@@ -315,6 +115,7 @@ fn departure(why: Unbound, had: bool, kind: Kind) -> Option<What> {
         Unbound::Uncovered => Some(What::Uncovered),
         // The name that it moved to tells it.
         Unbound::Moved => None,
+        Unbound::Thinned => Some(What::Thinned { kind }),
     }
 }
 
@@ -326,6 +127,9 @@ fn version_change(
     before: Option<&Version>,
 ) -> Result<Option<What>> {
     let version = &at.version;
+    if version.content == Content::Thinned {
+        return Ok(Some(What::Thinned { kind: version.meta.kind }));
+    }
     let same_content = before
         .is_some_and(|before| before.content == version.content && before.meta.size == version.meta.size);
     if same_content {
@@ -385,7 +189,7 @@ pub fn below_while(
     for batch in (Back { reader, after, until }) {
         let batch = batch?;
         let segment = reader.records().blocks.segment(batch.frame.segment);
-        let decoded = segment.and_then(|segment| segment.batch(batch.frame.offset, &mut Codec::default()));
+        let decoded = segment.and_then(|segment| segment.batch_at(&batch, &mut Codec::default()));
         let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(error) if is_lost(&error) => {
@@ -429,6 +233,9 @@ pub fn below_while(
                 }
             }
             for (node, dir, name, what) in group_changes(reader, seq, group)? {
+                if is_passing(reader, dir, &name)? {
+                    continue;
+                }
                 let parent = match paths.get(&dir) {
                     Some(known) => known.clone(),
                     None => {
@@ -453,6 +260,12 @@ pub fn below_while(
     Ok(after)
 }
 
+/// Whether a name is one that a restore gave and that is not there any more: nothing that somebody did. What still has such
+/// a name was left by a restore that was killed, or is what others changed under its hands.
+fn is_passing(reader: &Reader, dir: NodeId, name: &[u8]) -> Result<bool> {
+    Ok(is_temporary(name) && reader.view(reader.head()).lookup(dir, name)?.is_none())
+}
+
 /// A node, the directory and name that something happened to it under, and what.
 type Named = (NodeId, NodeId, Vec<u8>, What);
 
@@ -470,12 +283,14 @@ fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>>
                     }
                     _ => None,
                 });
+                // Until a restore gave it its name it had none to speak of.
+                let moved = moved.filter(|(_, name)| !is_temporary(name));
                 let what = match (moved, succeeds) {
                     (Some((from_dir, from_name)), _) => What::Renamed {
                         from: earlier.path_in(from_dir, from_name)?.unwrap_or_else(|| from_name.clone()),
                     },
                     (None, Some(predecessor)) => What::Replaced { predecessor: *predecessor },
-                    (None, None) if !earlier.bindings_of(*node)?.is_empty() => What::Linked,
+                    (None, None) if had_a_name(&earlier, *node)? => What::Linked,
                     (None, None) => What::Created { kind: *kind },
                 };
                 changes.push((*node, *dir, name.clone(), what));
@@ -486,7 +301,10 @@ fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>>
                     .iter()
                     .any(|op| matches!(op, Op::Bind { dir: d, name: n, .. } if d == dir && n == name));
                 let had = earlier.lookup(*dir, name)?.is_some_and(|bound| bound.node == *node);
-                match departure(*why, had, *kind) {
+                // A restore lets something go away under such a name, which tells nothing.
+                let goes_aside = |op: &Op| matches!(op, Op::Bind { node: bound, name, .. } if bound == node && is_temporary(name));
+                let why = if group.ops.iter().any(goes_aside) { Unbound::Deleted } else { *why };
+                match departure(why, had, *kind) {
                     // That it was replaced says that it is gone, but not that something was lost with it.
                     Some(What::Deleted { unread: true, .. }) if replaced => {
                         changes.push((*node, *dir, name.clone(), What::Vanished { kind: *kind }));
@@ -523,6 +341,11 @@ fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>>
     }
     changes.reverse();
     Ok(changes)
+}
+
+/// Whether a node had a name, other than one that a restore gave in passing.
+fn had_a_name(earlier: &View<'_>, node: NodeId) -> Result<bool> {
+    Ok(earlier.bindings_of(node)?.iter().any(|(_, name)| !is_temporary(name)))
 }
 
 /// Whether an error says that a batch is not there or not what it was.
@@ -563,7 +386,7 @@ pub fn groups(
 ) -> Result<()> {
     for batch in batches(reader, after, until)? {
         let segment = reader.records().blocks.segment(batch.frame.segment)?;
-        let decoded = segment.batch(batch.frame.offset, &mut Codec::default())?;
+        let decoded = segment.batch_at(&batch, &mut Codec::default())?;
         for (seq, group) in decoded.numbered().filter(|(seq, _)| *seq > after && *seq <= until) {
             if !visit(seq, decoded.clock.wall, group) {
                 return Ok(());

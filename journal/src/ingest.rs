@@ -14,7 +14,7 @@ use crate::content::{BLOCK_MAX, INLINE_MAX, Piece, Source, chunker};
 use crate::error::{Error, Result};
 use crate::format::batch::DEPTH_MAX;
 use crate::format::frame::Encoding;
-use crate::head::Head;
+use crate::head::{Head, Use};
 use crate::types::{BlockId, Content, Extent, FullId, Group, Op, Seq, Version};
 
 /// A pack is sent off when it holds this much.
@@ -64,6 +64,10 @@ pub struct Ingest<'h> {
     frame_bytes: usize,
     groups: Vec<Group>,
     group_bytes: usize,
+    /// While blocks that were looked up are not referred to yet by what is submitted.
+    in_use: Option<Use<'h>>,
+    /// Bytes that were stored since somebody asked.
+    fresh_bytes: u64,
 }
 
 impl<'h> Ingest<'h> {
@@ -80,7 +84,14 @@ impl<'h> Ingest<'h> {
             frame_bytes: 0,
             groups: Vec::new(),
             group_bytes: 0,
+            in_use: None,
+            fresh_bytes: 0,
         }
+    }
+
+    /// Bytes that were stored for new content since this was asked last; those in packs before they are compressed.
+    pub fn take_fresh_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.fresh_bytes)
     }
 
     /// Reads a source to its end and keeps what the journal does not have. `previous` is what the file was before:
@@ -93,6 +104,9 @@ impl<'h> Ingest<'h> {
         source: &mut dyn Source,
         previous: Option<&Version>,
     ) -> std::result::Result<Stored, IngestError> {
+        if self.in_use.is_none() {
+            self.in_use = Some(self.head.use_blocks());
+        }
         let mut window = std::mem::take(&mut self.window);
         let stored = self.store_through(&mut window, source, previous);
         window.clear();
@@ -144,6 +158,7 @@ impl<'h> Ingest<'h> {
             if self.pack.len() + plain.len() > PACK_BYTES {
                 self.finish_pack()?;
             }
+            self.fresh_bytes += plain.len() as u64;
             self.pack.extend_from_slice(plain);
             self.pack_members.push((full, plain.len() as u32));
         }
@@ -164,6 +179,7 @@ impl<'h> Ingest<'h> {
         base: Option<(BlockId, u8)>,
         payload: Vec<u8>,
     ) {
+        self.fresh_bytes += payload.len() as u64;
         self.frame_bytes += payload.len();
         self.frames.push(ContentFrame {
             pack: false,
@@ -210,6 +226,7 @@ impl<'h> Ingest<'h> {
     pub fn flush(&mut self) -> Result<Option<Seq>> {
         self.finish_pack()?;
         if self.frames.is_empty() && self.groups.is_empty() {
+            self.in_use = None;
             return Ok(None);
         }
         let frames = std::mem::take(&mut self.frames);
@@ -219,6 +236,7 @@ impl<'h> Ingest<'h> {
         let last = self.head.submit_with(frames, groups)?;
         // Cleared only now: a block is either waiting here or pending there.
         self.waiting.clear();
+        self.in_use = None;
         Ok(Some(last))
     }
 }
@@ -352,7 +370,7 @@ impl<'h> Bases<'h> {
         let Some(located) = self.head.records().locate(id)? else {
             return Ok(None);
         };
-        if located.depth() >= DEPTH_MAX {
+        if located.depth() >= DEPTH_MAX || self.head.departs(id) {
             return Ok(None);
         }
         match self.head.records().block(id) {

@@ -6,6 +6,7 @@
 
 pub mod append;
 pub mod blocks;
+pub mod compact;
 pub mod content;
 pub mod control;
 pub mod error;
@@ -29,10 +30,12 @@ pub mod records;
 pub mod recovery;
 pub mod repair;
 pub mod reserve;
+pub mod retention;
 pub mod rules;
 pub mod scrub;
 pub mod segments;
 pub mod storage;
+pub mod temporary;
 pub mod types;
 pub mod verify;
 pub mod view;

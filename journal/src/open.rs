@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::append::{Appender, Limits, Mark, Start};
+use crate::compact::{self, Compactor};
 use crate::error::{Error, IoContext, Result};
 use crate::format::segment::Predecessor;
 use crate::head::Head;
@@ -30,6 +31,8 @@ pub struct Journal {
     pub appender: Appender,
     /// What opening found and did.
     pub report: RecoveryReport,
+    /// What takes away what is no longer kept; for a thread of its own.
+    pub compactor: Compactor,
 }
 
 impl Journal {
@@ -95,7 +98,8 @@ impl Journal {
             set.misplaced(&layout),
         );
         let durable = Mark { seq: applied.last_seq, instant: applied.wall };
-        let head = Arc::new(Head::new(records, manifest.id_key, applied.next_node, durable));
+        let head = Arc::new(Head::new(records, manifest.id_key, applied.next_node, next_segment, durable));
+        let compactor = Compactor::new(head.clone(), storage.clone(), layout.clone(), manifest.uuid);
         let appender = Appender::new(Start {
             storage,
             layout,
@@ -104,11 +108,10 @@ impl Journal {
             head: head.clone(),
             applied,
             tail: Predecessor { end: report.tail.end, chain: report.tail.chain },
-            next_segment,
             left_open,
             lock,
         });
-        Ok(Journal { head, appender, report })
+        Ok(Journal { head, appender, report, compactor })
     }
 }
 
@@ -180,7 +183,8 @@ fn open_index(layout: &Layout, set: &SegmentSet, report: &mut RecoveryReport) ->
             Ok((db, Some(applied))) => {
                 report.tail = recovery::find_tail(set, Some(&applied))?;
                 match recovery::standing(&db, &applied, set, &report.tail)? {
-                    Standing::Fits => return Ok((db, applied)),
+                    Standing::Fits if compact::catch_up(&db, &applied, set)? => return Ok((db, applied)),
+                    Standing::Fits => "it was made from segments that were compacted since".to_string(),
                     Standing::Ahead(what) => {
                         ahead(layout, set, report, &applied, &what);
                         return Ok((db, applied));

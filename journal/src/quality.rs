@@ -64,7 +64,11 @@ pub fn is_unread(version: &Version) -> bool {
 
 /// The word for how far a version can be trusted: that of its quality, or `unread` where there are no bytes.
 pub fn word(version: &Version) -> &'static str {
-    if is_unread(version) { "unread" } else { version.quality.as_str() }
+    match version.content {
+        Content::Unread(_) => "unread",
+        Content::Thinned => "thinned",
+        _ => version.quality.as_str(),
+    }
 }
 
 fn last_clean_of(reader: &Reader, node: NodeId, at: Seq) -> Result<Option<VersionAt>> {
@@ -75,7 +79,8 @@ fn last_clean_of(reader: &Reader, node: NodeId, at: Seq) -> Result<Option<Versio
     while let Some((key, value)) = scan.item() {
         let seq = keys::parse_node_seq(key).map_err(&damage)?;
         let mut found = VersionAt { seq, version: whole(value, take_version).map_err(&damage)? };
-        if !is_unread(&found.version) && by_now(reader, node, &found)? == Quality::Clean {
+        let has_content = !is_unread(&found.version) && found.version.content != Content::Thinned;
+        if has_content && by_now(reader, node, &found)? == Quality::Clean {
             found.version.quality = Quality::Clean;
             return Ok(Some(found));
         }

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blocks::{Block, Locate, occupied};
+use crate::compact::Pin;
 use crate::error::{Error, IoContext, Result};
 use crate::format::wire::Malformed;
 use crate::index::Cf;
 use crate::index::db::Db;
-use crate::index::keys::{self, Applied, BatchAt};
+use crate::index::keys::{self, Applied, BatchAt, StateThen};
 use crate::index::rebuild::Builder;
 use crate::index::store::Store;
 use crate::landmarks::{self, Named, Restored};
@@ -37,6 +38,8 @@ pub struct Reader {
     manifest: Manifest,
     applied: Applied,
     report: RecoveryReport,
+    /// What was there when it was opened stays there.
+    _pin: Option<Pin>,
     /// RocksDB's own log, and the temporary index where there is one; removed when dropped.
     _scratch: tempfile::TempDir,
 }
@@ -52,6 +55,15 @@ pub struct Moment {
     pub epoch: u32,
     /// The time that was asked for, which may lie well behind `instant`: gaps concern this one.
     pub asked: Instant,
+}
+
+/// The nearest moments of which everything is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around {
+    /// The last one before.
+    pub before: Option<Moment>,
+    /// The first one after.
+    pub after: Option<Moment>,
 }
 
 /// What a time turned out to be.
@@ -101,6 +113,8 @@ impl Reader {
         let layout = Layout::new(dir);
         let manifest = Manifest::open(&*storage, &layout)?;
         let scratch = scratch()?;
+        // Before the index: what that names is not removed from then on.
+        let pin = Pin::take(&layout);
 
         // The index before the segments: it then never knows of a segment that the list does not have.
         let index = open_index(&layout, scratch.path());
@@ -114,7 +128,8 @@ impl Reader {
                 None
             }
         };
-        Self::from_parts(storage, layout, manifest, &set, report, opened, scratch)
+        let reader = Self::from_parts(storage, layout, manifest, &set, report, opened, scratch)?;
+        Ok(Reader { _pin: pin, ..reader })
     }
 
     /// Reads the segments alone. `told` is how far an index of this log has come, which attests that far.
@@ -159,7 +174,7 @@ impl Reader {
         let applied = overlay(&store, set, &mut report, from, met)?;
         let misplaced = set.misplaced(&layout);
         let records = Records::new(store, storage, layout, manifest.id_key, misplaced);
-        Ok(Reader { records, manifest, applied, report, _scratch: scratch })
+        Ok(Reader { records, manifest, applied, report, _pin: None, _scratch: scratch })
     }
 
     /// What opening found: damage, a torn tail, an index that was of no use.
@@ -237,6 +252,52 @@ impl Reader {
     /// `Index`.
     pub fn at_seq(&self, seq: Seq) -> Result<Option<Moment>> {
         moment_of(&self.records, seq)
+    }
+
+    /// Where something of the states at a `Seq` may have gone by the retention policy: the nearest moments before and
+    /// after it of which everything is left. `None` where everything is left of this one.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn thinned_around(&self, seq: Seq) -> Result<Option<Around>> {
+        let (store, damage) = (&self.records.store, self.records.index_damage(Cf::Event));
+        let decode = |entry: (Vec<u8>, Vec<u8>)| -> std::result::Result<(Seq, BatchAt), Malformed> {
+            Ok((keys::parse_seq(&entry.0)?, BatchAt::decode(&entry.1)?))
+        };
+        let whole = |last: Seq, at: Seq, state: StateThen| match state {
+            StateThen::Whole => true,
+            StateThen::Kept => at == last,
+            StateThen::Thinned => false,
+        };
+        let Some(entry) = store.ceiling(Cf::Event, &[], &keys::seq(seq))? else { return Ok(None) };
+        let (last, batch) = decode(entry).map_err(&damage)?;
+        if whole(last, seq, batch.state) {
+            return Ok(None);
+        }
+        let (mut before, mut at) = (None, seq.previous());
+        while at > Seq::ZERO {
+            let Some(entry) = store.floor(Cf::Event, &[], &keys::seq(at))? else { break };
+            let (last, batch) = decode(entry).map_err(&damage)?;
+            if whole(last, last, batch.state) {
+                before = self.at_seq(last)?;
+                break;
+            }
+            at = last.previous();
+        }
+        let (mut after, mut at) = (None, seq.next());
+        while let Some(entry) = store.ceiling(Cf::Event, &[], &keys::seq(at))? {
+            let (last, batch) = decode(entry).map_err(&damage)?;
+            match batch.state {
+                StateThen::Whole => after = self.at_seq(batch.first_seq)?,
+                StateThen::Kept => after = self.at_seq(last)?,
+                StateThen::Thinned => {
+                    at = last.next();
+                    continue;
+                }
+            }
+            break;
+        }
+        Ok(Some(Around { before, after }))
     }
 
     /// The moment that somebody gave that name; `None` where nobody did.

@@ -11,7 +11,7 @@ use crate::index::Cf;
 use crate::index::keys::Located;
 use crate::index::store::Store;
 use crate::storage::{Layout, Storage};
-use crate::types::{BlockId, SegmentId, Seq};
+use crate::types::{BlockId, FullId, SegmentId, Seq};
 use crate::view::View;
 
 /// The index and the blocks of one journal.
@@ -46,6 +46,11 @@ impl Records {
     /// `MissingBlock`, `DamagedBlock`, `Io`, `Index`.
     pub fn block(&self, id: BlockId) -> Result<Block> {
         self.blocks.read(id, self)
+    }
+
+    /// The whole id of a block with these plain bytes.
+    pub(crate) fn full_id(&self, plain: &[u8]) -> FullId {
+        self.blocks.id(plain)
     }
 
     /// Gives a value that does not decode the place that it comes from.

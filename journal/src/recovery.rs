@@ -14,7 +14,7 @@ use crate::index::keys::{self, Applied, BatchAt};
 use crate::index::{Cf, Entry};
 use crate::segments::{Damage, FrameWalk, SegmentFile, SegmentSet, Walked, walk_batches};
 use crate::storage::Layout;
-use crate::types::{Position, Seq};
+use crate::types::{Position, SegmentId, Seq};
 
 /// Where the log ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -307,7 +307,12 @@ pub fn replay(
 ) -> Result<Replayed> {
     damage.extend(set.damage.iter().cloned());
     let mut done = Replayed { applied: *from, batches: 0 };
-    for segment in set.segments.range(from.end.segment..).map(|(_, segment)| segment) {
+    // An index that has come to a place in the log has everything that was compacted before it.
+    let lacks = |segment: &SegmentFile| match segment.is_log() {
+        true => segment.id >= from.end.segment,
+        false => from.end.segment == SegmentId(0),
+    };
+    for segment in set.in_order().into_iter().filter(|segment| lacks(segment)) {
         let (start, chain) = if segment.id == from.end.segment {
             (from.end.offset, Some(from.chain))
         } else {
@@ -316,6 +321,11 @@ pub fn replay(
         let end = if segment.id == tail.end.segment { tail.end.offset } else { end_of(set, segment)? };
         walk_batches(segment, start, chain, end, &mut |walked| done.take(segment, walked, damage, visit))?;
         damage.extend(cut_short(segment, start.max(segment.start), end)?);
+    }
+    let compacted = set.compacted();
+    if from.end.segment == SegmentId(0) && !compacted.is_empty() {
+        let (key, value) = (keys::COMPACTED.to_vec(), keys::encode_compacted(&compacted));
+        visit(vec![Entry { cf: Cf::Meta, key, value }])?;
     }
     done.finish(tail, visit)
 }

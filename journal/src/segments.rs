@@ -14,9 +14,10 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::FORMAT;
 use crate::format::batch::Batch;
 use crate::format::frame::{ALIGN, Chain, Encoding, FrameType, HEADER_LEN, Header, UNKNOWN_FRAME};
-use crate::format::segment::{Footer, HEADER_MAX, SegmentHeader, SegmentKind, TRAILER_LEN, decode_trailer};
+use crate::format::segment::{Footer, HEADER_MAX, SegmentHeader, TRAILER_LEN, decode_trailer};
 use crate::format::wire::Malformed;
 use crate::index::apply::BatchPlace;
+use crate::index::keys::BatchAt;
 use crate::storage::{ReadFile, Storage};
 use crate::types::{Instant, Position, SegmentId, Seq};
 
@@ -89,14 +90,19 @@ impl SegmentFile {
             journal: [0; 16],
             id,
             salt,
-            kind: SegmentKind::Log,
             created: Instant(0),
             first_seq: Seq::ZERO,
+            compacted: None,
             supersedes: Vec::new(),
             predecessor: None,
             durable: Position::default(),
         };
         Ok(SegmentFile { id, path, header, start, header_damage: Some(what.into()), file })
+    }
+
+    /// Whether it was appended to as things happened; else compaction wrote it.
+    pub fn is_log(&self) -> bool {
+        self.header.compacted.is_none()
     }
 
     /// The same file once more.
@@ -192,24 +198,43 @@ impl SegmentFile {
         Ok((header, bytes))
     }
 
-    /// The batch in the frame at an offset.
+    /// The batch in the frame at an offset of a log; in a compacted segment, the first commit of which something is left there.
     ///
     /// # Errors
     /// `Io`; `Corrupt` where there is no whole batch.
     pub fn batch(&self, offset: u64, codec: &mut Codec) -> Result<Batch> {
+        let first = self.batches(offset, codec)?.into_iter().next();
+        first.ok_or_else(|| self.corrupt(offset, "not a batch"))
+    }
+
+    /// The batch that an index names.
+    ///
+    /// # Errors
+    /// `Io`; `Corrupt` where it is not there.
+    pub fn batch_at(&self, at: &BatchAt, codec: &mut Codec) -> Result<Batch> {
+        let batches = self.batches(at.frame.offset, codec)?;
+        let named = batches.into_iter().find(|batch| batch.first_seq == at.first_seq);
+        named.ok_or_else(|| self.corrupt(at.frame.offset, "not the batch that the index names"))
+    }
+
+    /// The batches in the frame at an offset: one in a log, and what is left of several in a compacted segment.
+    ///
+    /// # Errors
+    /// `Io`; `Corrupt` where there is no whole batch.
+    pub fn batches(&self, offset: u64, codec: &mut Codec) -> Result<Vec<Batch>> {
         let header = self.frame_header(offset)?;
         if header.frame_type != Some(FrameType::Batch) {
             return Err(self.corrupt(offset, "not a batch"));
         }
         let body = self.body(offset, &header)?;
         if header.encoding == Encoding::Raw {
-            return Batch::decode(&body).map_err(|e| self.corrupt(offset, e.0));
+            return Batch::decode_all(&body).map_err(|e| self.corrupt(offset, e.0));
         }
         let mut plain = Vec::new();
         codec
             .decode(header.encoding, &body, header.raw_len as usize, None, &mut plain)
             .map_err(|what| self.corrupt(offset, what))?;
-        Batch::decode(&plain).map_err(|e| self.corrupt(offset, e.0))
+        Batch::decode_all(&plain).map_err(|e| self.corrupt(offset, e.0))
     }
 
     /// The chain's value before the first frame; `None` where a damaged header does not tell.
@@ -442,26 +467,29 @@ pub fn walk_batches(
         let mut damaged = |what: String, len: u64| {
             visit(Walked::Damage(Damage { path: segment.path.clone(), at, len, what }))
         };
-        let batch = match segment.batch(frame.offset, &mut codec) {
-            Ok(batch) => batch,
+        let batches = match segment.batches(frame.offset, &mut codec) {
+            Ok(batches) => batches,
             Err(Error::Corrupt { what, .. }) => {
                 damaged(what, frame.header.frame_len())?;
                 continue;
             }
             Err(error) => return Err(error),
         };
+        let Some(batch) = batches.first() else { continue };
         if frame.chain.is_some_and(|chain| chain != batch.chain_before) {
             damaged("the chain of frame headers is broken before this batch".into(), HEADER_LEN as u64)?;
         }
         let bytes = frame.header.encode(segment.header.salt);
         let chain = batch.chain_before.after(&bytes);
         walk.resume_chain(chain);
-        for orphan in unlisted(std::mem::take(&mut content), &batch) {
+        for orphan in unlisted(std::mem::take(&mut content), batch) {
             visit(Walked::Orphan(orphan))?;
         }
         let end = Position { segment: segment.id, offset: frame.offset + frame.header.frame_len() };
         let place = BatchPlace { frame: at, end, salt: segment.header.salt, chain };
-        visit(Walked::Batch(Box::new(batch), place))?;
+        for batch in batches {
+            visit(Walked::Batch(Box::new(batch), place))?;
+        }
     }
     for damage in walk.damage.get(reported..).unwrap_or_default() {
         visit(Walked::Damage(damage.clone()))?;

@@ -102,6 +102,23 @@ impl Layout {
         self.segments().join(format!("{:016}.open", id.0))
     }
 
+    /// A segment that compaction is writing: read by nobody, and without meaning after a crash.
+    pub fn new_segment(&self, id: SegmentId) -> PathBuf {
+        self.segments().join(format!("{:016}.new", id.0))
+    }
+
+    /// Whether a name is that of a segment that compaction was writing.
+    pub fn is_new_segment(name: &OsStr) -> bool {
+        name.to_str()
+            .and_then(|name| name.strip_suffix(".new"))
+            .is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
+    /// Where running readers have their pins.
+    pub fn readers(&self) -> PathBuf {
+        self.dir.join("readers")
+    }
+
     /// The segment that a file name stands for, and whether it may still be written to.
     pub fn parse_segment(name: &OsStr) -> Option<(SegmentId, bool)> {
         let (stem, suffix) = name.to_str()?.split_once('.')?;

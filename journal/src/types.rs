@@ -314,6 +314,9 @@ pub enum Content {
     /// The content was not read; the errno says why. A gap stands beside it, but where the file is longer than the
     /// configuration wants to have read (`EFBIG`).
     Unread(i32),
+    /// What stood here went by the retention policy, and what came behind it up to the next version: from here on it is not
+    /// known what the node was. The metadata is that of the first version that went.
+    Thinned,
 }
 
 /// What a node was from one `Seq` on.
@@ -562,6 +565,22 @@ pub enum Unbound {
     /// It was deleted or replaced before what it held last was read. The name need not have been bound: then it came
     /// and went unread, and the node has no version of it.
     Unread = 3,
+    /// What came next went by the retention policy: from here to the next record it is not known what the name stood for.
+    Thinned = 4,
+}
+
+impl Unbound {
+    /// The reason that a byte on disk stands for.
+    pub fn from_byte(byte: u8) -> Option<Unbound> {
+        Some(match byte {
+            0 => Unbound::Deleted,
+            1 => Unbound::Moved,
+            2 => Unbound::Uncovered,
+            3 => Unbound::Unread,
+            4 => Unbound::Thinned,
+            _ => return None,
+        })
+    }
 }
 
 /// Says that idle time is no gap.

@@ -12,6 +12,7 @@ use crate::index::Cf;
 use crate::index::keys::{self, Bound, Linked};
 use crate::index::store::Scan;
 use crate::records::Records;
+use crate::temporary::is_temporary;
 use crate::types::{BlockId, Content, Extent, Gap, Instant, Kind, NodeId, Policy, Seq, Unbound, Version};
 
 /// No tree is deeper: the kernel's own limit on a path is 4,096 bytes, a name takes two of them.
@@ -42,6 +43,27 @@ pub struct Entry {
     pub kind: Kind,
     /// Since when the name stands for this node; for a deleted entry, since when it is gone.
     pub since: Seq,
+}
+
+/// A gap with its place in the order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GapAt {
+    /// The gap, as far as it is known by now.
+    pub gap: Gap,
+    /// Where it was recorded while it lasted; `None` where that was done when it was over, and its times alone say where it
+    /// belongs.
+    pub begun: Option<Seq>,
+}
+
+/// Some of the names that a directory ever had, in byte order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Those that it has.
+    pub entries: Vec<Entry>,
+    /// Those that it has no longer, as [`View::list_deleted`] gives them.
+    pub deleted: Vec<Entry>,
+    /// The last name that was looked at, to go on behind it; `None` at the end.
+    pub until: Option<Vec<u8>>,
 }
 
 /// A version with its place in the order.
@@ -166,26 +188,87 @@ impl<'r> View<'r> {
         Ok(entries)
     }
 
-    /// The names that the directory once had and has no longer, with the node each last stood for.
+    /// The names that the directory once had and has no longer, with the node each last stood for; without those that
+    /// a restore gave in passing.
     ///
     /// # Errors
     /// `Index`.
     pub fn list_deleted(&self, dir: NodeId) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         self.newest_bindings(dir, &mut |name, since, bound| {
-            if let Bound::Gone { node, kind, .. } = bound {
+            if let Bound::Gone { node, kind, .. } = bound
+                && !is_temporary(name)
+            {
                 entries.push(Entry { dir, name: name.to_vec(), node, kind, since });
             }
         })?;
         Ok(entries)
     }
 
+    /// The entries of a directory, and the names of which it is not known any more what they stood for: that went by the
+    /// retention policy.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn list_with_thinned(&self, dir: NodeId) -> Result<(Vec<Entry>, Vec<Vec<u8>>)> {
+        let (mut entries, mut thinned) = (Vec::new(), Vec::new());
+        self.newest_bindings(dir, &mut |name, since, bound| match bound {
+            Bound::To { node, kind, .. } => {
+                entries.push(Entry { dir, name: name.to_vec(), node, kind, since });
+            }
+            Bound::Gone { why: Unbound::Thinned, .. } => thinned.push(name.to_vec()),
+            Bound::Gone { .. } => {}
+        })?;
+        Ok((entries, thinned))
+    }
+
+    /// The same and [`View::list`] of the next so many names behind one that the directory ever had: for a directory of
+    /// any size, without waiting for all of it.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn list_page(&self, dir: NodeId, after: Option<&[u8]>, names: usize) -> Result<Page> {
+        let mut page = Page::default();
+        page.until = self.bindings_behind(dir, after, names, &mut |name, since, bound| match bound {
+            Bound::To { node, kind, .. } => {
+                page.entries.push(Entry { dir, name: name.to_vec(), node, kind, since });
+            }
+            Bound::Gone { node, kind, .. } if !is_temporary(name) => {
+                page.deleted.push(Entry { dir, name: name.to_vec(), node, kind, since });
+            }
+            Bound::Gone { .. } => {}
+        })?;
+        Ok(page)
+    }
+
     fn newest_bindings(&self, dir: NodeId, visit: &mut dyn FnMut(&[u8], Seq, Bound)) -> Result<()> {
+        self.bindings_behind(dir, None, usize::MAX, visit).map(drop)
+    }
+
+    /// Visits what so many names stand for; gives the last of them where there may be more.
+    fn bindings_behind(
+        &self,
+        dir: NodeId,
+        after: Option<&[u8]>,
+        mut names: usize,
+        visit: &mut dyn FnMut(&[u8], Seq, Bound),
+    ) -> Result<Option<Vec<u8>>> {
         let damage = self.records.index_damage(Cf::Binding);
         let mut scan = self.records.store.scan(Cf::Binding, &keys::binding_dir(dir))?;
+        if let Some(after) = after {
+            scan.seek(&keys::after_binding_name(dir, after))?;
+        }
+        let mut last: Option<Vec<u8>> = None;
         while let Some((key, value)) = scan.item() {
             let (name, seq) = keys::parse_binding(key).map_err(&damage)?;
             let name = name.to_vec();
+            if last.as_ref() != Some(&name) {
+                if names == 0 {
+                    return Ok(last);
+                }
+                names -= 1;
+                last = Some(name.clone());
+            }
             if seq > self.seq {
                 // Too new: on to the newest that is old enough, of this name or the next.
                 scan.seek(&keys::binding(dir, &name, self.seq))?;
@@ -194,7 +277,7 @@ impl<'r> View<'r> {
             visit(&name, seq, Bound::decode(value).map_err(&damage)?);
             skip_name(&mut scan, dir, &name)?;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// What the node is; `None` for the placeholder directories above the roots, and for what was never captured.
@@ -333,23 +416,33 @@ impl<'r> View<'r> {
     /// # Errors
     /// `Index`.
     pub fn all_gaps(&self) -> Result<Vec<Gap>> {
+        Ok(self.gaps_in_order()?.into_iter().map(|known| known.gap).collect())
+    }
+
+    /// The same with where they began in the order, in the order in which they were recorded first.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn gaps_in_order(&self) -> Result<Vec<GapAt>> {
         let damage = self.records.index_damage(Cf::Gap);
-        let mut gaps: Vec<Gap> = Vec::new();
+        let mut gaps: Vec<GapAt> = Vec::new();
         // Few at a time: conditions that last, not moments.
         let mut open: Vec<usize> = Vec::new();
         let mut scan = self.records.store.scan(Cf::Gap, &[])?;
-        while let Some((_, value)) = scan.item() {
+        while let Some((key, value)) = scan.item() {
             let gap = whole(value, take_gap).map_err(&damage)?;
-            match open.iter().position(|&at| gap.supersedes(&gaps[at])) {
+            match open.iter().position(|&at| gap.supersedes(&gaps[at].gap)) {
                 Some(known) => {
                     let at = if gap.is_open() { open[known] } else { open.swap_remove(known) };
-                    gaps[at] = gap;
+                    gaps[at].gap = gap;
                 }
                 None => {
+                    let mut begun = None;
                     if gap.is_open() {
                         open.push(gaps.len());
+                        begun = Some(keys::parse_seq(key).map_err(&damage)?);
                     }
-                    gaps.push(gap);
+                    gaps.push(GapAt { gap, begun });
                 }
             }
             scan.advance()?;

@@ -70,6 +70,12 @@ pub(crate) enum Verb {
     /// Take the last restore in place back that has not been taken back.
     #[command(long_about = help::undo::ABOUT, after_long_help = help::undo::MORE)]
     Undo(UndoArgs),
+    /// What the retention policy, or one that is proposed, would take out of the past, and what that frees.
+    #[command(long_about = help::retain::ABOUT, after_long_help = help::retain::MORE)]
+    Retain(RetainArgs),
+    /// What takes the space in the journal: by path, by what is new, by age.
+    #[command(long_about = help::taken::ABOUT, after_long_help = help::taken::MORE)]
+    Top(TopArgs),
     /// Check the journal: what is damaged, and which paths and times that concerns.
     #[command(long_about = help::verify::ABOUT, after_long_help = help::verify::MORE)]
     Verify(VerifyArgs),
@@ -265,9 +271,58 @@ pub(crate) struct UndoArgs {
     /// `always` also takes back what was changed since the restore.
     #[arg(long, value_name = "WHEN")]
     pub(crate) overwrite: Option<Overwrite>,
+    /// Leave what an undo before left, and take back the restore before that one.
+    #[arg(long)]
+    pub(crate) next: bool,
     /// How many files to write at a time [default: one per CPU, 2 to 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: Option<u8>,
+}
+
+/// `retain`.
+#[derive(Debug, Args)]
+pub(crate) struct RetainArgs {
+    /// Look at this path and below only [default: everything].
+    #[arg(value_name = "PATH", add = complete::path())]
+    pub(crate) path: Option<OsString>,
+    /// Say what would go, and remove nothing.
+    #[arg(long, required = true)]
+    pub(crate) dry_run: bool,
+    /// Take these steps for everything instead of the policy in force, the finest first, such as 'all for 2 days'
+    /// '1 hour'.
+    #[arg(long, value_name = "STEP", num_args = 1.., conflicts_with = "policy")]
+    pub(crate) keep: Vec<String>,
+    /// Take the policy in this configuration file instead of the one in force.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Name so many paths at most, those with the most bytes; 0 names all [default: 20].
+    #[arg(short = 'n', value_name = "N")]
+    pub(crate) count: Option<usize>,
+}
+
+/// `top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Look at this path and below only [default: everything].
+    #[arg(value_name = "PATH", add = complete::path())]
+    pub(crate) path: Option<OsString>,
+    /// How it is summed up.
+    #[arg(long, value_name = "WHAT", default_value = "path")]
+    pub(crate) by: TopBy,
+    /// Name so many paths at most, those with the most bytes; 0 names all [default: 20].
+    #[arg(short = 'n', value_name = "N")]
+    pub(crate) count: Option<usize>,
+}
+
+/// How `top` sums up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TopBy {
+    /// What each path takes in all.
+    Path,
+    /// What came new for each path in the last 7 days.
+    Churn,
+    /// What was written when.
+    Age,
 }
 
 /// `verify`.
@@ -341,7 +396,7 @@ mod tests {
 
     #[test]
     fn verbs_that_do_not_exist_are_a_usage_error() {
-        for verb in ["drill", "forget", "retain"] {
+        for verb in ["drill", "forget", "compact"] {
             assert_eq!(Cli::try_parse_from(["asof", verb]).unwrap_err().exit_code(), 2, "{verb}");
         }
     }

@@ -5,6 +5,7 @@
 
 mod data;
 mod journal;
+mod listing;
 mod model;
 mod preview;
 mod restore;
@@ -137,7 +138,7 @@ impl<'e> Browser<'e> {
     fn draw(&mut self, job: Option<&Job<'_>>) -> Result<()> {
         let size = self.screen.terminal.size().map_err(Error::Output)?;
         let rows = view::rows_shown(Rect::new(0, 0, size.width, size.height));
-        self.model.fill(&self.data, rows);
+        self.model.fill(&mut self.data, rows);
         if let (Mode::Restore(dialog), Some(job)) = (&mut self.model.mode, job) {
             dialog.under_way = job.said.newest();
         }
@@ -154,7 +155,7 @@ impl<'e> Browser<'e> {
                 && key.kind != KeyEventKind::Release
             {
                 let effect = self.model.key(key, &mut self.data);
-                self.model.fill_again(&self.data);
+                self.model.fill_again(&mut self.data);
                 if effect.is_some() {
                     return Ok(effect);
                 }

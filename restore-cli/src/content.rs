@@ -10,6 +10,10 @@ use crate::source::Source;
 /// What `Content::Unread` says of a file that was longer than the configuration wanted to have read.
 const EFBIG: i32 = rustix::io::Errno::FBIG.raw_os_error();
 
+/// Why there is nothing to be had of what was kept for a while.
+pub(crate) const THINNED: &str =
+    "what stood there then went by the retention policy; `asof log PATH` shows what is kept";
+
 /// Why there is no content: what the system said, or what the configuration wanted.
 pub(crate) fn unread(errno: i32) -> String {
     match errno {
@@ -35,6 +39,7 @@ pub(crate) fn stream(
         Content::None => Ok(()),
         Content::Inline(bytes) => take(bytes),
         Content::Unread(errno) => Err(Error::NoContent { path: path.to_vec(), why: unread(*errno) }),
+        Content::Thinned => Err(Error::NoContent { path: path.to_vec(), why: THINNED.to_owned() }),
         Content::Extents(_) => {
             for extent in source.extents(version)? {
                 match extent {

@@ -41,6 +41,12 @@ pub(crate) fn forget() {
     REQUESTED.store(false, Ordering::Relaxed);
 }
 
+/// Waits, but no longer than until a signal comes.
+pub(crate) fn pause(duration: std::time::Duration) {
+    // What cannot be waited for is not waited for: whoever asks again looks at the time.
+    let _ = rustix::event::Timespec::try_from(duration).map(|time| rustix::event::poll(&mut [], Some(&time)));
+}
+
 /// Whether a signal came.
 pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)

@@ -193,7 +193,7 @@ pub(crate) fn has_content(
     let is_same = match &version.content {
         Content::None => true,
         Content::Inline(bytes) => compared.has(bytes),
-        Content::Unread(_) => false,
+        Content::Unread(_) | Content::Thinned => false,
         Content::Extents(_) => {
             let mut is_same = true;
             for extent in source.extents(version)? {

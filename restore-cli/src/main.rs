@@ -85,6 +85,8 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Mark(args) => commands::mark::run(&session, args, out),
         Verb::Restore(args) => commands::restore::run(&session, args, out),
         Verb::Undo(args) => commands::undo::run(&session, args, out),
+        Verb::Retain(args) => commands::retain::run(&session, args, out),
+        Verb::Top(args) => commands::top::run(&session, args, out),
         Verb::Verify(args) => commands::verify::run(&session, args, out),
     };
     result.map_err(|error| advice::complete(&session, verb, error))

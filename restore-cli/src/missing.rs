@@ -130,6 +130,9 @@ impl Case<'_> {
         };
         let since = brief(self.instant(entry.since)?);
         let said = match (ended.why, what == self.path) {
+            (Unbound::Thinned, _) => format!(
+                "it is known to have been there from {since} to {until}; what came next went by the retention policy"
+            ),
             (Unbound::Uncovered, _) => format!("it was protected from {since} to {until}, and not any more"),
             (_, true) => format!("it existed from {since} to {until}"),
             (_, false) => format!("it existed from {since} to {until}, when {} went", escape(what)),

@@ -13,7 +13,7 @@ use asof_journal::types::{Gap, GapReason, Instant, Kind, Seq};
 use asof_journal::view::{is_below, related};
 
 pub(crate) use text::{relative, sentence};
-pub(crate) use walk::{Stream, Walk, before, breaks};
+pub(crate) use walk::{Stream, Walk, before, breaks, gaps};
 
 /// Where one moment ends and the next begins.
 #[derive(Clone, Copy, Debug)]
@@ -157,25 +157,32 @@ impl Moment {
 /// restores into the live tree, and the beginnings of times that nobody saw.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Breaks {
-    marks: Vec<Seq>,
-    gaps: Vec<Instant>,
+    places: Vec<Seq>,
 }
 
 impl Breaks {
     /// What stands right after any of these places, and the gaps among these that a directory has.
-    pub(crate) fn new(mut marks: Vec<Seq>, gaps: &[Gap], dir: &[u8]) -> Breaks {
-        marks.sort_unstable();
-        let ends_a_moment = |gap: &&Gap| is_shown(gap, dir) && gap.reason != GapReason::Unreadable;
-        let mut gaps: Vec<Instant> = gaps.iter().filter(ends_a_moment).map(|gap| gap.from).collect();
-        gaps.sort_unstable();
-        Breaks { marks, gaps }
+    pub(crate) fn new(mut places: Vec<Seq>, gaps: &[Placed], dir: &[u8]) -> Breaks {
+        let ends_a_moment =
+            |placed: &&Placed| is_shown(&placed.gap, dir) && placed.gap.reason != GapReason::Unreadable;
+        places.extend(gaps.iter().filter(ends_a_moment).map(|placed| placed.place));
+        places.sort_unstable();
+        Breaks { places }
     }
 
     fn between(&self, older: Point, newer: Point) -> bool {
-        let mark = self.marks.get(self.marks.partition_point(|&mark| mark < older.seq));
-        let gap = self.gaps.get(self.gaps.partition_point(|&gap| gap < older.instant));
-        mark.is_some_and(|&mark| mark < newer.seq) || gap.is_some_and(|&gap| gap < newer.instant)
+        let next = self.places.get(self.places.partition_point(|&place| place < older.seq));
+        next.is_some_and(|&place| place < newer.seq)
     }
+}
+
+/// A gap, and the place in the order right behind which it began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// The gap.
+    pub(crate) gap: Gap,
+    /// What happened up to here was seen before it.
+    pub(crate) place: Seq,
 }
 
 /// Whether a gap is to be shown beside the moments of a directory. What vanished unread is a change, and counted as one.
@@ -322,7 +329,8 @@ impl Open {
             What::Vanished { kind } => self.further(Did::Vanished, path, *kind == Kind::Dir),
             What::Crowd { .. } => self.further(Did::Crowd, path, true),
             What::Damaged { .. } => self.further(Did::Damaged, path, true),
-            What::Named { .. } => {}
+            // What is not kept is no event.
+            What::Named { .. } | What::Thinned { .. } => {}
         }
     }
 

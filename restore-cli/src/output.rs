@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::errors::{Error, Result};
 
 pub(crate) use captured::Captured;
-pub(crate) use escape::{PathFields, content_line, escape, is_plain, mode_string, noun};
+pub(crate) use escape::{PathFields, content_line, counted, escape, is_plain, mode_string, noun};
 pub(crate) use time::{as_of, brief, clock, local, span};
 
 /// Bytes gathered before a write to stdout.

@@ -12,7 +12,7 @@ use std::thread;
 use asof_journal::types::{BlockId, Content, Extent, Instant, Kind, NodeId, Quality, Seq, Version};
 use asof_journal::view::Entry;
 
-use crate::content::unread;
+use crate::content::{THINNED, unread};
 use crate::output::escape;
 use crate::path;
 use crate::source::{Choice, Picked, Source};
@@ -133,10 +133,14 @@ impl Walk<'_> {
     }
 
     fn list(&mut self, dir: u32, node: NodeId) {
-        match self.source.list(node) {
-            Ok(entries) => {
+        match self.source.list_with_thinned(node) {
+            Ok((entries, thinned)) => {
                 for entry in entries {
                     self.add(dir, entry.name.clone(), &entry);
+                }
+                for name in thinned {
+                    let path = self.plan.path_in(dir, &name);
+                    self.plan.problems.push(Problem { path, error: THINNED.to_owned() });
                 }
             }
             Err(error) => {
@@ -232,6 +236,7 @@ struct Filled {
 fn body(content: &Content, kind: Kind, size: u64) -> Result<(Body, Option<BlockId>), String> {
     match (content, kind) {
         (Content::Unread(errno), _) => Err(unread(*errno)),
+        (Content::Thinned, _) => Err(THINNED.to_owned()),
         (_, Kind::Dir) => Err("it is a directory under one name and a file under another".to_owned()),
         (Content::None, Kind::File) if size > 0 => Err("its content was never captured".to_owned()),
         (_, Kind::File) if size == 0 => Ok((Body::Empty, None)),

@@ -287,14 +287,20 @@ fn time_error(error: TimeError) -> Error {
 fn default_journal() -> Result<(PathBuf, Named)> {
     let variable = |name: &str| std::env::var_os(name);
     let surroundings = Surroundings { is_root: rustix::process::geteuid().is_root(), variable: &variable };
-    let named = std::env::var_os("ASOF_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let config = named.or_else(|| surroundings.config().filter(|path| path.exists()));
-    if let Some(journal) = config.map(|config| configured_journal(&config)).transpose()?.flatten() {
+    if let Some(journal) = configuration().map(|config| configured_journal(&config)).transpose()?.flatten() {
         return Ok((journal, Named::Configuration));
     }
     surroundings.journal().map(|journal| (journal, Named::Nobody)).ok_or_else(|| {
         Error::usage("neither XDG_STATE_HOME nor HOME is set", "name the journal with --journal DIR")
     })
+}
+
+/// The configuration file that the agent reads; `None` where there is none.
+pub(crate) fn configuration() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name);
+    let surroundings = Surroundings { is_root: rustix::process::geteuid().is_root(), variable: &variable };
+    let named = std::env::var_os("ASOF_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    named.or_else(|| surroundings.config().filter(|path| path.exists()))
 }
 
 /// The journal that a configuration file of the agent names. Everything else in it is the agent's to judge.

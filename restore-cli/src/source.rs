@@ -43,6 +43,10 @@ pub(crate) trait Source: Sync {
     fn lookup(&self, dir: NodeId, name: &[u8]) -> Result<Option<Entry>>;
     /// The entries of a directory in byte order of their names.
     fn list(&self, dir: NodeId) -> Result<Vec<Entry>>;
+    /// The same, and the names of which it is not known any more what they stood for.
+    fn list_with_thinned(&self, dir: NodeId) -> Result<(Vec<Entry>, Vec<Vec<u8>>)> {
+        Ok((self.list(dir)?, Vec::new()))
+    }
     /// The names that the directory once had and has no longer.
     fn list_deleted(&self, dir: NodeId) -> Result<Vec<Entry>>;
     /// What the node is, with the quality that is known of it by now.
@@ -96,6 +100,10 @@ impl Source for AtSeq<'_> {
 
     fn list(&self, dir: NodeId) -> Result<Vec<Entry>> {
         self.view.list(dir)
+    }
+
+    fn list_with_thinned(&self, dir: NodeId) -> Result<(Vec<Entry>, Vec<Vec<u8>>)> {
+        self.view.list_with_thinned(dir)
     }
 
     fn list_deleted(&self, dir: NodeId) -> Result<Vec<Entry>> {

@@ -12,7 +12,7 @@ use asof_journal::blocks::pack_table;
 use asof_journal::content::hash::IdKey;
 use asof_journal::format::batch::{Batch, BlockFrame};
 use asof_journal::format::frame::{self, Chain, Encoding, FrameType};
-use asof_journal::format::segment::{Footer, Predecessor, SegmentHeader, SegmentKind, encode_trailer};
+use asof_journal::format::segment::{Footer, Predecessor, SegmentHeader, encode_trailer};
 use asof_journal::manifest::Manifest;
 use asof_journal::storage::{Layout, OsStorage};
 use asof_journal::types::{
@@ -253,6 +253,7 @@ impl Bulk {
             next_node: NodeId(self.dirs + self.files + 1),
             blocks,
             groups,
+            left: None,
         };
         let plain = batch.encode();
         let packed = zstd::bulk::compress(&plain, 3).must("zstd");
@@ -288,9 +289,9 @@ impl Bulk {
             journal: self.journal,
             id,
             salt: self.random.bits() as u32,
-            kind: SegmentKind::Log,
             created: Instant(self.wall),
             first_seq: self.next_seq,
+            compacted: None,
             supersedes: Vec::new(),
             predecessor: (self.tail.end.segment != SegmentId(0)).then_some(self.tail),
             durable: self.tail.end,

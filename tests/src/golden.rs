@@ -449,6 +449,7 @@ fn content(view: &View<'_>, version: &Version) -> String {
     match &version.content {
         Content::None => "no content".into(),
         Content::Unread(errno) => format!("unread {errno}"),
+        Content::Thinned => "thinned".to_string(),
         Content::Inline(bytes) => format!("inline {}", &blake3::hash(bytes).to_hex()[..16]),
         Content::Extents(_) => {
             let (mut hasher, mut holes, mut len) = (blake3::Hasher::new(), 0u64, 0u64);
@@ -504,6 +505,7 @@ fn change_line(change: &Change) -> String {
         What::Vanished { kind } => format!("vanished {}", kind.as_str()),
         What::Crowd { detail } => format!("crowd {detail}"),
         What::Uncovered => "uncovered".into(),
+        What::Thinned { kind } => format!("thinned {}", kind.as_str()),
         What::Named { name } => format!("named {name}"),
         What::Damaged { detail } => format!("damaged {detail}"),
     };

@@ -14,6 +14,7 @@ use asof_journal::append::Limits;
 use asof_journal::storage::Layout;
 use asof_journal::types::{Content, Group, Instant, Kind, Metadata, NodeId, Op, Quality, Version};
 use asof_tests::desk::Desk;
+use asof_tests::files::write;
 use asof_tests::must::Must;
 use asof_tests::site::{Output, Site, arguments};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, openat, renameat_with, unlinkat};
@@ -25,10 +26,6 @@ const FILES_EACH: usize = 40;
 const ROUNDS: usize = 12;
 /// Directories below each other.
 const DEPTH: usize = 10_000;
-
-fn write(path: impl AsRef<Path>, content: &str) {
-    fs::write(&path, content).must(path.as_ref().display());
-}
 
 /// Swaps directories of a tree with symlinks that lead outside, as fast as it can, until told to stop.
 fn swap_again_and_again(tree: &Path, outside: &Path, until: &AtomicBool, swaps: &AtomicU64) {

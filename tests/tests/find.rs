@@ -150,11 +150,34 @@ fn what_is_gone_comes_back_at_the_time_that_is_given() {
     let hint = output.stderr.lines().find_map(|line| line.strip_prefix("back with: asof ")).must("a command");
     // It may name the journal, which the site does, too.
     let hint = &hint[hint.find("restore ").must("the verb")..];
-    let target = site.fresh("back").display().to_string();
-    let words: Vec<&str> =
-        hint.split(' ').map(|word| if word == "TARGET" { &target } else { word }).collect();
-    site.asof(words).exits(0);
-    assert_eq!(fs::read_to_string(&target).must("what came back"), "the letter");
+    // Nothing is in its place, in a root: that is where it belongs.
+    assert!(hint.ends_with(" --in-place"), "{hint}");
+    let agent = site.start();
+    site.asof(hint.split(' ').chain(["--yes"])).exits(0);
+    let letter = site.root.join("papers/2026/letter.odt");
+    assert_eq!(fs::read_to_string(&letter).must("what came back"), "the letter");
+    fs::remove_file(&letter).must("rm");
+    site.sync();
+    agent.terminate();
+    // Something has its place by now, or the place of its directory, or it is found in another life of the root.
+    let elsewhere = |what: &str| {
+        let output = site.asof(["find", "letter.odt", "--deleted"]).exits(0);
+        let hint =
+            output.stderr.lines().find_map(|line| line.strip_prefix("back with: asof ")).must("a command");
+        let hint = hint[hint.find("restore ").must("the verb")..].to_owned();
+        assert!(hint.ends_with(" --to TARGET"), "{what}: {hint}");
+        let target = site.fresh("back").display().to_string();
+        let words: Vec<&str> =
+            hint.split(' ').map(|word| if word == "TARGET" { &target } else { word }).collect();
+        site.asof(words).exits(0);
+        assert_eq!(fs::read_to_string(&target).must("what came back"), "the letter");
+    };
+    put(&site, "papers/2026/letter.odt", "in the way");
+    elsewhere("something has its place");
+    fs::remove_dir_all(site.root.join("papers")).must("rm");
+    fs::write(site.root.join("papers"), "a file").must("a file");
+    elsewhere("a file has the place of its directory");
+    fs::remove_file(site.root.join("papers")).must("rm");
     let quiet = site.asof(["find", "note"]).exits(0);
     assert!(quiet.text().is_empty() && quiet.stderr.contains("1 is gone: --deleted"), "{}", quiet.stderr);
 }

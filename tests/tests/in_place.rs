@@ -8,58 +8,14 @@ use std::process::Command;
 
 use asof_tests::agent::Agent;
 use asof_tests::edit::Editor;
+use asof_tests::files::{make, names, read, write};
 use asof_tests::must::Must;
 use asof_tests::random::Random;
-use asof_tests::site::{Asof, Output, Site, arguments};
+use asof_tests::restores::{back, line, summary, undo};
+use asof_tests::site::{Site, arguments};
 use asof_tests::tree::{has_program, set_mtime};
 use asof_tests::{oracle, tree};
 use serde_json::Value;
-
-fn write(path: impl AsRef<Path>, content: &str) {
-    fs::write(&path, content).must(path.as_ref().display());
-}
-
-fn read(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(&path).must(path.as_ref().display())
-}
-
-fn make(path: impl AsRef<Path>) {
-    fs::create_dir_all(&path).must(path.as_ref().display());
-}
-
-/// `asof --json restore PATH --at AT --in-place --yes`, and more.
-fn back(site: &Site, path: &Path, at: &str, further: &[&str]) -> Asof {
-    let mut all = arguments(&[&"--json", &"restore", &path, &"--at", &at, &"--in-place", &"--yes"]);
-    all.extend(further.iter().map(OsString::from));
-    site.asof(all)
-}
-
-fn undo(site: &Site, further: &[&str]) -> Asof {
-    let mut all = arguments(&[&"--json", &"undo", &"--yes"]);
-    all.extend(further.iter().map(OsString::from));
-    site.asof(all)
-}
-
-/// The last line of what a restore says.
-#[track_caller]
-fn summary(output: &Output) -> Value {
-    let last = output.json_lines().pop().must("a summary");
-    assert_eq!(last["type"], "summary", "{last}");
-    last
-}
-
-#[track_caller]
-fn line(output: &Output, of_type: &str) -> Value {
-    output.json_lines().into_iter().find(|line| line["type"] == of_type).must(of_type)
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).must(dir.display());
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.must("an entry").file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
 
 #[test]
 fn a_hostile_tree_goes_back_and_forth() {
@@ -100,85 +56,6 @@ fn a_hostile_tree_goes_back_and_forth() {
     let target = site.restore(&site.root, &restored.at);
     oracle::assert_same(&then, &target, "as of the time between");
     site.check_all("after a restore in place and an undo");
-    agent.terminate();
-}
-
-#[test]
-fn undo_walks_back_over_the_restores_and_says_when_there_are_none() {
-    let site = Site::new();
-    let file = site.root.join("file");
-    let agent = site.start();
-    let mut at = Vec::new();
-    for content in ["one", "two", "three"] {
-        write(&file, content);
-        at.push(site.sync().at);
-    }
-    let none = site.asof(["undo", "--yes"]).exits(1);
-    assert!(none.stderr.contains("nothing to undo"), "{}", none.stderr);
-    back(&site, &file, &at[0], &[]).exits(0);
-    back(&site, &file, &at[1], &[]).exits(0);
-    assert_eq!(read(&file), "two");
-    let dry = site.asof(["--json", "undo", "--dry-run"]).exits(0);
-    assert_eq!(line(&dry, "plan")["action"], "overwrite");
-    assert_eq!(read(&file), "two");
-    let undone = undo(&site, &[]).exits(0);
-    assert_eq!(read(&file), "one");
-    // An undo is taken back by going to the state before it.
-    let before = summary(&undone)["before"].as_str().must("before").to_string();
-    undo(&site, &[]).exits(0);
-    assert_eq!(read(&file), "three");
-    undo(&site, &[]).exits(1);
-    back(&site, &file, &before, &[]).exits(0);
-    assert_eq!(read(&file), "two");
-    undo(&site, &[]).exits(0);
-    assert_eq!(read(&file), "three");
-    agent.terminate();
-}
-
-#[test]
-fn what_was_changed_since_is_left_and_named() {
-    let site = Site::new();
-    let at = |name: &str| site.root.join(name);
-    for name in ["a", "b", "c"] {
-        write(at(name), "then");
-    }
-    make(at("d"));
-    write(at("d/in"), "then");
-    let agent = site.start();
-    let then = site.sync();
-    for name in ["a", "b", "c"] {
-        write(at(name), "before");
-    }
-    fs::remove_dir_all(at("d")).must("d");
-    write(at("new"), "before");
-    back(&site, &site.root, &then.at, &["--exact"]).exits(0);
-    assert_eq!(names(&site.root), ["a", "b", "c", "d"]);
-    write(at("a"), "since");
-    fs::remove_file(at("b")).must("b");
-    write(at("new"), "since");
-    write(at("d/mine"), "since");
-    let left = undo(&site, &[]).exits(3);
-    let mut named: Vec<String> = left
-        .json_lines()
-        .iter()
-        .filter(|line| line["type"] == "problem")
-        .map(|line| line["path"].as_str().must("a path").rsplit('/').next().must("a name").to_string())
-        .collect();
-    named.sort();
-    assert_eq!(named, ["a", "b", "d", "new"], "{}", left.stderr);
-    assert_eq!(
-        (read(at("a")), read(at("new")), read(at("d/mine"))),
-        ("since".into(), "since".into(), "since".into())
-    );
-    assert_eq!(read(at("c")), "before", "the rest is taken back");
-    assert!(!at("b").exists() && !at("d/in").exists());
-    agent.terminate();
-
-    let agent = site.start();
-    back(&site, &at("c"), &then.at, &[]).exits(0);
-    write(at("c"), "since");
-    undo(&site, &["--overwrite", "always"]).exits(0);
-    assert_eq!(read(at("c")), "before", "unless told otherwise");
     agent.terminate();
 }
 
@@ -371,7 +248,7 @@ fn only_what_was_named_is_touched() {
 fn what_no_rule_protects_is_nobody_elses_to_delete() {
     let site = Site::new();
     let config = site.path("asofd.toml");
-    write(&config, &format!("roots = ['{}']\nexclude = ['*.secret']\n", site.root.display()));
+    write(&config, format!("roots = ['{}']\nexclude = ['*.secret']\n", site.root.display()));
     let at = |name: &str| site.root.join(name);
     write(at("file"), "then");
     let agent = Agent::start_configured(&site, &config);
@@ -468,4 +345,44 @@ fn a_target_where_it_is_now_or_in_the_journal_is_refused() {
     let target = site.restore(&site.root, &after.at);
     assert_eq!(read(target.join("d/old/f")), "then");
     agent.terminate();
+}
+
+#[test]
+fn names_that_a_restore_gives_in_passing_do_not_get_into_the_history() {
+    let site = Site::new();
+    let dir = site.root.join("dir");
+    make(&dir);
+    for number in 0..200 {
+        write(dir.join(format!("{number}")), "one");
+    }
+    let agent = site.start();
+    let first = site.sync();
+    for number in 0..200 {
+        write(dir.join(format!("{number}")), "two two");
+        write(dir.join(format!("more-{number}")), "more");
+    }
+    site.sync();
+    let gaps = site.asof(["--json", "status"]).exits(0).json()["gaps"].clone();
+    let done = back(&site, &dir, &first.at, &["--exact"]).exits(0);
+    assert_eq!((&summary(&done)["overwritten"], &summary(&done)["deleted"]), (&200.into(), &200.into()));
+    undo(&site, &[]).exits(0);
+    site.sync();
+    assert_eq!(site.asof(["--json", "status"]).exits(0).json()["gaps"], gaps, "nothing went unread");
+    agent.terminate();
+    let name = dir.join(".asof-1f.2a~7").display().to_string();
+    let why = site.asof(["explain", &name]).exits(0).text();
+    assert!(why.contains("only restores give such names"), "{why}");
+    let dir = dir.display().to_string();
+    for words in [
+        &["--json", "log", &dir][..],
+        &["log", &dir],
+        &["--json", "find", ".asof-*", "--deleted"],
+        &["ls", &dir, "--deleted"],
+    ] {
+        let text = site.asof(words).exits(0).text();
+        assert!(
+            !text.contains(".asof-") && !text.contains("vanished") && !text.contains("came and went"),
+            "{text}"
+        );
+    }
 }

@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
+use asof_tests::files::{names, write};
 use asof_tests::filesystem::{Filesystem, Mount};
 use asof_tests::full::Filler;
 use asof_tests::must::Must;
@@ -27,24 +28,12 @@ fn mounted(filesystem: Filesystem, bytes: u64) -> Option<Mount> {
     }
 }
 
-fn put(path: &Path, bytes: &[u8]) {
-    fs::write(path, bytes).must(path.display());
-}
-
 /// Files of which each is too large for what is left on a full filesystem.
 fn fill(root: &Path, seed: u64) {
     let mut random = Random::new(seed);
     for number in 0..12 {
-        put(&root.join(format!("file-{number}")), &random.bytes(300_000));
+        write(root.join(format!("file-{number}")), random.bytes(300_000));
     }
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).must(dir.display());
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.must("an entry").file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -131,7 +120,7 @@ fn a_live_tree_without_room_stays_whole_and_can_be_finished_and_taken_back() {
 fn a_target_that_is_read_only_is_named() {
     let Some(mount) = mounted(Filesystem::Tmpfs, 16 * MIB) else { return };
     let site = Site::new();
-    put(&site.root.join("file"), b"content");
+    write(site.root.join("file"), b"content");
     let agent = site.start();
     let then = site.sync();
     agent.terminate();
@@ -163,9 +152,9 @@ fn what_the_live_file_still_holds_is_shared_and_checked() {
         fs::create_dir(&site.root).must("root");
         let at = |name: &str| site.root.join(name);
         let mut random = Random::new(3);
-        put(&at("same"), &random.bytes(5 << 20));
-        put(&at("forged"), &random.bytes(3 << 20));
-        put(&at("changed"), &random.bytes(3 << 20));
+        write(at("same"), random.bytes(5 << 20));
+        write(at("forged"), random.bytes(3 << 20));
+        write(at("changed"), random.bytes(3 << 20));
         for name in ["same", "forged", "changed"] {
             set_mtime(&at(name), 1_700_000_000, 0);
         }
@@ -175,7 +164,7 @@ fn what_the_live_file_still_holds_is_shared_and_checked() {
         drop(sparse);
         let agent = site.start();
         let then = site.take("then");
-        put(&at("changed"), b"now");
+        write(at("changed"), b"now");
         site.sync();
         agent.terminate();
         // Nobody has seen this, and it looks as if nothing had happened but for the change time.
@@ -208,7 +197,7 @@ fn what_is_restored_inherits_no_acl_of_the_target() {
     let site = Site::new();
     fs::create_dir(site.root.join("dir")).must("dir");
     for name in ["file", "dir/file"] {
-        put(&site.root.join(name), b"content");
+        write(site.root.join(name), b"content");
     }
     let agent = site.start();
     let then = site.take("then");

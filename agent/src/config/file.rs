@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use asof_journal::retention::config::{self as retention, Written};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -28,6 +29,7 @@ const KEYS: &[&str] = &[
     "one_file_system",
     "poll_every",
     "reconcile_every",
+    "retention",
     "root",
     "roots",
     "scrub_per_day",
@@ -35,7 +37,7 @@ const KEYS: &[&str] = &[
     "workers",
 ];
 /// Keys of a table `[[root]]`.
-const ROOT_KEYS: &[&str] = &["cachedir_tag", "exclude", "one_file_system", "path"];
+const ROOT_KEYS: &[&str] = &["cachedir_tag", "exclude", "keep", "one_file_system", "path"];
 /// Keys of the table `[settle]`.
 const SETTLE_KEYS: &[&str] =
     &["children_max", "closed_ms", "entries_max", "max_delay_ms", "quiet_ms", "stretch_max_ms"];
@@ -87,6 +89,8 @@ pub(super) struct File {
     pub(super) scrub_per_day: Option<u64>,
     /// The table `[settle]`.
     pub(super) settle: Timings,
+    /// The table `[retention]`, its rules, and the ladders of roots.
+    pub(super) retention: Written,
 }
 
 impl Default for File {
@@ -107,6 +111,7 @@ impl Default for File {
             poll_every: Some(Duration::from_secs(30)),
             scrub_per_day: Some(3),
             settle: Timings::default(),
+            retention: Written::default(),
         }
     }
 }
@@ -223,7 +228,21 @@ impl Table<'_> {
                 .get("scrub_per_day", "a number of percent, or a text like \"3%\"", percent)?
                 .map_or(defaults.scrub_per_day, |percent| Some(percent).filter(|percent| *percent > 0)),
             settle: self.one("settle", |value| self.settle(value))?.unwrap_or(defaults.settle),
+            retention: self.retention()?,
         })
+    }
+
+    /// What is said of retention; the journal knows how that is read.
+    fn retention(&self) -> Result<Written, ConfigError> {
+        if let Some(value) = self.table.get("retention") {
+            let table = self.table("retention", value)?;
+            table.knows(retention::KEYS)?;
+            let rules = table.table.get("rule").and_then(|rules| rules.get_ref().as_array());
+            for value in rules.into_iter().flat_map(|rules| rules.iter()) {
+                self.table("retention.rule", value)?.knows(retention::RULE_KEYS)?;
+            }
+        }
+        retention::written(self.table).map_err(|refused| self.document.error(refused.at, refused.what))
     }
 
     fn journal_bytes_max(&self) -> Result<Option<u64>, ConfigError> {

@@ -7,6 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
+use asof_journal::retention::Ladder;
+use asof_journal::retention::ladder::duration;
+
 use super::{Config, Loaded, LogFormat};
 
 /// Every key with its value.
@@ -20,6 +23,7 @@ pub(crate) fn show(loaded: &Loaded) -> String {
         reconcile_every,
         poll_every,
         scrub_per_day,
+        retention,
         backend,
         log_format,
         settle,
@@ -52,12 +56,24 @@ pub(crate) fn show(loaded: &Loaded) -> String {
     line(format!("stretch_max_ms = {}", settle.stretch_max_ms));
     line(format!("children_max = {}", settle.children_max));
     line(format!("entries_max = {}", settle.entries_max));
+    line("\n[retention]".to_owned());
+    line(format!("keep = {}", ladder(&retention.keep)));
+    line(format!("immutable = \"{}\"", duration(retention.immutable_minutes)));
+    line(format!("budget_per_day = {}", retention.budget_per_day.unwrap_or(0)));
+    for rule in &retention.rules {
+        line("\n[[retention.rule]]".to_owned());
+        line(format!("patterns = {}", patterns(&rule.patterns)));
+        line(format!("keep = {}", ladder(&rule.keep)));
+    }
     for root in &policy.roots {
         line("\n[[root]]".to_owned());
         line(format!("path = {}", path(Path::new(std::ffi::OsStr::from_bytes(&root.path)))));
         line(format!("exclude = {}", patterns(&root.excludes)));
         line(format!("one_file_system = {}", root.one_file_system));
         line(format!("cachedir_tag = {}", root.cachedir_tag));
+        if let Some((_, keep)) = retention.roots.iter().find(|(path, _)| *path == root.path) {
+            line(format!("keep = {}", ladder(keep)));
+        }
     }
     text
 }
@@ -71,6 +87,11 @@ fn path(path: &Path) -> String {
         Some(text) => string(text),
         None => format!("{} # not UTF-8: only a flag can name it", string(&path.to_string_lossy())),
     }
+}
+
+fn ladder(ladder: &Ladder) -> String {
+    let steps: Vec<String> = ladder.steps().iter().map(ToString::to_string).collect();
+    patterns(&steps)
 }
 
 fn patterns(patterns: &[String]) -> String {

@@ -257,3 +257,54 @@ fn the_event_source_can_be_chosen() {
     let error = backend("backend = \"fanotify\"").expect_err("unknown").to_string();
     assert!(error.contains("backend") && error.contains("inotify"), "{error}");
 }
+
+#[test]
+fn retention_is_read_and_shown_as_it_is_in_force() {
+    let setup = Setup::create();
+    let base = setup.dir.path().display();
+    let text = format!(
+        "[retention]\nkeep = [\"all for 1 day\", \"1 hour for 30 days\", \"1 week\"]\nimmutable = \"36 hours\"\n\
+         budget_per_day = \"2 GiB\"\n[[retention.rule]]\npatterns = [\"*.iso\"]\nkeep = [\"1 day\"]\n\
+         [[root]]\npath = \"{base}/root\"\nkeep = [\"all\"]\n[[root]]\npath = \"{base}/other\"\n"
+    );
+    let loaded = setup.load(&text).expect("loaded");
+    let shown = show(&loaded);
+    for line in [
+        "[retention]\nkeep = [\n    \"all for 1 day\",\n    \"1 hour for 30 days\",\n    \"1 week\",\n]\n",
+        "immutable = \"36 hours\"\nbudget_per_day = 2147483648\n",
+        "[[retention.rule]]\npatterns = [\n    \"*.iso\",\n]\nkeep = [\n    \"1 day\",\n]\n",
+        "cachedir_tag = false\nkeep = [\n    \"all\",\n]\n",
+    ] {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
+    // What is shown means the same.
+    let again = setup.load(&shown).expect("loaded again");
+    assert_eq!(again.config.retention, loaded.config.retention);
+    assert_eq!(show(&again), shown);
+    // Roots are known by where they are.
+    std::os::unix::fs::symlink(setup.dir.join("root"), setup.dir.join("link")).expect("a link");
+    let text = format!("[[root]]\npath = \"{base}/link\"\nkeep = [\"1 day\"]\n");
+    let loaded = setup.load(&text).expect("loaded");
+    let root = setup.dir.join("root").as_os_str().as_bytes().to_vec();
+    assert_eq!(loaded.config.retention.roots.first().map(|(path, _)| path), Some(&root));
+}
+
+#[test]
+fn retention_that_makes_no_sense_is_refused_with_its_line() {
+    let setup = Setup::create();
+    let root = format!("roots = [\"{}/root\"]\n", setup.dir.path().display());
+    for (text, part) in [
+        ("[retention]\nkeeep = []\n", ":3: unknown key retention.keeep; did you mean retention.keep?"),
+        ("[[retention.rule]]\npattern = []\n", ":3: unknown key retention.rule.pattern; did you mean"),
+        ("[retention]\nkeep = []\n", ":3: retention.keep: there is no step, so that nothing would be kept"),
+        (
+            "[retention]\nkeep = [\"1 day for 9 days\", \"1 hour\"]\n",
+            ":3: retention.keep: step 2, \"1 hour\": its interval",
+        ),
+        ("[retention]\nkeep = [\"1 hour for 2 days\", \"90 minutes\"]\n", "write \"2 hours\""),
+        ("retention = 3\n", ":2: retention has to be a table: [retention]"),
+    ] {
+        let error = setup.load(&format!("{root}{text}")).expect_err("refused").to_string();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}

@@ -1,11 +1,16 @@
 //! Requests from outside: what the agent says of itself, `sync`, and notes that come with one.
 
-use asof_journal::control::{Answer, Request, RestoreBegin, Status};
+use std::sync::PoisonError;
+
+use asof_journal::control::{Answer, Request, RestoreBegin, Runaway, Status};
 use asof_journal::types::MarkCause;
 
 use super::{Agent, Reconcile};
 use crate::control::ControlRequest;
 use crate::status;
+
+/// Runaways that a status names.
+const RUNAWAYS_MAX: usize = 16;
 
 impl Agent {
     pub(super) fn request(&mut self, request: ControlRequest) {
@@ -32,6 +37,19 @@ impl Agent {
         }
     }
 
+    /// What eats more than its budget, with what can be done about it.
+    fn runaways(&self, now_ns: u64) -> Vec<Runaway> {
+        let Some(budget) = self.config.retention.budget_per_day else { return Vec::new() };
+        let mut churn = self.tally.churn.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = churn.over(budget, now_ns);
+        let told = over.iter().take(RUNAWAYS_MAX).map(|one| Runaway {
+            path: String::from_utf8_lossy(&one.path).into_owned(),
+            bytes: one.bytes,
+            proposals: one.proposals().map(Vec::from).unwrap_or_default(),
+        });
+        told.collect()
+    }
+
     fn status(&self) -> Status {
         let now_ns = self.clock.monotonic_ns();
         let state = self.dirty.lock();
@@ -55,6 +73,7 @@ impl Agent {
             comparing: !matches!(self.reconcile, Reconcile::Done),
             health: &self.health,
             stretched,
+            runaways: self.runaways(now_ns),
             rpo: self.delays.summary(now_ns),
             scrub: self.scrub.progress(),
             checked_bytes: self.scrub.checked(),

@@ -18,6 +18,18 @@ const STOPPED_NS: u64 = 5_000_000_000;
 /// Ticks without a hint, while a cookie is awaited, after which the source counts as dead; a tick is about a second.
 const SILENT_TICKS_MAX: u32 = 15;
 
+impl Why {
+    /// The gaps that it is until then.
+    fn gaps(&self, until: Instant) -> Vec<Op> {
+        let Some(reason) = self.reason else { return Vec::new() };
+        let gap = |scope: &Vec<u8>| {
+            let (scope, from, detail) = (scope.clone(), self.since, self.detail.clone());
+            Op::Gap(Gap { scope, from, until, reason, detail })
+        };
+        self.scopes.iter().map(gap).collect()
+    }
+}
+
 impl Agent {
     /// Notes that something is wrong; the journal gets an open gap where changes may be missed meanwhile.
     pub(super) fn trouble(&mut self, trouble: Trouble) {
@@ -232,14 +244,19 @@ impl Agent {
         }
     }
 
+    /// Records that nobody saw what happened before this start. It stands in the order where that ends: behind everything
+    /// that the agent before this one recorded, before everything that this one finds, whatever the clock says.
+    pub(super) fn begin_gaps(&mut self) {
+        let Reconcile::Wanted(why) = &self.reconcile else { return };
+        let ops = why.gaps(Gap::OPEN);
+        if !ops.is_empty() {
+            self.submit(ops);
+        }
+    }
+
     /// The gaps that something was, now that it is over.
     pub(super) fn gaps_of(&mut self, why: &Why, until: Instant) -> Vec<Op> {
-        let Some(reason) = why.reason else { return Vec::new() };
-        let gap = |scope: &Vec<u8>| {
-            let (scope, from, detail) = (scope.clone(), why.since, why.detail.clone());
-            Op::Gap(Gap { scope, from, until, reason, detail })
-        };
-        let ops: Vec<Op> = why.scopes.iter().map(gap).collect();
+        let ops = why.gaps(until);
         self.gaps_before += ops.len() as u64;
         ops
     }
@@ -251,8 +268,8 @@ impl Agent {
         }
     }
 
-    /// Ends what an agent before this one left open in the journal: everything is compared now.
-    pub(super) fn end_open_gaps(&mut self) -> Vec<Op> {
+    /// Ends what is open in the journal and no longer lasts, beside what is `ended` anyway: everything is compared now.
+    pub(super) fn end_open_gaps(&mut self, ended: &[Op]) -> Vec<Op> {
         let until = self.clock.now().wall;
         let gaps = match self.head.view().all_gaps() {
             Ok(gaps) => gaps,
@@ -261,7 +278,9 @@ impl Agent {
                 return Vec::new();
             }
         };
-        let left = gaps.into_iter().filter(|gap| gap.is_open() && !self.health.explains(gap));
+        let is_ended = |gap: &Gap| ended.iter().any(|op| matches!(op, Op::Gap(end) if end.supersedes(gap)));
+        let left =
+            gaps.into_iter().filter(|gap| gap.is_open() && !is_ended(gap) && !self.health.explains(gap));
         let ops: Vec<Op> = left.map(|gap| Op::Gap(Gap { until: until.max(gap.from), ..gap })).collect();
         self.gaps_before += ops.len() as u64;
         ops

@@ -145,6 +145,7 @@ fn status(config: &Config, problem: &str) -> Status {
         checked_bytes: 0,
         problems: vec![problem.to_string()],
         stretched: Vec::new(),
+        runaways: Vec::new(),
         rpo: control::Rpo::default(),
         counters: Counters::default(),
     }

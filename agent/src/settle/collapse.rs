@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Arrival, MS, Marks, Scan, Settle, Timings, WorkId, parent};
+use super::{Arrival, MS, Marks, Scan, Settle, Timings, WorkId, counts, parent};
 
 /// Depths below a root to which entries collapse, one after the other, until there are few enough.
 const COLLAPSE_DEPTHS: [usize; 6] = [12, 8, 4, 2, 1, 0];
@@ -89,7 +89,8 @@ impl Settle {
         }
         entry.first_ns = entry.first_ns.min(merged.first_ns);
         entry.last_no = entry.last_no.max(merged.last_no);
-        entry.deletions += merged.deletions + u64::from(merged.marks.any(Marks::GONE));
+        entry.deletions +=
+            merged.deletions + u64::from(merged.marks.any(Marks::GONE) && counts(&merged.path));
         entry.written |= merged.written;
         let marks = merged.marks.only(Marks::ARRIVED);
         if marks.is_empty() {

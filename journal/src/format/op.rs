@@ -30,6 +30,7 @@ const CONTENT_NONE: u8 = 0;
 const CONTENT_INLINE: u8 = 1;
 const CONTENT_EXTENTS: u8 = 2;
 const CONTENT_UNREAD: u8 = 3;
+const CONTENT_THINNED: u8 = 4;
 
 const EXTENT_HOLE: u8 = 0;
 const EXTENT_BLOCK: u8 = 1;
@@ -103,6 +104,7 @@ pub fn put_version(out: &mut Vec<u8>, version: &Version) {
             out.put_u8(CONTENT_UNREAD);
             out.put_int(i64::from(*errno));
         }
+        Content::Thinned => out.put_u8(CONTENT_THINNED),
     }
 }
 
@@ -125,6 +127,7 @@ pub fn take_version(take: &mut Take<'_>) -> Result<Version> {
     }
     let content = match take.u8()? {
         CONTENT_NONE => Content::None,
+        CONTENT_THINNED => Content::Thinned,
         CONTENT_INLINE => Content::Inline(take.bytes()?.to_vec()),
         CONTENT_EXTENTS => Content::Extents(take_extents(take)?),
         CONTENT_UNREAD => {
@@ -402,13 +405,7 @@ fn take_op(take: &mut Take<'_>) -> Result<Op> {
             name: take_name(take)?,
             node: NodeId(take.uint()?),
             kind: take_kind(take)?,
-            why: match take.u8()? {
-                0 => Unbound::Deleted,
-                1 => Unbound::Moved,
-                2 => Unbound::Uncovered,
-                3 => Unbound::Unread,
-                _ => return Err(Malformed("unknown reason of an unbind")),
-            },
+            why: Unbound::from_byte(take.u8()?).ok_or(Malformed("unknown reason of an unbind"))?,
         },
         VERSION => Op::Version { node: NodeId(take.uint()?), version: take_version(take)? },
         IDENTIFY => Op::Identify {

@@ -17,14 +17,18 @@ pub const HEADER_BYTES_USUAL: u64 = 160;
 /// Bytes of the trailer that follows the footer frame: where that frame begins, and the end magic.
 pub const TRAILER_LEN: usize = 16;
 
-/// What a segment was written for.
+/// Appended to as things happened.
+const KIND_LOG: u8 = 0;
+/// Written by compaction out of older segments.
+const KIND_COMPACTED: u8 = 1;
+
+/// What a compacted segment stands for: all that is left of a stretch of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum SegmentKind {
-    /// Appended to as things happened.
-    Log = 0,
-    /// Written by compaction out of older segments.
-    Compacted = 1,
+pub struct Compacted {
+    /// The last `Seq` of the stretch.
+    pub last_seq: Seq,
+    /// The newest `Seq` when it was decided what stays.
+    pub as_of: Seq,
 }
 
 /// The segment before, and how far it counts: what lies beyond is void.
@@ -45,12 +49,12 @@ pub struct SegmentHeader {
     pub id: SegmentId,
     /// Start value of every checksum in it; random, so that foreign frames never fit.
     pub salt: u32,
-    /// What it was written for.
-    pub kind: SegmentKind,
     /// When it was created.
     pub created: Instant,
     /// The first `Seq` that it may hold.
     pub first_seq: Seq,
+    /// Of a compacted one, what it stands for.
+    pub compacted: Option<Compacted>,
     /// Segments that it replaces (compaction).
     pub supersedes: Vec<SegmentId>,
     /// The segment before; `None` for the first of a journal.
@@ -66,9 +70,13 @@ impl SegmentHeader {
         body.put_raw(&self.journal);
         body.put_uint(self.id.0);
         body.put_raw(&self.salt.to_le_bytes());
-        body.put_u8(self.kind as u8);
+        body.put_u8(if self.compacted.is_some() { KIND_COMPACTED } else { KIND_LOG });
         body.put_time(self.created);
         body.put_uint(self.first_seq.0);
+        if let Some(compacted) = self.compacted {
+            body.put_uint(compacted.last_seq.0);
+            body.put_uint(compacted.as_of.0);
+        }
         body.put_uint(self.supersedes.len() as u64);
         for id in &self.supersedes {
             body.put_uint(id.0);
@@ -127,13 +135,14 @@ impl SegmentHeader {
         let journal = take.array()?;
         let id = SegmentId(take.uint()?);
         let salt = u32::from_le_bytes(take.array()?);
-        let kind = match take.u8()? {
-            0 => SegmentKind::Log,
-            1 => SegmentKind::Compacted,
-            _ => return Err(Malformed("unknown kind of segment")),
-        };
+        let kind = take.u8()?;
         let created = take.time()?;
         let first_seq = Seq(take.uint()?);
+        let compacted = match kind {
+            KIND_LOG => None,
+            KIND_COMPACTED => Some(Compacted { last_seq: Seq(take.uint()?), as_of: Seq(take.uint()?) }),
+            _ => return Err(Malformed("unknown kind of segment")),
+        };
         let count = take.count(1)?;
         let supersedes = (0..count).map(|_| take.uint().map(SegmentId)).collect::<Result<_>>()?;
         let predecessor = match take.u8()? {
@@ -146,7 +155,17 @@ impl SegmentHeader {
         };
         let durable = Position { segment: SegmentId(take.uint()?), offset: take.uint()? };
         take.finish()?;
-        Ok(SegmentHeader { journal, id, salt, kind, created, first_seq, supersedes, predecessor, durable })
+        Ok(SegmentHeader {
+            journal,
+            id,
+            salt,
+            created,
+            first_seq,
+            compacted,
+            supersedes,
+            predecessor,
+            durable,
+        })
     }
 }
 
@@ -242,9 +261,9 @@ mod tests {
             journal: [5; 16],
             id: SegmentId(7),
             salt: 0xdead_beef,
-            kind: SegmentKind::Log,
             created: Instant(123_456_789_012),
             first_seq: Seq(17),
+            compacted: Some(Compacted { last_seq: Seq(30), as_of: Seq(99) }),
             supersedes: vec![SegmentId(1), SegmentId(2)],
             predecessor: Some(Predecessor {
                 end: Position { segment: SegmentId(6), offset: 8192 },
@@ -286,6 +305,7 @@ mod tests {
         assert_eq!(SegmentHeader::decode(&newer), Err(Malformed("segment of a newer format")));
         let usual = SegmentHeader {
             supersedes: Vec::new(),
+            compacted: None,
             id: SegmentId(u64::MAX),
             first_seq: Seq::MAX,
             created: Instant(i64::MIN),

@@ -3,7 +3,9 @@
 use asof_fuzz::{Memory, Random, Target};
 
 use super::values;
-use crate::control::{Answer, Outcome, PathBytes, Place, Request, RestoreBegin, Root, State, Status, Synced};
+use crate::control::{
+    Answer, Outcome, PathBytes, Place, Request, RestoreBegin, Root, Runaway, State, Status, Synced,
+};
 use crate::format::FORMAT;
 use crate::manifest::Manifest;
 
@@ -108,6 +110,11 @@ fn status(random: &mut Random) -> Status {
         checked_bytes: random.number(),
         problems: values::some(random, 3, values::text),
         stretched: values::some(random, 3, values::text),
+        runaways: values::some(random, 3, |random| Runaway {
+            path: values::text(random),
+            bytes: random.number(),
+            proposals: values::some(random, 2, values::text),
+        }),
         rpo: Default::default(),
         counters: Default::default(),
     }

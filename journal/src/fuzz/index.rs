@@ -4,7 +4,7 @@ use asof_fuzz::Random;
 
 use super::{target, values};
 use crate::format::wire::Result;
-use crate::index::keys::{self, Applied, BatchAt, Bound, Linked, Located};
+use crate::index::keys::{self, Applied, BatchAt, Bound, Linked, Located, StateThen};
 use crate::types::{Identity, NodeId, Seq};
 
 /// A target of an encoder and a decoder of a whole value.
@@ -79,6 +79,7 @@ fn places_of_batches() {
         first_seq: Seq(random.number()),
         wall: values::instant(random),
         epoch: random.number() as u32,
+        state: random.pick(&[StateThen::Whole, StateThen::Thinned, StateThen::Kept]),
     };
     both_ways("batch-at", make, BatchAt::encode, BatchAt::decode);
 }

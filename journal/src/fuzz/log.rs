@@ -15,7 +15,7 @@ use crate::content::hash::IdKey;
 use crate::find;
 use crate::format::batch::{Batch, BlockFrame};
 use crate::format::frame::{self, Chain, Encoding, FrameType, HEADER_LEN};
-use crate::format::segment::{Predecessor, SegmentHeader, SegmentKind};
+use crate::format::segment::{Predecessor, SegmentHeader};
 use crate::history;
 use crate::reader::Reader;
 use crate::storage::Layout;
@@ -107,9 +107,9 @@ impl Assembly {
             journal: JOURNAL,
             id: SegmentId(self.segments.len() as u64 + 1),
             salt: SALT,
-            kind: SegmentKind::Log,
             created: Instant(1),
             first_seq: Seq(1),
+            compacted: None,
             supersedes: Vec::new(),
             predecessor: (predecessor.end.segment != SegmentId(0)).then_some(predecessor),
             durable: self.accepted.end,
@@ -186,6 +186,7 @@ fn valid(random: &mut Random) -> Vec<u8> {
             next_node: NodeId(100),
             blocks,
             groups,
+            left: None,
         };
         seq += batch.groups.len() as u64;
         record(&mut records, BATCH, &batch.encode());
@@ -381,6 +382,7 @@ fn a_great_epoch_is_not_counted_up_to() {
             next_node: NodeId(9),
             blocks: Vec::new(),
             groups: vec![group.clone()],
+            left: None,
         };
         record(&mut records, BATCH, &batch.encode());
     }

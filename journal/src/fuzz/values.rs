@@ -4,7 +4,7 @@ use asof_fuzz::Random;
 
 use crate::format::batch::{Batch, BlockFrame, DEPTH_MAX};
 use crate::format::frame::{BODY_MAX, Chain, Encoding};
-use crate::format::segment::{Footer, Predecessor, SegmentHeader, SegmentKind};
+use crate::format::segment::{Compacted, Footer, Predecessor, SegmentHeader};
 use crate::types::{
     BlockId, ClockReading, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Loss,
     Lost, Mark, MarkCause, MarkName, Metadata, NodeId, Op, Place, Policy, Position, Quality, Restore,
@@ -13,8 +13,8 @@ use crate::types::{
 
 pub(super) const KINDS: [Kind; 7] =
     [Kind::File, Kind::Dir, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice, Kind::BlockDevice];
-pub(super) const REASONS: [Unbound; 4] =
-    [Unbound::Deleted, Unbound::Moved, Unbound::Uncovered, Unbound::Unread];
+pub(super) const REASONS: [Unbound; 5] =
+    [Unbound::Deleted, Unbound::Moved, Unbound::Uncovered, Unbound::Unread, Unbound::Thinned];
 const GAPS: [GapReason; 11] = [
     GapReason::AgentDown,
     GapReason::QueueOverflow,
@@ -91,10 +91,11 @@ pub(super) fn version(random: &mut Random) -> Version {
             rdev: random.number(),
             xattrs: some(random, 3, attribute),
         },
-        content: match random.below(4) {
+        content: match random.below(5) {
             0 => Content::None,
             1 => Content::Inline(random.some_bytes(100)),
             2 => Content::Extents(extents(random)),
+            3 => Content::Thinned,
             _ => Content::Unread(random.signed() as i32),
         },
         quality: random.pick(&[Quality::Clean, Quality::Provisional, Quality::Torn]),
@@ -260,6 +261,7 @@ pub(super) fn batch(random: &mut Random) -> Batch {
         next_node: NodeId(random.number()),
         blocks: some(random, 4, block_frame),
         groups: some(random, 5, |random| group(random, wall)),
+        left: None,
     }
 }
 
@@ -268,9 +270,11 @@ pub(super) fn segment_header(random: &mut Random) -> SegmentHeader {
         journal: random.array(),
         id: SegmentId(random.number()),
         salt: random.bits() as u32,
-        kind: random.pick(&[SegmentKind::Log, SegmentKind::Compacted]),
         created: instant(random),
         first_seq: Seq(random.number()),
+        compacted: random
+            .one_in(2)
+            .then(|| Compacted { last_seq: Seq(random.number()), as_of: Seq(random.number()) }),
         supersedes: some(random, 4, |random| SegmentId(random.number())),
         predecessor: random.one_in(2).then(|| Predecessor { end: position(random), chain: chain(random) }),
         durable: position(random),

@@ -1,6 +1,6 @@
 //! What a batch means for the index. Pure: the same batch at the same place always gives the same entries.
 
-use super::keys::{self, Applied, BatchAt, Bound, Linked, Located};
+use super::keys::{self, Applied, BatchAt, Bound, Linked, Located, StateThen};
 use super::{Cf, Entry};
 use crate::format::batch::{Batch, BlockFrame};
 use crate::format::frame::Chain;
@@ -84,14 +84,19 @@ pub fn places(batch: &Batch, place: &BatchPlace, out: &mut Vec<Entry>) {
     for frame in &batch.blocks {
         blocks_of(place.frame.segment, frame, out);
     }
-    if batch.groups.is_empty() {
-        return;
-    }
+    // A commit without groups is no commit, unless they went: then the time at which it was is still known.
+    let state = match &batch.left {
+        None if batch.groups.is_empty() => return,
+        None => StateThen::Whole,
+        Some(left) if left.kept => StateThen::Kept,
+        Some(_) => StateThen::Thinned,
+    };
     let at = BatchAt {
         frame: place.frame,
         first_seq: batch.first_seq,
         wall: batch.clock.wall,
         epoch: batch.epoch,
+        state,
     };
     out.push(Entry { cf: Cf::Event, key: keys::seq(batch.last_seq()), value: at.encode() });
     out.push(Entry {
@@ -118,10 +123,15 @@ pub fn blocks_of(segment: SegmentId, frame: &BlockFrame, out: &mut Vec<Entry>) {
 
 /// How far an index has come once it has the batch.
 pub fn advance(before: &Applied, batch: &Batch, place: &BatchPlace) -> Applied {
+    // Only the log is gone on with.
+    let (end, salt, chain) = match batch.left {
+        None => (place.end, place.salt, place.chain),
+        Some(_) => (before.end, before.salt, before.chain),
+    };
     let mut after = Applied {
-        end: place.end,
-        salt: place.salt,
-        chain: place.chain,
+        end,
+        salt,
+        chain,
         last_seq: before.last_seq.max(batch.last_seq()),
         epoch: batch.epoch,
         wall: batch.clock.wall,

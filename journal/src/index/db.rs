@@ -7,8 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
+    DBCompressionType, DBRawIterator, LogLevel, Options, ReadOptions, SstFileWriter, WriteBatch,
+    WriteOptions,
 };
 
 use super::{Cf, Entry, keys};
@@ -61,11 +62,16 @@ impl Db {
     pub fn open_read_only(path: &Path, log_dir: &Path) -> Result<Db> {
         let mut options = options();
         options.set_max_open_files(-1);
+        // Else each column family starts sixteen threads for its few tables: most of what a short command does.
+        options.set_max_file_opening_threads(1);
+        // For compactions, of which a reader has none.
+        options.set_skip_stats_update_on_db_open(true);
         options.set_db_log_dir(log_dir);
         let cache = Cache::new_lru_cache(CACHE_BYTES);
         let mut last = None;
         for _ in 0..OPEN_TRIES {
-            let families = Cf::ALL.map(|cf| ColumnFamilyDescriptor::new(cf.name(), cf_options(cf, &cache)));
+            let families =
+                Cf::ALL.map(|cf| ColumnFamilyDescriptor::new(cf.name(), with_tables(&table_options(&cache))));
             match DB::open_cf_descriptors_read_only(&options, path, families, false) {
                 Ok(db) => {
                     return Ok(Db { db, path: path.to_path_buf() });
@@ -180,6 +186,20 @@ impl Db {
         self.db.write_opt(batch, &options).map_err(|e| refused(&self.path, &e))
     }
 
+    /// Takes entries away, all or none.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn delete(&self, keys: &[(Cf, Vec<u8>)]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for (cf, key) in keys {
+            batch.delete_cf(self.family(*cf)?, key);
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db.write_opt(batch, &options).map_err(|e| refused(&self.path, &e))
+    }
+
     /// Puts everything written so far on disk, as of one moment.
     ///
     /// # Errors
@@ -263,25 +283,40 @@ fn options() -> Options {
     options
 }
 
+/// For whoever writes tables.
 fn cf_options(cf: Cf, cache: &Cache) -> Options {
-    let mut table = BlockBasedOptions::default();
-    table.set_block_cache(cache);
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_format_version(5);
-    table.set_block_size(16 << 10);
+    let mut table = table_options(cache);
     // Keys that are hashes, or handles: there is little in them to compress.
     let scattered = matches!(cf, Cf::Block | Cf::Identity);
     if scattered {
-        // Asked mostly for what is not there: is this block known, is this inode?
+        // A writer asks mostly for what is not there: is this block known, is this inode? A reader asks for what is
+        // there, and would read all of a filter for a single answer.
         table.set_bloom_filter(10.0, false);
+        table.set_partition_filters(true);
     }
-    let mut options = Options::default();
-    options.set_block_based_table_factory(&table);
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-    options.set_max_write_buffer_number(2);
+    let mut options = with_tables(&table);
     options.set_compression_type(if scattered { DBCompressionType::None } else { DBCompressionType::Zstd });
     // The fastest level: entries are short and alike, and a rebuild compresses them all.
     options.set_compression_options(-14, -1, 0, 0);
+    options
+}
+
+fn table_options(cache: &Cache) -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    // What is read for one key does not grow with the table.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_format_version(5);
+    table.set_block_size(16 << 10);
+    table
+}
+
+fn with_tables(table: &BlockBasedOptions) -> Options {
+    let mut options = Options::default();
+    options.set_block_based_table_factory(table);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_write_buffer_number(2);
     options
 }
 

@@ -123,18 +123,16 @@ impl Bound {
         let tag = take.u8()?;
         let kind = take_kind(take)?;
         let node = NodeId(take.uint()?);
-        let why = match tag {
-            0 => {
+        match tag.checked_sub(1) {
+            None => {
                 let succeeds = Some(NodeId(take.uint()?)).filter(|node| *node != NodeId::ROOT);
-                return Ok(Bound::To { node, kind, succeeds });
+                Ok(Bound::To { node, kind, succeeds })
             }
-            1 => Unbound::Deleted,
-            2 => Unbound::Moved,
-            3 => Unbound::Uncovered,
-            4 => Unbound::Unread,
-            _ => return Err(Malformed("unknown form of binding")),
-        };
-        Ok(Bound::Gone { node, kind, why })
+            Some(why) => {
+                let why = Unbound::from_byte(why).ok_or(Malformed("unknown form of binding"))?;
+                Ok(Bound::Gone { node, kind, why })
+            }
+        }
     }
 }
 
@@ -165,13 +163,9 @@ impl Linked {
     /// Where the bytes are none.
     pub fn decode(bytes: &[u8]) -> Result<Linked> {
         let mut take = Take::new(bytes);
-        let lost = match take.u8()? {
-            0 => None,
-            1 => Some(Unbound::Deleted),
-            2 => Some(Unbound::Moved),
-            3 => Some(Unbound::Uncovered),
-            4 => Some(Unbound::Unread),
-            _ => return Err(Malformed("unknown form of link")),
+        let lost = match take.u8()?.checked_sub(1) {
+            None => None,
+            Some(why) => Some(Unbound::from_byte(why).ok_or(Malformed("unknown form of link"))?),
         };
         Ok(Linked { lost, dir: NodeId(take.uint()?), name: take.rest().to_vec() })
     }
@@ -182,12 +176,26 @@ impl Linked {
 pub struct BatchAt {
     /// The frame.
     pub frame: Position,
-    /// Its first `Seq`.
+    /// Its first `Seq`, or the first that it stands for in a compacted segment.
     pub first_seq: Seq,
     /// Its wall clock.
     pub wall: Instant,
     /// Its clock epoch.
     pub epoch: u32,
+    /// What is left of the state then.
+    pub state: StateThen,
+}
+
+/// How much of the states that a commit led to is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StateThen {
+    /// All of them.
+    Whole = 0,
+    /// Something of what was then may have gone by the retention policy.
+    Thinned = 1,
+    /// The last of them; what came and went before it may have gone.
+    Kept = 2,
 }
 
 impl BatchAt {
@@ -199,6 +207,7 @@ impl BatchAt {
         out.put_uint(self.first_seq.0);
         out.put_time(self.wall);
         out.put_uint(u64::from(self.epoch));
+        out.put_u8(self.state as u8);
         out
     }
 
@@ -213,6 +222,12 @@ impl BatchAt {
                 first_seq: Seq(take.uint()?),
                 wall: take.time()?,
                 epoch: take.uint32()?,
+                state: match take.u8()? {
+                    0 => StateThen::Whole,
+                    1 => StateThen::Thinned,
+                    2 => StateThen::Kept,
+                    _ => return Err(Malformed("unknown state of a batch")),
+                },
             })
         })
     }
@@ -294,8 +309,31 @@ impl Applied {
     }
 }
 
-/// The one key of the meta column family.
+/// The key of the meta column family that says how far the index has come.
 pub const APPLIED: &[u8] = b"applied";
+/// The key of the meta column family that says which compacted segments the index is made from.
+pub const COMPACTED: &[u8] = b"compacted";
+
+/// The value of [`COMPACTED`].
+pub fn encode_compacted(segments: &[SegmentId]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4 + segments.len() * 4);
+    out.put_uint(segments.len() as u64);
+    for id in segments {
+        out.put_uint(id.0);
+    }
+    out
+}
+
+/// Decodes the value of [`COMPACTED`].
+///
+/// # Errors
+/// Where the bytes are none.
+pub fn decode_compacted(bytes: &[u8]) -> Result<Vec<SegmentId>> {
+    whole(bytes, |take| {
+        let count = take.count(1)?;
+        (0..count).map(|_| take.uint().map(SegmentId)).collect()
+    })
+}
 
 /// A directory's bindings.
 pub fn binding_dir(dir: NodeId) -> Vec<u8> {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::{Damage, SegmentFile, Walked, walk_batches};
 use crate::error::{Error, IoContext, Result};
-use crate::format::segment::{HEADER_BYTES_USUAL, Predecessor};
+use crate::format::segment::{Compacted, HEADER_BYTES_USUAL, Predecessor};
 use crate::storage::{Layout, Storage};
-use crate::types::{Position, SegmentId};
+use crate::types::{Position, SegmentId, Seq};
 
 /// How many segments before one without a readable header are searched for its beginning.
 const PREDECESSORS_MAX: usize = 4;
@@ -20,6 +20,8 @@ pub struct SegmentSet {
     pub segments: BTreeMap<SegmentId, Arc<SegmentFile>>,
     /// Files that are not what their names say, cannot be read as segments, or are not there.
     pub damage: Vec<Damage>,
+    /// Segments that were compacted into others that are here, and whose files are still there: they hold nothing that counts.
+    pub superseded: BTreeMap<SegmentId, Arc<SegmentFile>>,
     /// Files that a crash left before their headers were written, and that no other segment names an end in: ordinary,
     /// and they hold nothing.
     pub unbegun: Vec<SegmentId>,
@@ -38,7 +40,12 @@ impl SegmentSet {
                 names.entry(id).or_default().push(open);
             }
         }
-        let mut set = SegmentSet { segments: BTreeMap::new(), damage: Vec::new(), unbegun: Vec::new() };
+        let mut set = SegmentSet {
+            segments: BTreeMap::new(),
+            damage: Vec::new(),
+            superseded: BTreeMap::new(),
+            unbegun: Vec::new(),
+        };
         let (mut misnamed, mut short) = (Vec::new(), Vec::new());
         for (id, mut open) in names {
             open.sort_unstable();
@@ -61,8 +68,24 @@ impl SegmentSet {
         set.rename(storage, misnamed)?;
         set.excuse(short);
         set.find_predecessors()?;
+        set.set_superseded_aside();
         set.note_missing(layout);
         Ok(set)
+    }
+
+    /// Takes out what was compacted: a compacted segment got its name only when it was whole and durable.
+    fn set_superseded_aside(&mut self) {
+        let compacted = self.segments.values().filter(|segment| segment.header.compacted.is_some());
+        let superseded: Vec<SegmentId> =
+            compacted.flat_map(|segment| segment.header.supersedes.iter().copied()).collect();
+        for id in superseded {
+            if let Some(segment) = self.segments.remove(&id) {
+                self.superseded.insert(id, segment);
+            }
+        }
+        // What is wrong with a file that does not count is no damage.
+        let aside = &self.superseded;
+        self.damage.retain(|damage| !aside.contains_key(&damage.at.segment));
     }
 
     fn note(&mut self, path: PathBuf, segment: SegmentId, offset: u64, what: impl Into<String>) {
@@ -160,14 +183,24 @@ impl SegmentSet {
             let Some(segment) = self.segments.get(&id).cloned() else { continue };
             let mut first = None;
             walk_batches(&segment, segment.start, None, segment.len()?, &mut |walked| {
-                if let (Walked::Batch(batch, _), None) = (walked, &first) {
-                    first = Some((batch.chain_start, batch.first_seq));
-                }
+                let Walked::Batch(batch, _) = walked else { return Ok(()) };
+                let last_seq = batch.last_seq();
+                let is_left = batch.left.is_some();
+                let first = first.get_or_insert((batch.chain_start, batch.first_seq, is_left, last_seq));
+                first.3 = last_seq;
                 Ok(())
             })?;
-            let Some((chain, first_seq)) = first else { continue };
-            let before: Vec<Arc<SegmentFile>> =
-                self.segments.range(..id).rev().take(PREDECESSORS_MAX).map(|(_, s)| s.clone()).collect();
+            let Some((chain, first_seq, is_left, last_seq)) = first else { continue };
+            if is_left {
+                if let Some(segment) = self.segments.get_mut(&id) {
+                    let mut mended = segment.reopened();
+                    mended.header.first_seq = first_seq;
+                    mended.header.compacted = Some(Compacted { last_seq, as_of: Seq::ZERO });
+                    *segment = Arc::new(mended);
+                }
+                continue;
+            }
+            let before: Vec<Arc<SegmentFile>> = self.log_before(id).take(PREDECESSORS_MAX).cloned().collect();
             let mut found = None;
             for candidate in before {
                 walk_batches(&candidate, candidate.start, None, candidate.len()?, &mut |walked| {
@@ -205,14 +238,44 @@ impl SegmentSet {
 
     /// Segments that are not there, or cannot be read, each with one that follows it.
     pub fn missing(&self) -> Vec<(SegmentId, SegmentId)> {
-        let named = |segment: &Arc<SegmentFile>| Some((segment.header.predecessor?.end.segment, segment.id));
-        self.segments.values().filter_map(named).filter(|(id, _)| !self.segments.contains_key(id)).collect()
+        let mut missing = Vec::new();
+        for segment in self.segments.values() {
+            let Some(before) = segment.header.predecessor.map(|before| before.end.segment) else { continue };
+            let there = self.segments.contains_key(&before) || self.superseded.contains_key(&before);
+            if !there && !self.is_compacted(segment) {
+                missing.push((before, segment.id));
+            }
+        }
+        missing
+    }
+
+    /// Whether what comes before a segment is in a compacted one.
+    fn is_compacted(&self, segment: &SegmentFile) -> bool {
+        let before = segment.header.first_seq.previous();
+        let mut compacted = self.segments.values().filter_map(|segment| segment.header.compacted);
+        compacted.any(|compacted| compacted.last_seq == before)
+    }
+
+    /// The segments of the log before one, the newest first.
+    pub(crate) fn log_before(&self, id: SegmentId) -> impl Iterator<Item = &Arc<SegmentFile>> {
+        self.segments.range(..id).rev().map(|(_, segment)| segment).filter(|segment| segment.is_log())
+    }
+
+    /// All that count, in the order of what they hold.
+    pub fn in_order(&self) -> Vec<&Arc<SegmentFile>> {
+        let mut ordered: Vec<_> = self.segments.values().collect();
+        ordered.sort_by_key(|segment| (segment.header.first_seq, segment.id));
+        ordered
+    }
+
+    /// The compacted segments, by number.
+    pub fn compacted(&self) -> Vec<SegmentId> {
+        self.segments.values().filter(|segment| !segment.is_log()).map(|segment| segment.id).collect()
     }
 
     /// What the segment that follows says of where this one ends; `None` where it says nothing of it.
     pub fn end_as_followed(&self, segment: &SegmentFile) -> Option<u64> {
-        let after = (Bound::Excluded(segment.id), Bound::Unbounded);
-        let end = self.segments.range(after).next()?.1.header.predecessor?.end;
+        let end = self.next_in_log(segment)?.header.predecessor?.end;
         if end.segment == segment.id {
             return Some(end.offset);
         }
@@ -220,15 +283,29 @@ impl SegmentSet {
         (end.segment < segment.id).then_some(segment.start)
     }
 
-    /// The newest segment.
+    /// The segment of the log that was begun after one of the log, also one that was compacted meanwhile.
+    pub fn next_in_log(&self, segment: &SegmentFile) -> Option<&Arc<SegmentFile>> {
+        if !segment.is_log() {
+            return None;
+        }
+        let after = (Bound::Excluded(segment.id), Bound::Unbounded);
+        let next = |set: &'_ BTreeMap<SegmentId, Arc<SegmentFile>>| {
+            set.range(after).find(|(_, segment)| segment.is_log()).map(|(id, _)| *id)
+        };
+        let id = [next(&self.segments), next(&self.superseded)].into_iter().flatten().min()?;
+        self.segments.get(&id).or_else(|| self.superseded.get(&id))
+    }
+
+    /// The newest segment of the log.
     pub fn last(&self) -> Option<&Arc<SegmentFile>> {
-        self.segments.last_key_value().map(|(_, segment)| segment)
+        self.segments.values().rev().find(|segment| segment.is_log())
     }
 
     /// The greatest number that a file has, or should have.
     pub fn greatest_id(&self) -> Option<SegmentId> {
         let noted = self.damage.iter().map(|damage| damage.at.segment);
-        self.segments.keys().copied().chain(self.unbegun.iter().copied()).chain(noted).max()
+        let files = self.segments.keys().chain(self.superseded.keys());
+        files.copied().chain(self.unbegun.iter().copied()).chain(noted).max()
     }
 
     /// Segments that are not where their numbers put them.

@@ -50,21 +50,24 @@ pub(super) fn check(
             content.insert(frame.offset, frame.header);
             continue;
         }
-        let batch = match segment.batch(frame.offset, &mut codec) {
-            Ok(batch) => batch,
+        let batches = match segment.batches(frame.offset, &mut codec) {
+            Ok(batches) => batches,
             Err(Error::Corrupt { .. }) => {
                 whole = false;
                 continue;
             }
             Err(error) => return Err(error),
         };
+        let Some(batch) = batches.first() else { continue };
         counts.batches += 1;
         let link = batch.chain_before.after(&frame.header.encode(segment.header.salt));
         walk.resume_chain(link);
         chain = Some(link);
-        ops += batch.groups.iter().map(|group| group.ops.len() as u64).sum::<u64>();
-        if !batch.groups.is_empty() {
-            seqs = Some((seqs.map_or(batch.first_seq, |(first, _)| first), batch.last_seq()));
+        for batch in &batches {
+            ops += batch.groups.iter().map(|group| group.ops.len() as u64).sum::<u64>();
+            if !batch.groups.is_empty() || batch.left.is_some() {
+                seqs = Some((seqs.map_or(batch.first_seq, |(first, _)| first), batch.last_seq()));
+            }
         }
         for block in &batch.blocks {
             if content.get(&block.offset).is_none_or(|header| !is_as_named(block, header)) {
@@ -101,8 +104,7 @@ fn is_as_named(block: &BlockFrame, header: &Header) -> bool {
 
 /// Whether the segment that follows was linked to this one as it is.
 fn link(set: &SegmentSet, segment: &SegmentFile, end: u64, chain: Option<Chain>, bad: &mut Bad) {
-    let after = (std::ops::Bound::Excluded(segment.id), std::ops::Bound::Unbounded);
-    let Some((_, next)) = set.segments.range(after).next() else { return };
+    let Some(next) = set.next_in_log(segment) else { return };
     let told =
         next.header.predecessor.filter(|told| told.end == Position { segment: segment.id, offset: end });
     if let (Some(told), Some(chain)) = (told, chain)

@@ -8,6 +8,7 @@ mod ends;
 mod extremes;
 mod finds;
 mod gaps;
+mod pages;
 mod quality;
 mod swaps;
 mod tail;

@@ -2,10 +2,10 @@
 //!
 //! Tests put a tree in memory in the journal's place. Draws nothing, decides nothing.
 
-use asof_journal::types::{Gap, Instant, Kind, NodeId, Seq};
+use asof_journal::types::{Instant, Kind, NodeId, Seq};
 
 use crate::errors::Result;
-use crate::moments::Moment;
+use crate::moments::{Moment, Placed};
 
 /// Two places in the order: the state before a moment, and the state after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,28 @@ pub(super) struct Listing {
     pub(super) rows: Vec<Row>,
     /// What there is to say of the directory itself.
     pub(super) note: Option<String>,
+    /// Whether there are more entries, which are being read.
+    pub(super) is_partial: bool,
+}
+
+impl Listing {
+    /// Takes further entries in.
+    pub(super) fn add(&mut self, rows: Vec<Row>) {
+        self.rows.extend(rows);
+        // Two sorted runs, or a few: no more work than going through them.
+        self.rows.sort_by(|one, other| order(one).cmp(&order(other)));
+    }
+
+    /// Where an entry of that name and kind stands.
+    pub(super) fn position(&self, row: &Row) -> Option<usize> {
+        let at = self.rows.partition_point(|other| order(other) < order(row));
+        self.rows.get(at).filter(|other| order(other) == order(row)).map(|_| at)
+    }
+}
+
+/// Directories first, then by name.
+fn order(row: &Row) -> (bool, &[u8]) {
+    (row.kind != Kind::Dir, &row.name)
 }
 
 /// How a line of a preview is meant.
@@ -137,9 +159,12 @@ pub(super) trait Data {
     /// The place where the timeline ends.
     fn end(&self) -> Seq;
     /// The gaps in the coverage of the timeline's directory.
-    fn gaps(&self) -> Result<Vec<Gap>>;
-    /// A directory as of a moment, with what the moment did to it; with `gone`, also what went earlier.
-    fn list(&self, dir: &[u8], span: Span, gone: bool) -> Result<Listing>;
+    fn gaps(&self) -> Result<Vec<Placed>>;
+    /// Begins to list a directory as of a moment, with what the moment did to it; with `gone`, also what went earlier. Gives
+    /// what there is to say of the directory itself.
+    fn list(&mut self, dir: &[u8], span: Span, gone: bool) -> Result<Option<String>>;
+    /// Further entries of it, for so long as `wants` says; at least a few. Whether that was all.
+    fn rows(&mut self, wants: &dyn Fn() -> bool, take: &mut dyn FnMut(Row)) -> Result<bool>;
     /// The size of a file.
     fn size(&self, row: &Row) -> Result<Option<u64>>;
     /// The place at which what is gone was there last, and whole.

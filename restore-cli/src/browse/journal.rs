@@ -10,14 +10,15 @@ use std::time::{Duration, Instant as Stopwatch};
 use asof_journal::fate::{Fate, fate};
 use asof_journal::history::{self};
 use asof_journal::reader::{Moment as AsOf, Reader};
-use asof_journal::types::{Content, Gap, Kind, NodeId, Seq, Version};
-use asof_journal::view::{Entry, View};
+use asof_journal::types::{Content, Kind, NodeId, Seq, Version};
+use asof_journal::view::{Page, View};
 
-use super::data::{Data, Hit, Listing, Mark, Pane, Preview, Progress, Row, Span, Until};
+use super::data::{Data, Hit, Mark, Pane, Preview, Progress, Row, Span, Until};
+use super::listing::{Lister, PAGE_NAMES};
 use super::preview::{self, COMPARED_BYTES_MAX, SHOWN_BYTES};
 use crate::content;
 use crate::errors::Result;
-use crate::moments::{self, Breaks, Moment, Stream, Walk};
+use crate::moments::{self, Breaks, Moment, Placed, Stream, Walk};
 use crate::output::{clock, escape};
 use crate::path;
 use crate::session::Session;
@@ -38,6 +39,7 @@ pub(super) struct Journal<'s> {
     dir: Vec<u8>,
     stream: Stream,
     search: Option<Search>,
+    lister: Lister,
 }
 
 struct Search {
@@ -50,7 +52,8 @@ impl<'s> Journal<'s> {
     /// The journal with a timeline that ends at a moment.
     pub(super) fn new(session: &'s Session, reader: Reader, end: AsOf, dir: Vec<u8>) -> Result<Journal<'s>> {
         let stream = Stream::new(dir.clone(), Seq::ZERO, end.seq, Breaks::default());
-        let mut journal = Journal { session, reader, end, dir: dir.clone(), stream, search: None };
+        let lister = Lister::default();
+        let mut journal = Journal { session, reader, end, dir: dir.clone(), stream, search: None, lister };
         journal.begin(&dir, Until::Same)?;
         Ok(journal)
     }
@@ -85,21 +88,16 @@ impl<'s> Journal<'s> {
     }
 
     /// A directory that is not there, as it was last.
-    fn gone_dir(&self, dir: &[u8], after: Seq) -> Result<Listing> {
+    fn gone_dir(&self, dir: &[u8], after: Seq) -> Result<(Lister, String)> {
         let Fate::Ended(ended) = fate(&self.view(after), dir)? else {
-            return Ok(Listing { rows: Vec::new(), note: Some("not there yet at this moment".to_owned()) });
+            return Ok((Lister::default(), "not there yet at this moment".to_owned()));
         };
         // The part of the path that went took the rest along, bit by bit.
         let at = self.whole_before(dir.get(..ended.len).unwrap_or(dir), ended.seq)?;
         let since = self.reader.at_seq(ended.seq)?.map_or(String::new(), |at| clock(at.instant, None));
         let note = format!("gone since {since}; shown as it was last");
-        let rows = match self.dir_at(dir, at)? {
-            Some(node) => {
-                self.view(at).list(node)?.into_iter().map(|entry| row(entry, Mark::Gone, at)).collect()
-            }
-            None => Vec::new(),
-        };
-        Ok(Listing { rows, note: Some(note) })
+        let then = self.dir_at(dir, at)?.map(|node| (node, at));
+        Ok((Lister { then, all: Some(Mark::Gone), ..Lister::default() }, note))
     }
 
     /// The place before the moment that took a path away.
@@ -150,21 +148,19 @@ impl<'s> Journal<'s> {
     }
 
     fn names(&self, row: &Row) -> Result<Preview> {
-        let entries = self.view(row.at).list(row.node)?;
-        let mut preview = Preview::aside(format!("directory, {} entries", entries.len()));
+        // Not all names of a huge directory are looked at to count them.
+        let Page { entries, until, .. } = self.view(row.at).list_page(row.node, None, PAGE_NAMES)?;
+        let least = if until.is_some() { "at least " } else { "" };
+        let mut preview = Preview::aside(format!("directory, {least}{} entries", entries.len()));
         for entry in entries.iter().take(SHOWN_NAMES) {
             let slash = if entry.kind == Kind::Dir { "/" } else { "" };
             preview.lines.push((super::data::Tone::Plain, format!("{}{slash}", escape(&entry.name))));
         }
         if entries.len() > SHOWN_NAMES {
-            preview.say(format!("... and {} more", entries.len() - SHOWN_NAMES));
+            preview.say(format!("... and {least}{} more", entries.len() - SHOWN_NAMES));
         }
         Ok(preview)
     }
-}
-
-fn row(entry: Entry, mark: Mark, at: Seq) -> Row {
-    Row { name: entry.name, kind: entry.kind, node: entry.node, mark, at, size: None }
 }
 
 impl Data for Journal<'_> {
@@ -194,61 +190,37 @@ impl Data for Journal<'_> {
         self.end.seq
     }
 
-    fn gaps(&self) -> Result<Vec<Gap>> {
-        let mut gaps = self.view(self.reader.head()).all_gaps()?;
-        gaps.retain(|gap| moments::is_shown(gap, &self.dir));
-        Ok(gaps)
+    fn gaps(&self) -> Result<Vec<Placed>> {
+        moments::gaps(&self.reader, &self.dir)
     }
 
-    fn list(&self, dir: &[u8], span: Span, gone: bool) -> Result<Listing> {
-        let now = self.dir_at(dir, span.after)?;
-        let then = self.dir_at(dir, span.before)?;
+    fn list(&mut self, dir: &[u8], span: Span, gone: bool) -> Result<Option<String>> {
+        // Nothing of the one before is given, should this one fail.
+        self.lister = Lister::default();
+        let now = self.dir_at(dir, span.after)?.map(|node| (node, span.after));
+        let then = self.dir_at(dir, span.before)?.map(|node| (node, span.before));
         if now.is_none() && then.is_none() {
-            let mut listing = self.gone_dir(dir, span.after)?;
-            sort(&mut listing.rows);
-            return Ok(listing);
+            let (lister, note) = self.gone_dir(dir, span.after)?;
+            self.lister = lister;
+            return Ok(Some(note));
         }
-        let entries = |node: Option<NodeId>, seq| match node {
-            Some(node) => self.view(seq).list(node),
-            None => Ok(Vec::new()),
-        };
-        let (old, new) = (entries(then, span.before)?, entries(now, span.after)?);
-        let touched = self.touched(dir, span)?;
-        let find = |list: &[Entry], name: &[u8]| {
-            list.binary_search_by(|entry| entry.name.as_slice().cmp(name))
-                .ok()
-                .and_then(|at| list.get(at).cloned())
-        };
-        let mut rows = Vec::with_capacity(new.len());
-        for entry in &old {
-            if find(&new, &entry.name).is_none() {
-                rows.push(row(entry.clone(), Mark::Deleted, span.before));
-            }
-        }
-        if let (true, Some(node)) = (gone, now) {
-            for entry in self.view(span.after).list_deleted(node)? {
-                if find(&old, &entry.name).is_none() {
-                    let at = entry.since.previous();
-                    rows.push(row(entry, Mark::Gone, at));
-                }
-            }
-        }
-        for entry in new {
-            let mark = match find(&old, &entry.name) {
-                None => Mark::Created,
-                Some(before) if before.node != entry.node => Mark::Modified,
-                Some(_) if touched.contains(&entry.name) => Mark::Modified,
-                Some(_) => Mark::Same,
-            };
-            rows.push(row(entry, mark, span.after));
-        }
-        sort(&mut rows);
         let note = match (now, then) {
             (None, _) => Some("deleted in this moment; shown as it was before".to_owned()),
             (_, None) => Some("created in this moment".to_owned()),
             _ => None,
         };
-        Ok(Listing { rows, note })
+        let touched = self.touched(dir, span)?;
+        self.lister = Lister { then, now, touched, gone, ..Lister::default() };
+        Ok(note)
+    }
+
+    fn rows(&mut self, wants: &dyn Fn() -> bool, take: &mut dyn FnMut(Row)) -> Result<bool> {
+        loop {
+            self.lister.page(&self.reader, take)?;
+            if self.lister.is_done || !wants() {
+                return Ok(self.lister.is_done);
+            }
+        }
     }
 
     fn size(&self, row: &Row) -> Result<Option<u64>> {
@@ -313,11 +285,4 @@ impl Data for Journal<'_> {
         let (is_done, reached) = (walk.is_over(), walk.reached());
         self.progress(is_done, reached)
     }
-}
-
-fn sort(rows: &mut [Row]) {
-    rows.sort_by(|one, other| {
-        let key = |row: &Row| row.kind != Kind::Dir;
-        key(one).cmp(&key(other)).then_with(|| one.name.cmp(&other.name))
-    });
 }

@@ -117,7 +117,7 @@ impl Model {
 
     /// Whether there is something to do while nobody presses a key.
     pub(super) fn is_busy(&self) -> bool {
-        self.timeline.wants_more() || self.search.is_busy()
+        self.listing.is_partial || self.timeline.wants_more() || self.search.is_busy()
     }
 
     /// Does a part of that. What cannot be read is said, and ends it.
@@ -126,11 +126,16 @@ impl Model {
             self.message = Some(error.to_string());
             self.timeline.give_up();
             self.search.stop();
+            self.listing.is_partial = false;
         }
     }
 
     fn go_on(&mut self, data: &mut dyn Data, wants: &dyn Fn() -> bool) -> Result<()> {
-        if self.timeline.wants_more() {
+        // What is looked at comes first, once it is known which moment that is.
+        let has_moment = self.timeline.current().is_some() || !self.timeline.wants_more();
+        if self.listing.is_partial && has_moment {
+            self.list_on(data, wants)?;
+        } else if self.timeline.wants_more() {
             let timeline = &mut self.timeline;
             let progress = data.older(wants, &mut |moment| timeline.push(moment))?;
             self.timeline.note(progress);
@@ -144,35 +149,36 @@ impl Model {
     }
 
     /// Brings everything on a screen of so many entries up to date.
-    pub(super) fn fill(&mut self, data: &dyn Data, rows_shown: usize) {
+    pub(super) fn fill(&mut self, data: &mut dyn Data, rows_shown: usize) {
         self.rows_shown = rows_shown.max(1);
         self.fill_again(data);
     }
 
     /// The same on the screen as it was. What cannot be read is said in its place.
-    pub(super) fn fill_again(&mut self, data: &dyn Data) {
+    pub(super) fn fill_again(&mut self, data: &mut dyn Data) {
         if let Err(error) = self.try_fill(data) {
             self.message = Some(error.to_string());
         }
     }
 
-    fn try_fill(&mut self, data: &dyn Data) -> Result<()> {
+    fn try_fill(&mut self, data: &mut dyn Data) -> Result<()> {
         let span = self.timeline.span(data.end());
         let key = (self.dir.clone(), span, self.gone);
         if self.listed.as_ref() != Some(&key) {
-            let name = self
-                .wanted
-                .take()
-                .or_else(|| self.row().filter(|_| !self.is_fresh).map(|row| row.name.clone()));
-            let listing = data.list(&self.dir, span, self.gone);
+            if self.wanted.is_none() {
+                self.wanted = self.row().filter(|_| !self.is_fresh).map(|row| row.name.clone());
+            }
+            let note = data.list(&self.dir, span, self.gone);
             // Asked once: a directory that cannot be read is not read again for every picture.
-            self.listing =
-                listing.unwrap_or_else(|error| Listing { rows: Vec::new(), note: Some(error.to_string()) });
-            let rows = &self.listing.rows;
-            let found = name.and_then(|name| rows.iter().position(|row| row.name == name));
-            self.cursor = found.unwrap_or_else(|| self.cursor.min(rows.len().saturating_sub(1)));
-            self.listed = Some(key);
-            self.previewed = None;
+            self.listing = match note {
+                Ok(note) => Listing { rows: Vec::new(), note, is_partial: true },
+                Err(error) => Listing { rows: Vec::new(), note: Some(error.to_string()), is_partial: false },
+            };
+            (self.listed, self.previewed) = (Some(key), None);
+            // The first page at once: most directories have no more, and nothing flickers.
+            if self.listing.is_partial {
+                self.list_on(data, &|| false)?;
+            }
         }
         self.show_cursor();
         for row in self.listing.rows.iter_mut().skip(self.top).take(self.rows_shown) {
@@ -181,6 +187,31 @@ impl Model {
             }
         }
         self.fill_preview(data, span)
+    }
+
+    /// Reads further entries, and keeps the cursor on the entry that it is on, or is meant to go to.
+    fn list_on(&mut self, data: &mut dyn Data, wants: &dyn Fn() -> bool) -> Result<()> {
+        let selected = self.row().cloned();
+        let mut rows = Vec::new();
+        let read = data.rows(wants, &mut |row| rows.push(row));
+        self.listing.is_partial = matches!(read, Ok(false));
+        let wanted = self.wanted.as_ref().and_then(|name| rows.iter().find(|row| row.name == *name)).cloned();
+        self.listing.add(rows);
+        // Where nobody has chosen one, it stays where it is.
+        let selected = selected.filter(|_| self.wanted.is_none() && !self.is_fresh);
+        let goes_to = wanted.as_ref().or(selected.as_ref());
+        let found = goes_to.and_then(|row| self.listing.position(row));
+        self.cursor = found.unwrap_or(self.cursor);
+        if wanted.is_some() || !self.listing.is_partial {
+            self.wanted = None;
+        }
+        if !self.listing.is_partial {
+            self.cursor = self.cursor.min(self.listing.rows.len().saturating_sub(1));
+        }
+        if let Err(error) = read {
+            self.listing.note = Some(error.to_string());
+        }
+        Ok(())
     }
 
     fn fill_preview(&mut self, data: &dyn Data, span: Span) -> Result<()> {
@@ -208,7 +239,7 @@ impl Model {
     }
 
     /// Shows what happened to a path at a place.
-    fn go_to(&mut self, path: &[u8], seq: Seq) {
+    pub(super) fn go_to(&mut self, path: &[u8], seq: Seq) {
         self.timeline.seek(seq);
         self.dir = path::parent(path).to_vec();
         self.wanted = Some(path::name(path).to_vec());
@@ -218,6 +249,10 @@ impl Model {
     /// Does what a key says.
     pub(super) fn key(&mut self, key: KeyEvent, data: &mut dyn Data) -> Option<Effect> {
         (self.message, self.is_fresh) = (None, false);
+        if matches!(key.code, KeyCode::Up | KeyCode::Down | KeyCode::Char('j' | 'k' | 'g' | 'G')) {
+            // Whoever moves the cursor does not want it to go elsewhere.
+            self.wanted = None;
+        }
         self.obey(key, data).unwrap_or_else(|error| {
             self.message = Some(error.to_string());
             None

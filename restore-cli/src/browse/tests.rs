@@ -1,6 +1,7 @@
 //! The browser over a tree in memory: every key, and what is on the screen then, small and large.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 
 use asof_journal::history::{Change, What};
 use asof_journal::types::{Gap, GapReason, Instant, Kind, NodeId, Seq};
@@ -10,16 +11,18 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
 
-use super::data::{Data, Hit, Listing, Mark, Pane, Preview, Progress, Row, Span, Tone, Until};
+use super::data::{Data, Hit, Mark, Pane, Preview, Progress, Row, Span, Tone, Until};
 use super::model::{Effect, Mode, Model};
 use super::restore::Stage;
 use super::{preview, view};
 use crate::errors::Result;
 use crate::moments::tests::change;
-use crate::moments::{Breaks, Grouper, Inside, Limits, Moment};
+use crate::moments::{Breaks, Grouper, Inside, Limits, Moment, Placed};
 use crate::path;
 
 const FOREVER: u64 = u64::MAX;
+/// Entries of a huge directory.
+const MANY: u64 = 100_000;
 
 /// Something that was there from one place on until another one.
 struct Thing {
@@ -71,6 +74,8 @@ struct Memory {
     hits: Vec<Hit>,
     hits_given: usize,
     lists: Cell<usize>,
+    rows: VecDeque<Row>,
+    given_rows: Cell<usize>,
 }
 
 impl Memory {
@@ -82,6 +87,8 @@ impl Memory {
             hits: Vec::new(),
             hits_given: 0,
             lists: Cell::new(0),
+            rows: VecDeque::new(),
+            given_rows: Cell::new(0),
         };
         memory.begin(b"/r", Until::Same).unwrap();
         memory
@@ -117,14 +124,15 @@ impl Data for Memory {
         self.end
     }
 
-    fn gaps(&self) -> Result<Vec<Gap>> {
+    fn gaps(&self) -> Result<Vec<Placed>> {
         let at = |seconds: i64| Instant((1_790_000_000 + seconds) * 1_000_000_000);
         let (from, until) = (at(130), at(170));
         let reason = GapReason::AgentDown;
-        Ok(vec![Gap { scope: b"/r".to_vec(), from, until, reason, detail: String::new() }])
+        let gap = Gap { scope: b"/r".to_vec(), from, until, reason, detail: String::new() };
+        Ok(vec![Placed { gap, place: Seq(20) }])
     }
 
-    fn list(&self, dir: &[u8], span: Span, gone: bool) -> Result<Listing> {
+    fn list(&mut self, dir: &[u8], span: Span, gone: bool) -> Result<Option<String>> {
         self.lists.set(self.lists.get() + 1);
         let mut rows = Vec::new();
         for (number, thing) in self.things(dir).enumerate() {
@@ -144,9 +152,27 @@ impl Data for Memory {
             let name = path::name(thing.path.as_bytes()).to_vec();
             rows.push(Row { name, kind: thing.kind, node: NodeId(number as u64), mark, at, size: None });
         }
-        rows.sort_by_key(|row| (row.kind != Kind::Dir, row.name.clone()));
+        if dir == b"/r/many" {
+            rows.extend((0..MANY).map(|n| {
+                let (name, kind) =
+                    (format!("{n:06}").into_bytes(), if n % 1000 == 999 { Kind::Dir } else { Kind::File });
+                Row { name, kind, node: NodeId(1000 + n), mark: Mark::Same, at: span.after, size: None }
+            }));
+        }
+        rows.sort_by_key(|row| row.name.clone());
         let note = rows.is_empty().then(|| "nothing here".to_owned());
-        Ok(Listing { rows, note })
+        self.rows = rows.into();
+        Ok(note)
+    }
+
+    fn rows(&mut self, wants: &dyn Fn() -> bool, take: &mut dyn FnMut(Row)) -> Result<bool> {
+        loop {
+            self.given_rows.set(self.given_rows.get() + self.rows.len().min(1000));
+            self.rows.drain(..self.rows.len().min(1000)).for_each(&mut *take);
+            if self.rows.is_empty() || !wants() {
+                return Ok(self.rows.is_empty());
+            }
+        }
     }
 
     fn size(&self, _: &Row) -> Result<Option<u64>> {
@@ -210,11 +236,11 @@ impl Desk {
     /// Until nothing is left to do without a key.
     fn settle(&mut self) {
         let rows = view::rows_shown(Rect::new(0, 0, self.size.0, self.size.1));
-        self.model.fill(&self.data, rows);
+        self.model.fill(&mut self.data, rows);
         while self.model.is_busy() {
             self.model.idle(&mut self.data, &|| true);
         }
-        self.model.fill(&self.data, rows);
+        self.model.fill(&mut self.data, rows);
     }
 
     fn code(&mut self, code: KeyCode) -> Option<Effect> {
@@ -414,6 +440,50 @@ fn every_way_out_leads_out() {
     }
     assert_eq!(Desk::new(80, 24).code(KeyCode::Char('q')), Some(Effect::Quit));
     assert_eq!(Desk::new(80, 24).code(KeyCode::Esc), Some(Effect::Quit));
+}
+
+/// A key is answered after one page of a directory at most, and the cursor stays on its entry while the rest comes.
+#[test]
+fn a_huge_directory_is_shown_before_all_of_it_is_read() {
+    let mut data = Memory::new();
+    let mut model = Model::new(b"/r/many".to_vec(), None, &data).unwrap();
+    model.fill(&mut data, 20);
+    assert_eq!((data.given_rows.get(), model.listing.is_partial), (1000, true));
+    let press = |model: &mut Model, data: &mut Memory, code| {
+        assert_eq!(model.key(KeyEvent::from(code), data), None);
+        model.fill_again(data);
+    };
+    for _ in 0..3 {
+        press(&mut model, &mut data, KeyCode::Down);
+    }
+    assert_eq!(data.given_rows.get(), 1000, "keys read nothing further");
+    let name = model.row().unwrap().name.clone();
+    assert_eq!(name, b"000002", "behind the one directory of the page");
+    let mut slices = 0;
+    while model.is_busy() {
+        let before = data.given_rows.get();
+        model.idle(&mut data, &|| false);
+        assert!(data.given_rows.get() <= before + 1000);
+        model.fill(&mut data, 20);
+        assert_eq!(model.row().unwrap().name, name);
+        slices += 1;
+    }
+    assert!(slices >= 99, "{slices}");
+    assert_eq!(model.listing.rows.len() as u64, MANY);
+    assert!(model.listing.rows[..100].iter().all(|row| row.kind == Kind::Dir));
+    assert!(model.listing.rows[100..].windows(2).all(|pair| pair[0].name < pair[1].name));
+    assert_eq!(model.cursor, 102);
+    // Where another one is wanted, the cursor goes there as soon as it is known.
+    model.go_to(b"/r/many/077777", Seq(1));
+    model.fill(&mut data, 20);
+    assert!(model.row().is_none_or(|row| row.name != b"077777"));
+    while model.is_busy() {
+        model.idle(&mut data, &|| false);
+        model.fill(&mut data, 20);
+    }
+    assert_eq!(model.row().unwrap().name, b"077777");
+    let pages = data.given_rows.get() as u64 / 1000;
+    assert_eq!(pages, 2 * MANY / 1000 + 1, "read once each time, beside the page before a moment was known");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use asof_journal::types::{Gap, Seq};
 
 use super::data::{Progress, Span};
-use crate::moments::Moment;
+use crate::moments::{Moment, Placed};
 
 /// Moments held at most; what is older is reached with `--at`.
 pub(super) const MOMENTS_MAX: usize = 20_000;
@@ -18,12 +18,12 @@ pub(super) struct Timeline {
     progress: Progress,
     /// The oldest one is wanted, or one that is at or before a place.
     seeks: Option<Seq>,
-    gaps: Vec<Gap>,
+    gaps: Vec<Placed>,
 }
 
 impl Timeline {
     /// One that nothing is known of yet but the gaps.
-    pub(super) fn new(gaps: Vec<Gap>) -> Timeline {
+    pub(super) fn new(gaps: Vec<Placed>) -> Timeline {
         Timeline { gaps, ..Timeline::default() }
     }
 
@@ -142,13 +142,12 @@ impl Timeline {
 
     /// The gap in the coverage that lies between a moment and the one before it, if there is one.
     pub(super) fn gap_before(&self, number: usize) -> Option<&Gap> {
-        let until = self.moments.get(number)?.first.instant;
+        let until = self.moments.get(number)?.last.seq;
         let from = match self.moments.get(number + 1) {
-            Some(older) => older.last.instant,
-            None if self.progress.is_done => return None,
-            None => until,
+            Some(older) => older.last.seq,
+            None => return None,
         };
-        self.gaps.iter().find(|gap| gap.from < until && gap.until > from)
+        self.gaps.iter().find(|placed| (from..until).contains(&placed.place)).map(|placed| &placed.gap)
     }
 }
 
@@ -242,7 +241,7 @@ pub(super) mod tests {
             detail: String::new(),
         };
         let mut timeline = timeline(4);
-        timeline.gaps = vec![gap];
+        timeline.gaps = vec![Placed { gap, place: Seq(25) }];
         timeline.note(done());
         let marked: Vec<bool> = (0..5).map(|n| timeline.gap_before(n).is_some()).collect();
         assert_eq!(marked, [false, true, false, false, false]);

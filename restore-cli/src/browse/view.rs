@@ -188,13 +188,15 @@ fn clock(instant: asof_journal::types::Instant) -> String {
 fn list(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
     let title = match model.listing.rows.len() {
         0 => " entries ".to_owned(),
+        count if model.listing.is_partial => format!(" {} of {count} so far ... ", model.cursor + 1),
         count => format!(" {} of {count} ", model.cursor + 1),
     };
     let block = Block::bordered().title(title).border_style(theme.aside());
     let inner = block.inner(area);
     block.render(area, buffer);
     if model.listing.rows.is_empty() {
-        let text = model.listing.note.as_deref().unwrap_or("empty");
+        let empty = if model.listing.is_partial { "reading ..." } else { "empty" };
+        let text = model.listing.note.as_deref().unwrap_or(empty);
         put(buffer, inner, 0, text, theme.aside());
         return;
     }

@@ -7,6 +7,7 @@ use asof_journal::fate::{self, Ended, Fate};
 use asof_journal::quality;
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::rules::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Rule, Rules};
+use asof_journal::temporary::is_temporary;
 use asof_journal::types::{Content, Gap, GapReason, Instant, Kind, NodeId, Place, Seq, Unbound, Version};
 use asof_journal::view::{Entry, View, is_below};
 use serde::Serialize;
@@ -43,6 +44,8 @@ enum Verdict {
     RootMissing,
     /// Nothing of that name was ever captured.
     NeverSeen,
+    /// It went by the retention policy.
+    Thinned,
 }
 
 /// A place in the journal.
@@ -318,8 +321,30 @@ impl<'c> Case<'c> {
                 format!("unreadable: it is known to have been there, without its content: {}", unread(errno));
             answer.next = Some(self.log());
         }
+        if version.content == Content::Thinned {
+            answer.verdict = Verdict::Thinned;
+            answer.text = format!(
+                "thinned: it was there, and this version went by the retention policy{}",
+                self.kept()?
+            );
+            answer.next = Some(self.log());
+        }
         answer.version = Some(line);
         Ok(answer)
+    }
+
+    /// The nearest instants of which everything is kept, in words.
+    fn kept(&self) -> Result<String> {
+        let Some(around) = self.reader.thinned_around(self.moment.seq)? else { return Ok(String::new()) };
+        let near: Vec<String> = [around.before, around.after]
+            .into_iter()
+            .flatten()
+            .map(|at| format!("{} (seq:{})", local(at.instant), at.seq.0))
+            .collect();
+        Ok(match near.is_empty() {
+            true => String::new(),
+            false => format!("; everything is kept of {}", near.join(" and of ")),
+        })
     }
 
     fn ended(&self, ended: &Ended, mut answer: Answer) -> Result<Answer> {
@@ -327,7 +352,7 @@ impl<'c> Case<'c> {
         let what = self.path.get(..ended.len).unwrap_or(self.path);
         let now_at = match ended.why {
             Unbound::Moved => self.view.path_of(node)?,
-            Unbound::Deleted | Unbound::Uncovered | Unbound::Unread => None,
+            Unbound::Deleted | Unbound::Uncovered | Unbound::Unread | Unbound::Thinned => None,
         };
         let (after, before) = self.bounds_of(ended, what)?;
         let (after_text, before_text) = (local(after), local(before));
@@ -344,6 +369,14 @@ impl<'c> Case<'c> {
                 Verdict::NotProtected,
                 format!("{subject}not protected any more since {before_text}; it may have been there still"),
                 Some(self.restore(then)),
+            ),
+            (Unbound::Thinned, _) => (
+                Verdict::Thinned,
+                format!(
+                    "{subject}there until {after_text}; what came next went by the retention policy{}",
+                    self.kept()?
+                ),
+                Some(self.log()),
             ),
             (Unbound::Unread, _) if self.reader.view(then).resolve(what)?.is_none() => (
                 Verdict::Deleted,
@@ -415,7 +448,14 @@ impl<'c> Case<'c> {
             }
             None => {
                 answer.verdict = Verdict::NeverSeen;
-                answer.text = "never seen: nothing of that name was ever captured there".to_owned();
+                answer.text = match is_temporary(path::name(self.path)) {
+                    false => "never seen: nothing of that name was ever captured there".to_owned(),
+                    true => {
+                        "never seen: only restores give such names, to what is not complete yet or is being \
+                             replaced; they are not recorded"
+                            .to_owned()
+                    }
+                };
                 let above = path::parent(self.path);
                 answer.next = Some(self.session.command("ls").path(above).word("--deleted").text());
             }
@@ -545,7 +585,7 @@ impl<'c> Case<'c> {
                 }
                 _ => false,
             },
-            Content::None | Content::Unread(_) => false,
+            Content::None | Content::Unread(_) | Content::Thinned => false,
         })
     }
 }

@@ -2,9 +2,14 @@
 
 mod pattern;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use asof_journal::find::{self, Gone, Search, Sighting};
 use asof_journal::quality;
 use asof_journal::reader::{Moment, Reader};
+use asof_journal::temporary::is_temporary;
 use asof_journal::types::{Seq, Unbound, Version};
 use asof_journal::view::is_below;
 use serde::Serialize;
@@ -33,6 +38,8 @@ enum State {
     Moved,
     /// It was no longer protected.
     Uncovered,
+    /// What came after it went by the retention policy.
+    Thinned,
 }
 
 /// One answer in JSON.
@@ -93,6 +100,7 @@ impl Hit {
             Some(Gone::Unbound(Unbound::Uncovered) | Gone::WithDirectory(Unbound::Uncovered)) => {
                 State::Uncovered
             }
+            Some(Gone::Unbound(Unbound::Thinned) | Gone::WithDirectory(Unbound::Thinned)) => State::Thinned,
             Some(_) => State::Deleted,
         }
     }
@@ -126,6 +134,7 @@ pub(crate) fn run(session: &Session, args: &FindArgs, out: &mut Output) -> Resul
             && let Some(sighting) = search.last_seen(dir, name)?
             && is_below(&sighting.path, &below)
             && pattern.takes(&sighting.path, &below, sighting.entry.kind)
+            && !(sighting.gone.is_some() && is_temporary(name))
         {
             finder.found(sighting, out)?;
         }
@@ -136,8 +145,7 @@ pub(crate) fn run(session: &Session, args: &FindArgs, out: &mut Output) -> Resul
         // A slip of the pen is not taken for "nothing there".
         return Err(no_such_path(&below, &moment));
     }
-    finder.say_more(session, out);
-    Ok(())
+    finder.say_more(session, out)
 }
 
 struct Finder<'f> {
@@ -249,6 +257,7 @@ impl Finder<'_> {
         let word = match hit.state() {
             State::Present => return Ok(escape(path)),
             State::Deleted => "deleted".to_owned(),
+            State::Thinned => "not kept since".to_owned(),
             State::Uncovered => "no longer protected".to_owned(),
             State::Moved => match self.moved_to(hit)? {
                 Some(to) => format!("moved to {}", escape(&to)),
@@ -262,12 +271,16 @@ impl Finder<'_> {
     }
 
     /// What helps on: how to bring back what is gone, and that something is.
-    fn say_more(&mut self, session: &Session, out: &mut Output) {
+    fn say_more(&mut self, session: &Session, out: &mut Output) -> Result<()> {
         self.keep_newest();
         let there_are_more = self.back.len() > HINTS_MAX;
         let told = if there_are_more { 1 } else { HINTS_MAX };
+        let roots = self.reader.view(self.reader.head()).policy()?.roots;
         for (path, last) in self.back.iter().take(told) {
-            let back = session.command("restore").path(path).at(*last).word("--to TARGET").text();
+            // Where its place is free, and what is done there can be taken back, it belongs there.
+            let is_protected = roots.iter().any(|root| is_below(path, &root.path));
+            let place = if is_protected && is_free(path) { "--in-place" } else { "--to TARGET" };
+            let back = session.command("restore").path(path).at(*last).word(place).text();
             out.note(&format!("back with: {back}"));
         }
         if self.hidden > 0 {
@@ -280,7 +293,15 @@ impl Finder<'_> {
         } else if self.shown == 0 {
             out.note("nothing found");
         }
+        Ok(())
     }
+}
+
+/// Whether nothing is at a place now, and something can be.
+fn is_free(path: &[u8]) -> bool {
+    let path = Path::new(OsStr::from_bytes(path));
+    // A file where a directory would have to be is another kind of error.
+    path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn count(many: u64) -> String {

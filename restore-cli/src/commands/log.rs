@@ -139,6 +139,7 @@ fn word(what: &What) -> &'static str {
         What::Vanished { .. } | What::Crowd { .. } => "vanished",
         What::Damaged { .. } => "damaged",
         What::Uncovered => "uncovered",
+        What::Thinned { .. } => "thinned",
         What::Named { .. } => "mark",
         What::Linked => "linked",
     }
@@ -182,6 +183,7 @@ fn line(change: &Change) -> Line {
         What::Crowd { detail } => (line.quality, line.detail) = (Some("unread"), Some(detail.clone())),
         What::Damaged { detail } => line.detail = Some(detail.clone()),
         What::Named { name } => line.name = Some(name.to_string()),
+        What::Thinned { kind } => line.kind = Some(kind.as_str()),
         What::Attributes | What::Uncovered | What::Linked => {}
     }
     line
@@ -197,6 +199,7 @@ fn text(change: &Change) -> String {
         }
         What::Renamed { from } => format!("  (from {})", escape(from)),
         What::Uncovered => "  (no longer protected)".to_owned(),
+        What::Thinned { .. } => "  (from here to the next line not kept: the retention policy)".to_owned(),
         What::Deleted { unread: true, .. } => "  (what it held last was not captured)".to_owned(),
         What::Vanished { kind: Kind::File } => "  (existed, not captured)".to_owned(),
         What::Vanished { kind } => format!("  ({} existed, not captured)", kind.as_str()),

@@ -39,15 +39,7 @@ pub(crate) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Re
     };
     let started = Stopwatch::now();
     let (paths, at) = paths(session, args)?;
-    let reader = session.reader()?;
-    let moment = session.moment(reader, at, out)?;
-    out.note(&as_of(&moment));
-    let source = AtSeq::new(reader, &moment);
-    let items = items(&source, &paths, &moment)?;
-    for (argument, item) in args.paths.iter().zip(&items) {
-        session.check_kind(argument, args.at.is_some(), item.entry.kind)?;
-    }
-    check_gaps(reader, &source, &paths, args.strict, out)?;
+    let Found { moment, source, items } = look_up(session, args, &paths, at, out)?;
     let target = Target::choose(to, items, args.overwrite)?;
     target.check_place(session.journal(), &paths, args.overwrite)?;
     let workers = workers(args.workers);
@@ -120,6 +112,33 @@ fn paths(session: &Session, args: &RestoreArgs) -> Result<(Vec<Vec<u8>>, Option<
         ));
     }
     Ok((paths, first))
+}
+
+/// What was asked for, as it was at the time.
+struct Found<'r> {
+    moment: Moment,
+    source: AtSeq<'r>,
+    items: Vec<Item>,
+}
+
+/// Looks up what was asked for, says as of when, and names the gaps that concern it.
+fn look_up<'r>(
+    session: &'r Session,
+    args: &RestoreArgs,
+    paths: &[Vec<u8>],
+    at: Option<TimeSpec>,
+    out: &mut Output,
+) -> Result<Found<'r>> {
+    let reader = session.reader()?;
+    let moment = session.moment(reader, at, out)?;
+    out.note(&as_of(&moment));
+    let source = AtSeq::new(reader, &moment);
+    let items = items(&source, paths, &moment)?;
+    for (argument, item) in args.paths.iter().zip(&items) {
+        session.check_kind(argument, args.at.is_some(), item.entry.kind)?;
+    }
+    check_gaps(reader, &source, paths, args.strict, out)?;
+    Ok(Found { moment, source, items })
 }
 
 fn items(source: &dyn Source, paths: &[Vec<u8>], moment: &Moment) -> Result<Vec<Item>> {

@@ -5,6 +5,7 @@ use asof_journal::reader::{Moment, Reader};
 use asof_journal::scrub::Scrub;
 use asof_journal::storage::Layout;
 use asof_journal::types::RootPolicy;
+use serde::Serialize;
 
 use crate::client::Client;
 use crate::errors::{Error, Result};
@@ -38,7 +39,39 @@ pub(crate) fn run(session: &Session, out: &mut Output) -> Result<()> {
         },
         None => from_journal(session, session.reader()?)?,
     };
-    if out.is_json() { out.object(&status) } else { for_people(&status, answered, out) }
+    let unended = unended(session);
+    match out.is_json() {
+        true => out.object(&Line { status: &status, restore_without_end: unended }),
+        false => {
+            for_people(&status, answered, out)?;
+            match unended {
+                Some(place) => out.line(&format!(
+                    "restore    in place, begun at {} (seq:{}), without an end: under way, or interrupted, and `asof undo` \
+                     takes it back",
+                    place.instant, place.seq
+                )),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// What the agent says of itself, and what the journal adds.
+#[derive(Serialize)]
+struct Line<'s> {
+    #[serde(flatten)]
+    status: &'s Status,
+    /// Where the newest restore in place began, where no end of it was noted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restore_without_end: Option<Place>,
+}
+
+/// The newest restore in place, where it has no end. A journal that cannot be read says nothing of it; the rest is said all
+/// the same.
+fn unended(session: &Session) -> Option<Place> {
+    let restores = session.reader().ok()?.restores().ok()?;
+    let newest = restores.last().filter(|restore| restore.done.is_none())?;
+    Some(Place { instant: newest.begun.instant.to_rfc3339(), seq: newest.begun.seq.0 })
 }
 
 fn patience(client: &Client) -> Duration {
@@ -85,6 +118,7 @@ fn from_journal(session: &Session, reader: &Reader) -> Result<Status> {
         missed_by_events: 0,
         problems,
         stretched: Vec::new(),
+        runaways: Vec::new(),
         oldest_unchecked: scrub.oldest_unchecked.map(|instant| instant.to_rfc3339()),
         checked_bytes: 0,
         rpo: Rpo::default(),
@@ -153,6 +187,13 @@ fn for_people(status: &Status, answered: bool, out: &mut Output) -> Result<()> {
     for file in &status.stretched {
         let file = escape(file.as_bytes());
         out.line(&format!("stretched  {file} (large and written all the time: captured less often)"))?;
+    }
+    for runaway in &status.runaways {
+        let (path, bytes) = (escape(runaway.path.as_bytes()), bytes(runaway.bytes));
+        out.line(&format!("runaway    {path} ({bytes} new in the last 24 hours)"))?;
+        for proposal in &runaway.proposals {
+            out.line(&format!("           in the configuration: {}", escape(proposal.as_bytes())))?;
+        }
     }
     for problem in &status.problems {
         out.line(&format!("problem    {}", escape(problem.as_bytes())))?;

@@ -4,10 +4,10 @@
 
 use asof_journal::history::{self, Change, What};
 use asof_journal::reader::Reader;
-use asof_journal::types::{Gap, Instant, Kind, Seq};
-use asof_journal::view::is_below;
+use asof_journal::types::{Instant, Kind, Seq};
+use asof_journal::view::{GapAt, is_below};
 
-use super::{Breaks, Grouper, Inside, Limits, Moment};
+use super::{Breaks, Grouper, Inside, Limits, Moment, Placed, is_shown};
 use crate::errors::Result;
 
 /// What went along with a directory is counted this far.
@@ -111,8 +111,26 @@ impl Stream {
     }
 }
 
+/// The gaps that are shown beside the moments of a directory, in the order in which they began.
+pub(crate) fn gaps(reader: &Reader, dir: &[u8]) -> Result<Vec<Placed>> {
+    let mut placed = Vec::new();
+    for GapAt { gap, begun } in reader.view(reader.head()).gaps_in_order()? {
+        if !is_shown(&gap, dir) {
+            continue;
+        }
+        let place = match begun {
+            Some(begun) => begun,
+            // Recorded when it was over, by an agent that saw it begin: the clock tells.
+            None => reader.at_instant(gap.from)?.map_or(Seq::ZERO, |resolved| resolved.moment.seq),
+        };
+        placed.push(Placed { gap, place });
+    }
+    placed.sort_by_key(|placed| (placed.place, placed.gap.from));
+    Ok(placed)
+}
+
 /// What stands between the moments of a directory that has these gaps.
-pub(crate) fn breaks(reader: &Reader, gaps: &[Gap], dir: &[u8]) -> Result<Breaks> {
+pub(crate) fn breaks(reader: &Reader, gaps: &[Placed], dir: &[u8]) -> Result<Breaks> {
     let mut places: Vec<Seq> = reader.marks()?.iter().map(|mark| mark.moment.seq).collect();
     for restore in reader.restores()? {
         places.push(restore.begun.seq);

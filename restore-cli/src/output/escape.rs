@@ -123,6 +123,17 @@ pub(crate) fn noun(kind: Kind) -> &'static str {
     }
 }
 
+/// So many of something: its first word becomes a plural where there is not one.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    if number == 1 {
+        return format!("{number} {what}");
+    }
+    match what.split_once(' ') {
+        Some((first, rest)) => format!("{number} {first}s {rest}"),
+        None => format!("{number} {what}s"),
+    }
+}
+
 /// Type and permissions in the ten letters of `ls -l`.
 pub(crate) fn mode_string(kind: Kind, mode: u32) -> String {
     let mut text = String::with_capacity(10);

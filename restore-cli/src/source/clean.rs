@@ -26,6 +26,10 @@ impl Source for CleanFirst<'_> {
         self.0.list(dir)
     }
 
+    fn list_with_thinned(&self, dir: NodeId) -> Result<(Vec<Entry>, Vec<Vec<u8>>)> {
+        self.0.list_with_thinned(dir)
+    }
+
     fn list_deleted(&self, dir: NodeId) -> Result<Vec<Entry>> {
         self.0.list_deleted(dir)
     }

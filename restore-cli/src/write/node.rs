@@ -268,6 +268,7 @@ fn write_content(shared: &Shared<'_>, file: &OwnedFd, version: &Version) -> Outc
         Content::Unread(errno) => {
             return Err(NodeError::Refused(crate::content::unread(*errno)));
         }
+        Content::Thinned => return Err(NodeError::Refused(crate::content::THINNED.to_owned())),
         Content::Extents(_) => {
             for extent in shared.source.extents(version)? {
                 write_extent(shared, file, extent, end)?;

@@ -1,17 +1,16 @@
 //! The names that things have until they are complete, and what a killed restore left under them.
 //!
-//! A name is `.asof-`, the process, `.`, when that started, `~` and a number: what is left over by a process that is gone
-//! can be told from what one at work needs. What exists is never opened, only created anew.
+//! A name says which process gave it (`asof_journal::temporary`): what is left over by one that is gone can be told from
+//! what one at work needs. What exists is never opened, only created anew.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use asof_journal::temporary;
 use rustix::fs::{self, AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
-/// How every such name begins.
-const PREFIX: &str = ".asof-";
 /// How a directory is opened to be listed.
 const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -26,7 +25,7 @@ impl Names {
     pub(super) fn new() -> Names {
         let pid = std::process::id();
         let started = started(pid).unwrap_or_default();
-        Names { prefix: format!("{PREFIX}{pid:x}.{started:x}~"), next: AtomicU64::new(0) }
+        Names { prefix: temporary::Temporary::front(pid, started), next: AtomicU64::new(0) }
     }
 
     /// A name that was not given before.
@@ -64,14 +63,10 @@ pub(crate) fn is_leftover(name: &[u8]) -> bool {
 
 /// What follows the `~` in a name that nobody needs any more.
 fn left_by(name: &[u8]) -> Option<&str> {
-    let name = std::str::from_utf8(name).ok()?.strip_prefix(PREFIX)?;
-    let (process, rest) = name.split_once('~')?;
-    let (pid, start) = process.split_once('.')?;
-    let (pid, start) = (u32::from_str_radix(pid, 16).ok()?, u64::from_str_radix(start, 16).ok()?);
-    let is_ours = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let told = temporary::Temporary::parse(name)?;
     // Without /proc nobody can say who is gone.
-    let is_gone = started(std::process::id()).is_some() && started(pid) != Some(start);
-    (is_ours && is_gone).then_some(rest)
+    let is_gone = started(std::process::id()).is_some() && started(told.pid) != Some(told.started);
+    is_gone.then_some(told.rest)
 }
 
 /// Removes the files that killed restores left in a directory in which they wrote. A file there never was anything else:

@@ -190,6 +190,7 @@ fn departure(why: Unbound, had: bool, kind: Kind) -> Option<What> {
         Unbound::Uncovered => Some(What::Uncovered),
         Unbound::Unread if had => Some(What::Deleted { kind, unread: true }),
         Unbound::Unread => Some(What::Vanished { kind }),
+        Unbound::Thinned => Some(What::Thinned { kind }),
     }
 }
 

@@ -4,12 +4,12 @@ use std::cell::Cell;
 
 use asof_journal::landmarks::Named;
 use asof_journal::reader::{Moment as AsOf, Reader};
-use asof_journal::types::{Gap, Instant, Seq};
+use asof_journal::types::{Gap, Seq};
 use chrono::NaiveDate;
 use serde::Serialize;
 
 use crate::errors::Result;
-use crate::moments::{self, Did, Moment, Stream, sentence};
+use crate::moments::{self, Did, Moment, Placed, Stream, sentence};
 use crate::output::{Output, PathFields, clock, escape, span};
 use crate::session::Session;
 
@@ -91,13 +91,11 @@ pub(super) struct Asked<'r> {
 
 /// Prints the moments, the newest first.
 pub(super) fn run(session: &Session, asked: &Asked<'_>, out: &mut Output) -> Result<()> {
-    let mut gaps = asked.reader.view(asked.reader.head()).all_gaps()?;
+    let mut gaps = moments::gaps(asked.reader, asked.path)?;
     let since = asked.reader.at_seq(asked.after)?.map(|moment| moment.instant);
-    gaps.retain(|gap| {
-        let is_in_time = gap.from <= asked.until.asked && since.is_none_or(|since| gap.until > since);
-        is_in_time && moments::is_shown(gap, asked.path)
+    gaps.retain(|Placed { gap, .. }| {
+        gap.from <= asked.until.asked && since.is_none_or(|since| gap.until > since)
     });
-    gaps.sort_by_key(|gap| gap.from);
     let breaks = moments::breaks(asked.reader, &gaps, asked.path)?;
     let mut marks = asked.reader.marks()?;
     marks.retain(|mark| mark.moment.seq > asked.after && mark.moment.seq <= asked.until.seq);
@@ -139,7 +137,7 @@ struct Listing<'o> {
     path: &'o [u8],
     today: NaiveDate,
     /// Those that have no line yet, in the order of their beginnings.
-    gaps: Vec<Gap>,
+    gaps: Vec<Placed>,
     /// The same, of instants that have names.
     marks: Vec<Named>,
     out: &'o mut Output,
@@ -162,10 +160,10 @@ impl Listing<'_> {
     fn until(&mut self, moment: Option<&Moment>) -> Result<()> {
         let last = moment.map(|moment| moment.last);
         while let Some(mark) = self.marks.pop_if(|mark| last.is_none_or(|last| mark.moment.seq >= last.seq)) {
-            self.gaps_since(Some(mark.moment.instant))?;
+            self.gaps_since(Some(mark.moment.seq))?;
             self.mark(&mark)?;
         }
-        self.gaps_since(last.map(|last| last.instant))
+        self.gaps_since(last.map(|last| last.seq))
     }
 
     fn mark(&mut self, mark: &Named) -> Result<()> {
@@ -183,10 +181,10 @@ impl Listing<'_> {
         self.out.line(&format!("{when}: mark {name}  (--at mark:{name})"))
     }
 
-    /// The gaps that began at an instant or after it, or all that are left.
-    fn gaps_since(&mut self, since: Option<Instant>) -> Result<()> {
-        let from = since.map_or(0, |since| self.gaps.partition_point(|gap| gap.from < since));
-        let gaps = self.gaps.split_off(from);
+    /// The gaps that began at a place or after it, or all that are left.
+    fn gaps_since(&mut self, since: Option<Seq>) -> Result<()> {
+        let from = since.map_or(0, |since| self.gaps.partition_point(|placed| placed.place < since));
+        let gaps: Vec<Gap> = self.gaps.split_off(from).into_iter().map(|placed| placed.gap).collect();
         // The same for several places is one line.
         for same in gaps.chunk_by(|one, other| one.reason == other.reason).rev() {
             self.gap(same)?;

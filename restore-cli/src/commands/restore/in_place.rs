@@ -14,12 +14,12 @@ use asof_journal::types::Seq;
 
 use super::preview;
 use super::report::Report;
-use super::{check_gaps, items, paths, preferred, workers};
+use super::{look_up, paths, preferred, workers};
 use crate::args::{Overwrite, Prefer, RestoreArgs};
 use crate::client::Client;
 use crate::errors::{Error, Result};
 use crate::interrupt;
-use crate::output::{Output, as_of, escape};
+use crate::output::{Output, escape};
 use crate::plan::in_place::{self, InPlacePlan, Wish};
 use crate::session::Session;
 use crate::source::AtSeq;
@@ -27,6 +27,16 @@ use crate::write::{self, Counts, Event, Options};
 
 /// How long the agent may take until the present state is durable.
 const SYNC: Duration = Duration::from_secs(600);
+/// The end of a restore is asked for again after so long a time without an answer: a user who has enough is heard between.
+const END_EACH: Duration = Duration::from_secs(20);
+/// How long the end of a restore is asked for in all.
+const END_ALL: Duration = Duration::from_secs(1800);
+/// How long an agent may be away that is being started again.
+const AGENT_AWAY: Duration = Duration::from_secs(15);
+/// The least time from one question to the next.
+const END_PAUSE: Duration = Duration::from_millis(250);
+/// Said while that goes on.
+const WAITING: &str = "everything is restored; waiting for asofd to note the end (Ctrl-C ends the wait, and `asof undo` works all the same)";
 
 /// What is to be restored in place.
 #[derive(Clone, Debug)]
@@ -137,7 +147,11 @@ pub(crate) fn carry_out(
     rustix::process::umask(mask);
     let counts = counts?;
     let failed = planned.plan.problems.len() as u64 + counts.problems;
-    let is_end_recorded = id.is_some_and(|id| end(session, id, &counts, failed).is_ok());
+    let is_end_recorded = id.is_some_and(|id| {
+        end(session, id, &counts, failed, &mut || {
+            tell(Event::Remark(WAITING), &counts);
+        })
+    });
     Ok(Done { counts, id, is_end_recorded })
 }
 
@@ -161,8 +175,9 @@ fn begin(session: &Session, job: &Job, tops: &[Vec<u8>]) -> Result<Seq> {
     ask(client, &request).map(Seq)
 }
 
-fn end(session: &Session, id: Seq, counts: &Counts, failed: u64) -> Result<()> {
-    let Some(client) = Client::connect(session.journal())? else { return Err(no_agent(session)) };
+/// Has the agent note that a restore has ended. It may be busy, or about to be started again: it is asked again and again,
+/// until the time is up or the user does not want to wait. Gives whether it is noted.
+fn end(session: &Session, id: Seq, counts: &Counts, failed: u64, waits: &mut dyn FnMut()) -> bool {
     let outcome = Outcome {
         created: counts.created,
         overwritten: counts.overwritten + counts.metadata,
@@ -170,7 +185,32 @@ fn end(session: &Session, id: Seq, counts: &Counts, failed: u64) -> Result<()> {
         failed,
         bytes: counts.bytes,
     };
-    ask(client, &Request::RestoreEnd { id: id.0, outcome, timeout_ms: millis(SYNC) }).map(|_| ())
+    let (started, mut seen) = (Stopwatch::now(), Stopwatch::now());
+    loop {
+        let asked = Stopwatch::now();
+        if let Ok(Some(client)) = Client::connect(session.journal()) {
+            seen = asked;
+            let request = Request::RestoreEnd { id: id.0, outcome, timeout_ms: millis(END_EACH) };
+            if ask_within(client, &request, END_EACH).is_ok() {
+                return true;
+            }
+        }
+        // It may have noted it, and nobody was there to hear the answer.
+        if is_ended(session, id) {
+            return true;
+        }
+        let is_gone = seen.elapsed() > AGENT_AWAY;
+        if interrupt::requested() || is_gone || started.elapsed() > END_ALL {
+            return false;
+        }
+        waits();
+        interrupt::pause(END_PAUSE.saturating_sub(asked.elapsed()));
+    }
+}
+
+fn is_ended(session: &Session, id: Seq) -> bool {
+    let restores = session.fresh_reader().and_then(|reader| Ok(reader.restores()?)).unwrap_or_default();
+    restores.iter().any(|restore| restore.begun.seq == id && restore.done.is_some())
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -178,15 +218,20 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Asks for something that is done once everything is durable; gives its `Seq`.
-fn ask(mut client: Client, request: &Request) -> Result<u64> {
-    match client.ask(request, Some(SYNC + Duration::from_secs(2)))? {
+fn ask(client: Client, request: &Request) -> Result<u64> {
+    ask_within(client, request, SYNC)
+}
+
+/// The same, for an answer that takes so long at most.
+fn ask_within(mut client: Client, request: &Request, time: Duration) -> Result<u64> {
+    match client.ask(request, Some(time + Duration::from_secs(2)))? {
         Some(Answer::Synced(synced)) => Ok(synced.seq),
         Some(Answer::Failed { error, timed_out: false }) => Err(Error::failed(
             format!("the present state cannot be made durable: {error}"),
             "see the log of asofd",
         )),
         Some(Answer::Failed { .. }) | None => {
-            let what = format!("the present state was not durable within {} s", SYNC.as_secs());
+            let what = format!("the present state was not durable within {} s", time.as_secs());
             Err(Error::failed(what, "`asof status` shows what is pending"))
         }
         Some(_) => {
@@ -222,46 +267,51 @@ pub(super) fn run(session: &Session, args: &RestoreArgs, out: &mut Output) -> Re
     settle_live(session, if args.dry_run { Record::None } else { record })?;
     let started = Stopwatch::now();
     let reader = session.reader()?;
-    let moment = session.moment(reader, time, out)?;
-    out.note(&as_of(&moment));
-    let source = AtSeq::new(reader, &moment);
-    let items = items(&source, &paths, &moment)?;
-    for (argument, item) in args.paths.iter().zip(&items) {
-        session.check_kind(argument, args.at.is_some(), item.entry.kind)?;
-    }
-    check_gaps(reader, &source, &paths, args.strict, out)?;
+    let found = look_up(session, args, &paths, time, out)?;
     let job = Job {
         paths,
-        at: moment,
+        at: found.moment,
         exact: args.exact,
         overwrite: args.overwrite,
         prefer: args.prefer,
         workers: workers(args.workers),
         takes_back: None,
     };
-    run_job(session, reader, &job, record, consent, started, out)
+    let planned = plan(reader, &job)?;
+    run_planned(session, reader, &job, &planned, Way { record, consent, started }, out)
 }
 
-/// Plans, shows, asks and carries out.
-pub(crate) fn run_job(
+/// How a plan comes to be carried out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// Whether it is recorded.
+    pub(crate) record: Record,
+    /// Who has agreed.
+    pub(crate) consent: preview::Consent,
+    /// When the command began.
+    pub(crate) started: Stopwatch,
+}
+
+/// Shows a plan, asks, and carries it out.
+pub(crate) fn run_planned(
     session: &Session,
     reader: &Reader,
     job: &Job,
-    record: Record,
-    consent: preview::Consent,
-    started: Stopwatch,
+    planned: &InPlacePlan,
+    way: Way,
     out: &mut Output,
 ) -> Result<()> {
-    let planned = plan(reader, job)?;
+    let Way { record, consent, started } = way;
     let source = AtSeq::new(reader, &job.at);
-    preview::show(out, &planned, consent)?;
+    preview::show(out, planned, consent)?;
     let mut report = Report::new(out, &source, job.at, started);
     if consent == preview::Consent::DryRun || planned.preview.is_nothing() {
-        return report.planned_in_place(&planned, consent == preview::Consent::DryRun);
+        let is_undo = job.takes_back.is_some();
+        return report.planned_in_place(planned, consent == preview::Consent::DryRun, is_undo);
     }
-    preview::ask(report.out, &planned, consent)?;
+    preview::ask(report.out, planned, consent)?;
     report.begin(&planned.plan);
-    let done = carry_out(session, reader, job, &planned, record, &mut |event, counts| {
+    let done = carry_out(session, reader, job, planned, record, &mut |event, counts| {
         report.hear(event, counts, &planned.plan);
     });
     report.out.end_progress();
@@ -270,7 +320,10 @@ pub(crate) fn run_job(
     }
     let done = done?;
     if done.id.is_some() && !done.is_end_recorded {
-        report.out.warn("asofd has not noted that the restore has ended; `asof undo` works all the same");
+        report.out.warn(
+            "asofd has not noted that the restore has ended: for `asof undo`, what changes until the next restore counts as \
+             its own",
+        );
     }
-    report.finish_in_place(&planned, &done, job.takes_back.is_some())
+    report.finish_in_place(planned, &done, job.takes_back.is_some())
 }

@@ -106,10 +106,18 @@ impl<'o> Report<'o> {
     }
 
     /// Ends with a plan in place that is not carried out: nobody asked for that, or there is nothing to do.
-    pub(super) fn planned_in_place(&mut self, planned: &InPlacePlan, dry_run: bool) -> Result<()> {
+    pub(super) fn planned_in_place(
+        &mut self,
+        planned: &InPlacePlan,
+        dry_run: bool,
+        is_undo: bool,
+    ) -> Result<()> {
         self.beforehand(&planned.plan);
-        if !dry_run {
-            self.out.note("there is nothing to do");
+        let problems = planned.plan.problems.len() as u64;
+        match dry_run {
+            true => {}
+            false if is_undo && problems > 0 => self.left_by_undo(problems),
+            false => self.out.note("there is nothing to do"),
         }
         let preview = &planned.preview;
         let in_place = InPlace {
@@ -123,6 +131,16 @@ impl<'o> Report<'o> {
         };
         let counts = if dry_run { would_be(&planned.plan.totals) } else { Counts::default() };
         self.summary(&planned.plan, counts, dry_run, Some(in_place))
+    }
+
+    /// Says how to go on from what an undo leaves.
+    fn left_by_undo(&mut self, problems: u64) {
+        let (what, is) = if problems == 1 { ("1 entry", "is") } else { ("entries", "are") };
+        let number = if problems == 1 { String::new() } else { format!("{problems} ") };
+        self.out.note(&format!(
+            "{number}{what} named above {is} left: `asof undo` tries again, `asof undo --overwrite always` also takes back \
+             what was changed since, `asof undo --next` leaves it and goes on to the restore before"
+        ));
     }
 
     /// Says what a restore in place did, how it is taken back, and how it ends.
@@ -140,6 +158,10 @@ impl<'o> Report<'o> {
                 false => "`asof undo` takes this back".to_owned(),
                 true => format!("the state before this undo is {before}"),
             });
+        }
+        let problems = planned.plan.problems.len() as u64 + counts.problems;
+        if is_undo && problems > 0 {
+            self.left_by_undo(problems);
         }
         let in_place = InPlace {
             created: counts.created,

@@ -13,6 +13,7 @@ use super::judge::same_metadata;
 use super::walked::{Blocked, Candidate, Removal, States, Walked};
 use crate::args::Overwrite;
 use crate::changes;
+use crate::content::THINNED;
 use crate::errors::{Error, Result};
 use crate::interrupt;
 use crate::live::{Held, Seen, held};
@@ -451,6 +452,7 @@ impl Walk<'_> {
     ) -> HashSet<Box<[u8]>> {
         let mut names: BTreeMap<Box<[u8]>, States> = BTreeMap::new();
         let mut known = HashSet::new();
+        let mut thinned = Vec::new();
         let sources = [
             (Some(self.wish.wanted), &states.wanted),
             (Some(self.wish.now), &states.now),
@@ -461,8 +463,8 @@ impl Walk<'_> {
             if entry.kind != Kind::Dir {
                 continue;
             }
-            let entries = match source.list(entry.node) {
-                Ok(entries) => entries,
+            let (entries, unknown) = match source.list_with_thinned(entry.node) {
+                Ok(listed) => listed,
                 Err(error) => {
                     let path = self.walked.plan.path_of_dir(index);
                     let error = format!("its entries cannot be read: {error}");
@@ -471,6 +473,9 @@ impl Walk<'_> {
                     continue;
                 }
             };
+            if which == 0 {
+                thinned.extend(unknown);
+            }
             for entry in entries {
                 let name: Box<[u8]> = entry.name.clone().into();
                 if which == 1 && within.is_some() {
@@ -483,6 +488,12 @@ impl Walk<'_> {
                     _ => states.left = Some(entry),
                 }
             }
+        }
+        // Nobody knows whether it was there, so it is not for us to take away.
+        for name in thinned {
+            self.walked.problem(index, &name, THINNED);
+            self.walked.block(within, Blocked::Implied);
+            names.remove(name.as_slice());
         }
         // The last one is looked at first.
         for (name, states) in names.into_iter().rev() {

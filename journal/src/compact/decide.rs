@@ -1,0 +1,371 @@
+//! What is left of a run of segments: which operations stay, and where a marker says that something went.
+//!
+//! Reads the run and the timelines in the index. Records outside the run stay for now, whatever the policy says of them, and
+//! markers are set by what is really left.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::format::batch::{Batch, BlockFrame, Left};
+use crate::format::op::take_version;
+use crate::format::wire::whole;
+use crate::index::Cf;
+use crate::index::keys::{self, Bound};
+use crate::records::Records;
+use crate::recovery;
+use crate::retention::survey::{self, Terms};
+use crate::retention::{BindingAt, Ended, LadderId, State, Verdict, bindings, versions};
+use crate::segments::{Damage, SegmentFile, SegmentSet, Walked, walk_batches};
+use crate::types::{BlockId, Content, Extent, Group, Kind, NodeId, Op, SegmentId, Seq, Unbound, Version};
+
+/// Why a run is not compacted.
+pub(super) enum Refusal {
+    /// Something in it does not hold.
+    Damaged(Damage),
+    Error(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal::Error(error)
+    }
+}
+
+/// What is left of a run.
+pub(super) struct Decided {
+    /// The commits of which something is left; without blocks.
+    pub commits: Vec<Batch>,
+    /// The first `Seq` of the run.
+    pub first_seq: Seq,
+    /// The last one.
+    pub last_seq: Seq,
+    /// Versions that go, markers in their places included.
+    pub dropped: HashSet<(NodeId, Seq)>,
+    /// How many bindings go.
+    pub bindings: u64,
+    /// The frames of content by segment, as their batches describe them.
+    pub frames: Vec<(SegmentId, BlockFrame)>,
+    /// Roughly how many bytes go, if nobody outside the run refers to them.
+    pub bytes_going: u64,
+}
+
+/// What becomes of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    Drop,
+    /// It goes, and a marker that names what stood there before takes its place.
+    Mark(NodeId, Kind),
+}
+
+struct Decider<'r, 't, 'p> {
+    records: &'r Records,
+    terms: &'t mut Terms<'p>,
+    run: (Seq, Seq),
+    now: Seq,
+    names: HashMap<(NodeId, Vec<u8>), Rc<HashMap<Seq, Fate>>>,
+    nodes: HashMap<NodeId, Rc<NodeFate>>,
+}
+
+#[derive(Default)]
+struct NodeFate {
+    versions: HashMap<Seq, Fate>,
+    /// Whether anything of the node stays.
+    stays: bool,
+}
+
+/// Decides what stays of neighbouring segments as of `now`.
+pub(super) fn decide(
+    records: &Records,
+    terms: &mut Terms<'_>,
+    set: &SegmentSet,
+    run: &[Arc<SegmentFile>],
+    now: Seq,
+) -> Result<Decided, Refusal> {
+    let mut batches = Vec::new();
+    let mut frames = Vec::new();
+    for segment in run {
+        let end = recovery::end_of(set, segment)?;
+        let mut damage = None;
+        walk_batches(segment, segment.start, segment.first_chain(), end, &mut |walked| {
+            match walked {
+                Walked::Batch(mut batch, _) => {
+                    frames.extend(
+                        std::mem::take(&mut batch.blocks).into_iter().map(|frame| (segment.id, frame)),
+                    );
+                    batches.push(*batch);
+                }
+                Walked::Damage(found) => drop(damage.get_or_insert(found)),
+                Walked::Orphan(frame) => {
+                    let at = crate::types::Position { segment: segment.id, offset: frame.offset };
+                    let what = "no batch speaks of this frame".to_string();
+                    let len = frame.header.frame_len();
+                    damage.get_or_insert(Damage { path: segment.path.clone(), at, len, what });
+                }
+            }
+            Ok(())
+        })?;
+        if let Some(damage) = damage {
+            return Err(Refusal::Damaged(damage));
+        }
+    }
+    let first_seq = run.first().map_or(Seq::ZERO, |segment| segment.header.first_seq);
+    let stands_for = run.iter().filter_map(|segment| segment.header.compacted).map(|it| it.last_seq).max();
+    let last_seq = batches.iter().map(Batch::last_seq).max().max(stands_for).unwrap_or(first_seq.previous());
+    let (names, nodes) = (HashMap::new(), HashMap::new());
+    let mut decider = Decider { records, terms, run: (first_seq, last_seq), now, names, nodes };
+    Ok(decider.decide(batches, frames)?)
+}
+
+impl Decider<'_, '_, '_> {
+    fn decide(
+        &mut self,
+        batches: Vec<Batch>,
+        frames: Vec<(SegmentId, BlockFrame)>,
+    ) -> crate::error::Result<Decided> {
+        let (first_seq, last_seq) = self.run;
+        let last_mark = batches
+            .iter()
+            .flat_map(|batch| batch.numbered())
+            .filter(|(_, group)| group.ops.iter().any(|op| matches!(op, Op::Mark(_))))
+            .map(|(seq, _)| seq)
+            .max();
+        let ladders: Vec<LadderId> = self.terms.policy().numbered().map(|(id, _)| id).collect();
+        let stored = stored_bytes(&frames);
+        let mut decided = Decided {
+            commits: Vec::new(),
+            first_seq,
+            last_seq,
+            dropped: HashSet::new(),
+            bindings: 0,
+            frames,
+            bytes_going: 0,
+        };
+        let (mut going, mut staying): (HashSet<BlockId>, HashSet<BlockId>) = (HashSet::new(), HashSet::new());
+        let (mut ops_before, mut ops_after) = (0u64, 0u64);
+        let mut from = first_seq;
+        let count = batches.len();
+        let epochs: Vec<u32> = batches.iter().map(|batch| batch.epoch).collect();
+        for (at, batch) in batches.into_iter().enumerate() {
+            // Without the edges of an epoch nobody could tell how long it was.
+            let other = |at: Option<&u32>| at.is_none_or(|epoch| *epoch != batch.epoch);
+            let edge = other(at.checked_sub(1).and_then(|at| epochs.get(at))) || other(epochs.get(at + 1));
+            let last = batch.last_seq();
+            let was_kept = batch.left.as_ref().is_none_or(|left| left.kept);
+            let kept = was_kept && ladders.iter().all(|ladder| self.terms.keeper.is_kept(*ladder, last));
+            let (mut groups, mut seqs) = (Vec::new(), Vec::new());
+            for (seq, group) in batch.numbered() {
+                ops_before += group.ops.len() as u64;
+                let ops = self.left_of(seq, &group.ops, last_mark, &mut decided)?;
+                for op in &group.ops {
+                    let Op::Version { node, version } = op else { continue };
+                    let gone = decided.dropped.contains(&(*node, seq));
+                    let set = if gone { &mut going } else { &mut staying };
+                    set.extend(blocks_of(version));
+                }
+                if !ops.is_empty() {
+                    ops_after += ops.len() as u64;
+                    groups.push(Group { ops, hinted: group.hinted, read: group.read });
+                    seqs.push(seq);
+                }
+            }
+            if groups.is_empty() && !kept && !edge && at + 1 < count {
+                continue;
+            }
+            let last_seq = if at + 1 < count { last } else { decided.last_seq };
+            let left = Some(Left { last_seq, seqs, kept });
+            decided.commits.push(Batch { first_seq: from, groups, blocks: Vec::new(), left, ..batch });
+            from = last_seq.next();
+        }
+        // An operation takes some tens of bytes; a run that has lost most of them has become shorter by that, too.
+        decided.bytes_going = going.difference(&staying).filter_map(|id| stored.get(id)).sum::<u64>()
+            + ops_before.saturating_sub(ops_after) * 40;
+        Ok(decided)
+    }
+
+    /// What is left of the operations of a group.
+    fn left_of(
+        &mut self,
+        seq: Seq,
+        ops: &[Op],
+        last_mark: Option<Seq>,
+        decided: &mut Decided,
+    ) -> crate::error::Result<Vec<Op>> {
+        let mut left = Vec::with_capacity(ops.len());
+        let mut marked: HashSet<(NodeId, &[u8])> = HashSet::new();
+        for op in ops {
+            match op {
+                Op::Bind { dir, name, .. } | Op::Unbind { dir, name, .. } => {
+                    let fate = self.name(*dir, name)?.get(&seq).copied().unwrap_or(Fate::Keep);
+                    match fate {
+                        Fate::Keep => left.push(op.clone()),
+                        Fate::Drop => decided.bindings += 1,
+                        Fate::Mark(node, kind) => {
+                            decided.bindings += 1;
+                            if marked.insert((*dir, name)) {
+                                let (dir, name, why) = (*dir, name.clone(), Unbound::Thinned);
+                                left.push(Op::Unbind { dir, name, node, kind, why });
+                            }
+                        }
+                    }
+                }
+                Op::Version { node, version } => {
+                    let fate = self.node(*node)?.versions.get(&seq).copied().unwrap_or(Fate::Keep);
+                    if fate == Fate::Keep {
+                        left.push(op.clone());
+                        continue;
+                    }
+                    decided.dropped.insert((*node, seq));
+                    if fate != Fate::Drop {
+                        let version = Version { content: Content::Thinned, racy: false, ..version.clone() };
+                        left.push(Op::Version { node: *node, version });
+                    }
+                }
+                Op::Identify { node, .. } => {
+                    if self.node(*node)?.stays {
+                        left.push(op.clone());
+                    }
+                }
+                // Idle time is told by the commits that are left.
+                Op::Mark(_) => {
+                    if Some(seq) == last_mark {
+                        left.push(op.clone());
+                    }
+                }
+                Op::Gap(_) | Op::Policy(_) | Op::Loss(_) | Op::Name(_) | Op::Restore(_) => {
+                    left.push(op.clone())
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    /// Whether a record is the run's to take away: it lies in it, and so does its end. One that was still valid behind the run is
+    /// part of every state there, of which the segments say that it is whole.
+    fn may_go(&self, seq: Seq, until: Option<Seq>) -> bool {
+        self.run.0 <= seq && until.is_some_and(|until| until <= self.run.1)
+    }
+
+    /// What becomes of the bindings of a name.
+    fn name(&mut self, dir: NodeId, name: &[u8]) -> crate::error::Result<Rc<HashMap<Seq, Fate>>> {
+        let key = (dir, name.to_vec());
+        if let Some(known) = self.names.get(&key) {
+            return Ok(known.clone());
+        }
+        let damage = self.records.index_damage(Cf::Binding);
+        let mut records: Vec<(Seq, Bound)> = Vec::new();
+        let mut scan = self.records.store.scan(Cf::Binding, &keys::binding_name(dir, name))?;
+        while let Some((key, value)) = scan.item() {
+            let (_, seq) = keys::parse_binding(key).map_err(&damage)?;
+            records.push((seq, Bound::decode(value).map_err(&damage)?));
+            scan.advance()?;
+        }
+        records.retain(|(seq, _)| *seq <= self.now);
+        records.reverse();
+        let is_dir = records.iter().any(|(_, bound)| matches!(bound, Bound::To { kind, .. } | Bound::Gone { kind, .. } if *kind == Kind::Dir));
+        let (ladder, held) = self.terms.of(self.records, is_dir, [(dir, name)])?;
+        let timeline: Vec<BindingAt> =
+            records.iter().map(|(seq, bound)| BindingAt { seq: *seq, state: State::of(bound) }).collect();
+        let verdicts = bindings(self.terms.keeper, ladder, held, &timeline);
+        let mut fates = HashMap::new();
+        // What stands before a record once the others have gone: a node, or nothing that a marker would be needed for.
+        let mut before: Option<(NodeId, Kind)> = None;
+        for (at, ((seq, bound), verdict)) in records.iter().zip(&verdicts).enumerate() {
+            let until = records.get(at + 1).map(|(next, _)| *next);
+            let is_gone = matches!(bound, Bound::Gone { why, .. } if *why != Unbound::Thinned);
+            // That a name is gone is said where it was there before, and nothing has said so yet.
+            let says_so = is_gone
+                && before.is_some()
+                && self.terms.keeper.keeps(ladder, crate::retention::Span { from: *seq, until }).is_some();
+            let fate = if !self.may_go(*seq, until) || verdict.keeps() || says_so {
+                Fate::Keep
+            } else {
+                before.map_or(Fate::Drop, |(node, kind)| Fate::Mark(node, kind))
+            };
+            before = match (fate, bound) {
+                (Fate::Keep, Bound::To { node, kind, .. }) => Some((*node, *kind)),
+                _ => None,
+            };
+            fates.insert(*seq, fate);
+        }
+        let fates = Rc::new(fates);
+        self.names.insert(key, fates.clone());
+        Ok(fates)
+    }
+
+    /// What becomes of the versions of a node.
+    fn node(&mut self, node: NodeId) -> crate::error::Result<Rc<NodeFate>> {
+        if let Some(known) = self.nodes.get(&node) {
+            return Ok(known.clone());
+        }
+        let damage = self.records.index_damage(Cf::Version);
+        let mut records: Vec<(Seq, bool)> = Vec::new();
+        let mut is_dir = false;
+        let mut scan = self.records.store.scan(Cf::Version, &keys::node(node))?;
+        while let Some((key, value)) = scan.item() {
+            let version = whole(value, take_version).map_err(&damage)?;
+            is_dir |= version.meta.kind == Kind::Dir;
+            let seq = keys::parse_node_seq(key).map_err(&damage)?;
+            records.push((seq, version.content == Content::Thinned));
+            scan.advance()?;
+        }
+        records.retain(|(seq, _)| *seq <= self.now);
+        records.reverse();
+        let links = survey::links_of_node(self.records, node)?;
+        let names: Vec<(NodeId, &[u8])> =
+            links.iter().map(|(_, linked)| (linked.dir, linked.name.as_slice())).collect();
+        let (ladder, held) = self.terms.of(self.records, is_dir, names)?;
+        let ended = survey::ended(self.records, node, &links)?;
+        let timeline: Vec<Seq> = records.iter().map(|(seq, _)| *seq).collect();
+        let verdicts = versions(self.terms.keeper, ladder, held, &timeline, ended);
+        let mut fate = NodeFate { stays: records.is_empty(), ..NodeFate::default() };
+        let mut known = false;
+        let end = match ended {
+            Ended::NotYet => None,
+            Ended::Replaced(seq) | Ended::Deleted(seq) => Some(seq),
+        };
+        for (at, ((seq, is_marker), verdict)) in records.iter().zip(&verdicts).enumerate() {
+            let until = records.get(at + 1).map(|(next, _)| *next).or(end);
+            let keeps = !self.may_go(*seq, until) || verdict.keeps();
+            let of = match (keeps, known) {
+                (true, _) => Fate::Keep,
+                (false, true) => Fate::Mark(node, Kind::File),
+                (false, false) => Fate::Drop,
+            };
+            known = keeps && !is_marker;
+            fate.stays |= keeps && verdict.keeps();
+            fate.versions.insert(*seq, of);
+        }
+        fate.stays |= verdicts.iter().any(|verdict| matches!(verdict, Verdict::Keep(_)));
+        let fate = Rc::new(fate);
+        self.nodes.insert(node, fate.clone());
+        Ok(fate)
+    }
+}
+
+/// The blocks that a version refers to itself.
+fn blocks_of(version: &Version) -> impl Iterator<Item = BlockId> + '_ {
+    let extents: &[Extent] = match &version.content {
+        Content::Extents(extents) => extents,
+        _ => &[],
+    };
+    extents.iter().filter_map(|extent| match extent {
+        Extent::Block { id, .. } | Extent::List { id, .. } => Some(*id),
+        Extent::Hole { .. } => None,
+    })
+}
+
+/// Stored bytes that each block accounts for.
+fn stored_bytes(frames: &[(SegmentId, BlockFrame)]) -> HashMap<BlockId, u64> {
+    let mut stored = HashMap::new();
+    for (_, frame) in frames {
+        let raw: u64 = frame.members.iter().map(|(_, len)| u64::from(*len)).sum();
+        for (id, len) in &frame.members {
+            let share = u64::from(frame.stored_len) * u64::from(*len) / raw.max(1);
+            stored.insert(*id, share + 24);
+        }
+    }
+    stored
+}

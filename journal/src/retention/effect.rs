@@ -1,0 +1,390 @@
+//! What a policy would do to a journal: what goes, what it frees and why the rest stays, path by path.
+//!
+//! Reads the index, and of large files the blocks with their lists; changes nothing. Memory is bounded by named limits,
+//! whatever the journal has.
+//!
+//! **Estimates.** Bytes are those stored for blocks that nothing kept refers to. Blocks in a pack are counted with their part
+//! of all packs together. Of what would be freed, the part that kept blocks are deltas on is told apart: it can go once those are
+//! encoded anew, which costs some of it. What records themselves take is not counted.
+
+use std::collections::{HashMap, HashSet};
+
+use super::decide::{bindings, versions};
+use super::groups::{Groups, OTHERS, path_of};
+use super::ledger::{Ledger, Sums};
+use super::survey::{NameRecords, NodeRecords, Referred, Terms, each_name, each_node};
+use super::{Verdict, Why};
+use crate::error::Result;
+use crate::format::op::take_extents;
+use crate::format::wire::whole;
+use crate::reader::Reader;
+use crate::records::Records;
+use crate::types::{BlockId, NodeId, Seq};
+use crate::view::is_below;
+
+/// No tree of lists is deeper.
+const LISTS_DEPTH_MAX: usize = 12;
+
+/// Why records stay, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reasons {
+    /// They are how things are.
+    pub current: u32,
+    /// They were so within the immutability window.
+    pub immutable: u32,
+    /// They were so when everything is kept.
+    pub all: u32,
+    /// They were so at an instant of a grid.
+    pub grid: u32,
+    /// They were so at an instant that has a name.
+    pub marks: u32,
+    /// Their path is held.
+    pub held: u32,
+    /// They are the last state before a deletion, or the end of what is kept.
+    pub deletions: u32,
+}
+
+impl Reasons {
+    fn count(&mut self, why: Why) {
+        let count = match why {
+            Why::Current => &mut self.current,
+            Why::Immutable => &mut self.immutable,
+            Why::All => &mut self.all,
+            Why::Grid { .. } => &mut self.grid,
+            Why::Mark(_) => &mut self.marks,
+            Why::Held => &mut self.held,
+            Why::BeforeDeletion | Why::End => &mut self.deletions,
+        };
+        *count = count.saturating_add(1);
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        let Reasons { current, immutable, all, grid, marks, held, deletions } = *self;
+        [current, immutable, all, grid, marks, held, deletions].into_iter().map(u64::from).sum()
+    }
+}
+
+/// What becomes of the records of a path, or of everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Why versions stay.
+    pub kept: Reasons,
+    /// Versions that go.
+    pub versions_dropped: u64,
+    /// Names that stay.
+    pub bindings_kept: u64,
+    /// Names that go.
+    pub bindings_dropped: u64,
+    /// Stored bytes that only what goes refers to.
+    pub bytes: u64,
+    /// Of those, bytes that kept blocks are deltas on.
+    pub base_bytes: u64,
+}
+
+/// What becomes of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathEffect {
+    /// The path that it had last; `None` for everything that is not told apart.
+    pub path: Option<Vec<u8>>,
+    /// What becomes of it.
+    pub counts: Counts,
+}
+
+/// What a policy would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// Everything together.
+    pub total: Counts,
+    /// Paths of which something goes, the most bytes first.
+    pub paths: Vec<PathEffect>,
+    /// How many paths there are of which something goes.
+    pub paths_concerned: u64,
+    /// The oldest and the newest version that go.
+    pub dropped: Option<(Seq, Seq)>,
+    /// Blocks with lists that could not be read: what they refer to is not counted.
+    pub unreadable: u64,
+}
+
+/// Packed bytes of a group, until it is known what they are worth.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    counts: Counts,
+    packed: u64,
+    packed_base: u64,
+}
+
+/// What to look at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scope<'s> {
+    /// Only what is at this absolute path or below it. What it shares with others is counted as if those stayed.
+    pub below: Option<&'s [u8]>,
+    /// So many paths are named at most; `None`: all.
+    pub paths_max: Option<usize>,
+}
+
+/// What a policy would do to the journal as it is. `go_on` is asked all the time; where it says no, that is the end.
+///
+/// # Errors
+/// `Index`, `Io`; that it was stopped is told as `Ok(None)`.
+pub fn effect(
+    reader: &Reader,
+    terms: &mut Terms<'_>,
+    scope: Scope<'_>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<Effect>> {
+    let records = reader.records();
+    let mut groups: Groups<Counted> = Groups::new();
+    let mut effect = Effect::default();
+    let mut within = Within { reader, below: scope.below, known: HashMap::new() };
+    let mut stopped = false;
+    each_name(records, &mut |name| {
+        stopped |= !go_on();
+        if !stopped && within.name(name.dir, name.name)? {
+            count_name(records, terms, name, &mut groups)?;
+        }
+        Ok(!stopped)
+    })?;
+    let (mut ledger, mut sums, mut first) = (Ledger::new(), Sums::default(), true);
+    loop {
+        let mut lists = Lists { records, seen: HashSet::new(), unreadable: 0 };
+        each_node(records, &mut |node| {
+            stopped |= !go_on();
+            if stopped {
+                return Ok(false);
+            }
+            let is_within = match node.last_name() {
+                Some((dir, name)) => within.name(dir, name)?,
+                None => scope.below.is_none(),
+            };
+            let mut pass =
+                Pass { ledger: &mut ledger, lists: &mut lists, effect: first.then_some(&mut effect) };
+            pass.node(terms, node, is_within, &mut groups)?;
+            Ok(true)
+        })?;
+        if stopped {
+            return Ok(None);
+        }
+        effect.unreadable = effect.unreadable.max(lists.unreadable);
+        let more = ledger.settle(records, &mut sums, &mut |cost| {
+            if let Some(counted) = groups.of(cost.group) {
+                let bytes = u64::from(cost.bytes);
+                let (sum, base) = match cost.packed {
+                    true => (&mut counted.packed, &mut counted.packed_base),
+                    false => (&mut counted.counts.bytes, &mut counted.counts.base_bytes),
+                };
+                *sum += bytes;
+                *base += if cost.is_base { bytes } else { 0 };
+            }
+        })?;
+        first = false;
+        if !more {
+            break;
+        }
+    }
+    finish(reader, groups, &sums, scope.paths_max, &mut effect)?;
+    Ok(Some(effect))
+}
+
+fn count_name(
+    records: &Records,
+    terms: &mut Terms<'_>,
+    name: &NameRecords<'_>,
+    groups: &mut Groups<Counted>,
+) -> Result<()> {
+    let (ladder, held) = terms.of(records, name.is_dir, [(name.dir, name.name)])?;
+    let verdicts = bindings(terms.keeper, ladder, held, name.timeline);
+    let number = groups.number(name.dir, name.name, name.node);
+    if let Some(counted) = groups.of(number) {
+        let kept = verdicts.iter().filter(|verdict| verdict.keeps()).count() as u64;
+        counted.counts.bindings_kept += kept;
+        counted.counts.bindings_dropped += verdicts.len() as u64 - kept;
+    }
+    Ok(())
+}
+
+/// One way over all nodes.
+struct Pass<'p, 'r> {
+    ledger: &'p mut Ledger,
+    lists: &'p mut Lists<'r>,
+    /// Where records are counted: the first time only.
+    effect: Option<&'p mut Effect>,
+}
+
+impl Pass<'_, '_> {
+    fn node(
+        &mut self,
+        terms: &mut Terms<'_>,
+        node: &NodeRecords<'_>,
+        is_within: bool,
+        groups: &mut Groups<Counted>,
+    ) -> Result<()> {
+        let names = node.links.iter().map(|(_, linked)| (linked.dir, linked.name.as_slice()));
+        let verdicts = if is_within {
+            let (ladder, held) = terms.of(self.lists.records, node.is_dir, names)?;
+            versions(terms.keeper, ladder, held, node.timeline, node.ended)
+        } else {
+            vec![Verdict::Keep(Why::Current); node.timeline.len()]
+        };
+        let number = match node.last_name().filter(|_| is_within) {
+            Some((dir, name)) => groups.number(dir, name, node.node),
+            None => OTHERS,
+        };
+        self.lists.seen.clear();
+        for keeping in [true, false] {
+            for (at, verdict) in verdicts.iter().enumerate().filter(|(_, it)| it.keeps() == keeping) {
+                let ledger = &mut *self.ledger;
+                self.lists.each(node.referred(at), &mut |id| match keeping {
+                    true => ledger.free(id),
+                    false => ledger.charge(id, number),
+                });
+                let (Some(effect), Some(counted), true) = (&mut self.effect, groups.of(number), is_within)
+                else {
+                    continue;
+                };
+                match verdict {
+                    Verdict::Keep(why) => counted.counts.kept.count(*why),
+                    Verdict::Drop | Verdict::Marker => {
+                        counted.counts.versions_dropped += 1;
+                        counted.counts.bytes += u64::from(node.inline_bytes(at));
+                        let Some(seq) = node.timeline.get(at).copied() else { continue };
+                        let (first, last) = effect.dropped.unwrap_or((seq, seq));
+                        effect.dropped = Some((first.min(seq), last.max(seq)));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Blocks with lists of further extents, each of a node read once.
+pub(super) struct Lists<'r> {
+    pub(super) records: &'r Records,
+    pub(super) seen: HashSet<BlockId>,
+    pub(super) unreadable: u64,
+}
+
+impl Lists<'_> {
+    /// Visits every block that is needed for what is referred to.
+    pub(super) fn each(&mut self, referred: &[Referred], visit: &mut dyn FnMut(BlockId)) {
+        self.down(referred, 0, visit);
+    }
+
+    fn down(&mut self, referred: &[Referred], depth: usize, visit: &mut dyn FnMut(BlockId)) {
+        for one in referred {
+            match *one {
+                Referred::Block(id) => visit(id),
+                Referred::List(id) => {
+                    visit(id);
+                    // What was kept first is not asked again when it is about what goes: nothing in it does.
+                    if !self.seen.insert(id) {
+                        continue;
+                    }
+                    match self.list(id) {
+                        Some(inner) if depth < LISTS_DEPTH_MAX => self.down(&inner, depth + 1, visit),
+                        _ => self.unreadable += 1,
+                    }
+                }
+            }
+        }
+    }
+
+    fn list(&self, id: BlockId) -> Option<Vec<Referred>> {
+        let block = self.records.block(id).ok()?;
+        let extents = whole(&block, take_extents).ok()?;
+        Some(extents.iter().filter_map(super::survey::referred).collect())
+    }
+}
+
+/// Whether names lie where somebody wants to look.
+pub(super) struct Within<'r> {
+    pub(super) reader: &'r Reader,
+    pub(super) below: Option<&'r [u8]>,
+    pub(super) known: HashMap<NodeId, Option<Vec<u8>>>,
+}
+
+impl Within<'_> {
+    pub(super) fn name(&mut self, dir: NodeId, name: &[u8]) -> Result<bool> {
+        let Some(below) = self.below else { return Ok(true) };
+        if self.known.len() > 65_536 {
+            self.known.clear();
+        }
+        if !self.known.contains_key(&dir) {
+            self.known.insert(dir, last_path(self.reader, dir)?);
+        }
+        let path = self.known.get(&dir);
+        Ok(path.and_then(Option::as_ref).is_some_and(|path| {
+            let path =
+                if path == b"/" { [b"/", name].concat() } else { [path, b"/".as_slice(), name].concat() };
+            is_below(&path, below)
+        }))
+    }
+}
+
+/// The path of a directory: now, or when it lost it.
+fn last_path(reader: &Reader, dir: NodeId) -> Result<Option<Vec<u8>>> {
+    let now = reader.view(reader.head());
+    if let Some(path) = now.path_of(dir)? {
+        return Ok(Some(path));
+    }
+    match now.way_lost(dir)? {
+        Some((seq, _)) => reader.view(seq.previous()).path_of(dir),
+        None => Ok(None),
+    }
+}
+
+/// Part of all packs together.
+pub(super) fn packed_bytes(plain: u64, sums: &Sums) -> u64 {
+    let worth = u128::from(plain) * u128::from(sums.pack_stored) / u128::from(sums.pack_plain.max(1));
+    u64::try_from(worth).unwrap_or(u64::MAX)
+}
+
+fn finish(
+    reader: &Reader,
+    groups: Groups<Counted>,
+    sums: &Sums,
+    paths_max: Option<usize>,
+    effect: &mut Effect,
+) -> Result<()> {
+    let mut concerned = Vec::new();
+    for (at, (hash, node, counted)) in groups.all.into_iter().enumerate() {
+        let mut counts = counted.counts;
+        counts.bytes += packed_bytes(counted.packed, sums);
+        counts.base_bytes += packed_bytes(counted.packed_base, sums);
+        add(&mut effect.total, &counts);
+        if counts.versions_dropped + counts.bindings_dropped > 0 {
+            concerned.push((at as u32, hash, node, counts));
+        }
+    }
+    effect.paths_concerned = concerned.len() as u64;
+    concerned.sort_by_key(|(at, _, _, counts)| {
+        std::cmp::Reverse((
+            counts.bytes,
+            counts.versions_dropped,
+            counts.bindings_dropped,
+            std::cmp::Reverse(*at),
+        ))
+    });
+    for (at, hash, node, counts) in concerned.into_iter().take(paths_max.unwrap_or(usize::MAX)) {
+        let path = if at == OTHERS { None } else { path_of(reader, hash, node)? };
+        effect.paths.push(PathEffect { path, counts });
+    }
+    Ok(())
+}
+
+fn add(total: &mut Counts, counts: &Counts) {
+    let (sum, one) = (&mut total.kept, &counts.kept);
+    sum.current = sum.current.saturating_add(one.current);
+    sum.immutable = sum.immutable.saturating_add(one.immutable);
+    sum.all = sum.all.saturating_add(one.all);
+    sum.grid = sum.grid.saturating_add(one.grid);
+    sum.marks = sum.marks.saturating_add(one.marks);
+    sum.held = sum.held.saturating_add(one.held);
+    sum.deletions = sum.deletions.saturating_add(one.deletions);
+    total.versions_dropped += counts.versions_dropped;
+    total.bindings_kept += counts.bindings_kept;
+    total.bindings_dropped += counts.bindings_dropped;
+    total.bytes += counts.bytes;
+    total.base_bytes += counts.base_bytes;
+}

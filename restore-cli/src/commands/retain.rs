@@ -1,0 +1,131 @@
+//! `retain --dry-run`: what a retention policy would take out of the past, what that frees, and what could no longer be asked.
+//!
+//! Owns the words, and which policy is meant; what it would do is the journal's business. Removes nothing.
+
+mod report;
+
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use asof_journal::reader::Reader;
+use asof_journal::retention::config::{self, Written};
+use asof_journal::retention::effect::{Scope, effect};
+use asof_journal::retention::survey::{self, Terms};
+use asof_journal::retention::{Ladder, Policy};
+
+use crate::args::RetainArgs;
+use crate::errors::{Error, Result};
+use crate::interrupt;
+use crate::output::{Output, as_of, escape};
+use crate::session::{self, Session, no_such_path};
+
+use report::Report;
+
+/// So many paths are named unless said otherwise.
+const PATHS_SHOWN: usize = 20;
+
+/// Where a policy comes from.
+pub(super) enum Source {
+    /// The command line.
+    Proposed,
+    /// A configuration file.
+    File(PathBuf),
+    /// Nobody said anything.
+    Default,
+}
+
+/// Says what would go.
+pub(crate) fn run(session: &Session, args: &RetainArgs, out: &mut Output) -> Result<()> {
+    interrupt::catch();
+    let (written, source) = policy(args)?;
+    let below = match &args.path {
+        Some(path) => Some(session.path(path, Some(crate::timespec::TimeSpec::Now))?.0),
+        None => None,
+    };
+    let reader = session.reader()?;
+    let moment = session.moment(reader, None, out)?;
+    out.note(&as_of(&moment));
+    let policy = ready(reader, written)?;
+    let clock = survey::clock(reader)?;
+    let keeper = survey::keeper(reader, &clock, &policy)?;
+    let mut terms = Terms::new(&keeper, &policy, &[]);
+    let scope = Scope { below: below.as_deref(), paths_max: shown_max(args.count) };
+    let found = effect(reader, &mut terms, scope, &mut || !interrupt::requested())?;
+    let found = found.ok_or(Error::Ended)?;
+    let seen = &found.total;
+    if let Some(below) = below.filter(|_| {
+        seen.versions_dropped + seen.kept.total() + seen.bindings_dropped + seen.bindings_kept == 0
+    }) {
+        // A slip of the pen is not taken for "nothing would go".
+        return Err(no_such_path(&below, &moment));
+    }
+    Report { out, reader, policy: &policy, keeper: &keeper, source: &source }.print(&found)
+}
+
+/// How many paths are named; `None`: all.
+pub(super) fn shown_max(count: Option<usize>) -> Option<usize> {
+    match count {
+        None => Some(PATHS_SHOWN),
+        Some(0) => None,
+        count => count,
+    }
+}
+
+/// The policy that is meant, as it is written.
+fn policy(args: &RetainArgs) -> Result<(Written, Source)> {
+    if !args.keep.is_empty() {
+        let ladder = Ladder::parse(&args.keep).map_err(|error| {
+            Error::usage(
+                format!("--keep: {}", escape(error.to_string().as_bytes())),
+                "asof help retain   (says how steps are written)",
+            )
+        })?;
+        // Beside the ladder everything is as it is in force.
+        let (in_force, _) = in_force()?;
+        let written = Written { keep: ladder, rules: Vec::new(), roots: Vec::new(), ..in_force };
+        return Ok((written, Source::Proposed));
+    }
+    match &args.policy {
+        Some(path) => Ok((read(path)?, Source::File(path.clone()))),
+        None => in_force(),
+    }
+}
+
+/// The policy of the agent's configuration.
+fn in_force() -> Result<(Written, Source)> {
+    match session::configuration() {
+        Some(path) => Ok((read(&path)?, Source::File(path))),
+        None => Ok((Written::default(), Source::Default)),
+    }
+}
+
+fn read(path: &Path) -> Result<Written> {
+    let shown = escape(path.as_os_str().as_bytes());
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+        path: shown.clone(),
+        action: "reading the configuration",
+        source,
+    })?;
+    let mut written = config::parse(&text).map_err(|refused| {
+        let (line, what) = (refused.line(&text), escape(refused.what.as_bytes()));
+        Error::failed(format!("{shown}:{line}: {what}"), "`asofd check-config` checks all of a configuration")
+    })?;
+    // As the agent knows roots: by where they are.
+    for (root, _) in &mut written.roots {
+        let named = PathBuf::from(std::ffi::OsString::from_vec(root.clone()));
+        if let Ok(real) = std::fs::canonicalize(named) {
+            *root = real.into_os_string().into_vec();
+        }
+    }
+    Ok(written)
+}
+
+/// The policy for the roots that the journal has.
+fn ready(reader: &Reader, written: Written) -> Result<Policy> {
+    let roots = reader.view(reader.head()).policy()?.roots;
+    let roots: Vec<Vec<u8>> = roots.into_iter().map(|root| root.path).collect();
+    Policy::new(&written, &roots).map_err(|error| {
+        let what = format!("retention.rule.patterns: {}", escape(error.to_string().as_bytes()));
+        Error::failed(what, "`asofd check-config` checks all of a configuration")
+    })
+}

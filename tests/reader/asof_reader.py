@@ -75,8 +75,11 @@ class Tree:
             self.thinned.get(operation.dir, {}).pop(operation.name, None)
         elif isinstance(operation, Unbind):
             self.names.get(operation.dir, {}).pop(operation.name, None)
-            gone = self.thinned if operation.why == values.NAME_THINNED else self.gone
-            gone.setdefault(operation.dir, {})[operation.name] = (operation.node, operation.kind)
+            into, other = self.gone, self.thinned
+            if operation.why == values.NAME_THINNED:
+                into, other = other, into
+            into.setdefault(operation.dir, {})[operation.name] = (operation.node, operation.kind)
+            other.get(operation.dir, {}).pop(operation.name, None)
         elif isinstance(operation, SetVersion):
             self.versions[operation.node], self.since[operation.node] = operation.version, seq
 

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use asof_journal::compact::Eagerness;
 use asof_journal::open::Journal;
 use asof_journal::reader::Reader;
+use asof_journal::retention::{Ladder, Policy};
 use asof_journal::types::ClockReading;
 use asof_tests::figures::Figures;
 use asof_tests::measure::{peak_memory_of, show_bytes, show_seconds, table};
@@ -32,8 +34,14 @@ const QUESTIONS: usize = 1000;
 /// What is done to the journal at the end of each day; gives the bytes that were written for it.
 type Upkeep = fn(&mut Journal, &ClockReading) -> u64;
 
-/// Nothing is: everything is kept.
-const UPKEEP: Option<Upkeep> = None;
+/// What the agent does in idle time, with the default ladder.
+const UPKEEP: Option<Upkeep> = Some(|journal, clock| {
+    let policy = Policy::of(Ladder::default(), 7 * 24 * 60);
+    let done = journal.compactor.compact(&policy, &[], Eagerness::WorthIt, usize::MAX, clock.wall);
+    let done = done.must("compaction");
+    assert_eq!(done.damage, []);
+    done.bytes_written
+});
 
 fn main() -> ExitCode {
     let days = number("DAYS").unwrap_or(730);

@@ -73,7 +73,7 @@ impl Years {
             Sort::Source => 20 + random.below(500),
             Sort::Note | Sort::Settings => 20 + random.below(300),
             Sort::Log => 1,
-            Sort::Document => 50_000 + random.below(450_000) * random.below(1000) / 1000,
+            Sort::Document => 50_000 + random.below(450_000),
             // From 8 KiB to 2 MiB, the shorter the more often.
             Sort::Fixed => (8 << 10) << random.below(9),
             Sort::Temporary => 10 + random.below(200),

@@ -105,7 +105,7 @@ pub(super) fn plan(number: u64, saves: u64, random: &mut Random) -> Plan {
         (15, Deed::Document),
         (30, Deed::Log),
         (80, Deed::Settings),
-        (3, Deed::Download),
+        (1, Deed::Download),
         (130, Deed::Temporary),
         (15, Deed::Create),
         (6, Deed::Rename),

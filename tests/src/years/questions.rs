@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use asof_journal::reader::Reader;
-use asof_journal::types::{Content, Extent, Instant, Seq};
+use asof_journal::types::{Content, Extent, Instant, NodeId, Seq};
 use asof_journal::view::View;
 
 use crate::random::Random;
@@ -118,7 +118,12 @@ pub fn answer(reader: &Reader, question: &Question) -> Answer {
 /// The digest of what a path held, `None` where it was not there.
 fn found(view: &View<'_>, path: &[u8]) -> Result<Option<[u8; 16]>, String> {
     let told = |error: asof_journal::error::Error| error.to_string();
-    let Some(entry) = view.resolve(path).map_err(told)? else { return Ok(None) };
+    let Some(entry) = view.resolve(path).map_err(told)? else {
+        return match is_thinned(view, path).map_err(told)? {
+            true => Err("thinned".into()),
+            false => Ok(None),
+        };
+    };
     let at = view.version(entry.node).map_err(told)?.ok_or("no version of it")?;
     let mut hasher = blake3::Hasher::new();
     match &at.version.content {
@@ -136,6 +141,18 @@ fn found(view: &View<'_>, path: &[u8]) -> Result<Option<[u8; 16]>, String> {
     let mut digest = [0; 16];
     digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     Ok(Some(digest))
+}
+
+/// Whether a name on the way to a path that is not there is one of which it is not known what it stood for.
+fn is_thinned(view: &View<'_>, path: &[u8]) -> asof_journal::error::Result<bool> {
+    let mut dir = NodeId::ROOT;
+    for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        match view.lookup(dir, name)? {
+            Some(entry) => dir = entry.node,
+            None => return Ok(view.list_with_thinned(dir)?.1.iter().any(|thinned| thinned == name)),
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

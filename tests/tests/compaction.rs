@@ -29,7 +29,7 @@ const LIMITS: Limits = Limits { segment_bytes_max: 16 << 10, segment_age_ns_max:
 
 fn policy(immutable_days: u64) -> Policy {
     let ladder = Ladder::parse(&["all for 2 days", "10 minutes for 7 days", "1 hour for 30 days", "1 day"]);
-    Policy::of(ladder.expect("a ladder"), immutable_days * 24 * 60)
+    Policy::of(ladder.must("a ladder"), immutable_days * 24 * 60)
 }
 
 /// A life of a few directories of files, and what every commit of it must show.
@@ -92,7 +92,7 @@ impl Life {
                 let path = self.new_path();
                 let len = match self.random.below(8) {
                     0 => 10,
-                    1 if self.count % 16 == 0 => 100_000,
+                    1 if self.count.is_multiple_of(16) => 100_000,
                     _ => 900 + self.random.below(4_000) as usize,
                 };
                 let content = text(len, self.count + 7);
@@ -278,7 +278,7 @@ fn assert_sound(dir: &Path, what: &str) {
 fn what_is_kept_is_exact_and_what_went_says_so() {
     let first = seed_given().unwrap_or(1);
     for seed in first..first + SEEDS {
-        let tmp = tempfile::tempdir().expect("a temporary directory");
+        let tmp = tempfile::tempdir().must("a temporary directory");
         let dir = tmp.path().join("j");
         let what = |stage: &str| format!("seed {seed}, {stage}");
         let policy = policy(1);
@@ -306,7 +306,7 @@ fn what_is_kept_is_exact_and_what_went_says_so() {
         assert_sound(&dir, &what("closed"));
 
         // The index follows from the segments.
-        std::fs::remove_dir_all(Layout::new(&dir).index()).expect("the index");
+        std::fs::remove_dir_all(Layout::new(&dir).index()).must("the index");
         let judged = judge(&dir, &shown, &policy, &what("without an index"));
         let mut desk = Desk::open(&dir, 95 * DAY, LIMITS);
         assert!(desk.journal.report.damage.is_empty(), "{:?}", desk.journal.report);
@@ -321,7 +321,7 @@ fn what_is_kept_is_exact_and_what_went_says_so() {
 /// Compacting what was compacted changes nothing.
 #[test]
 fn to_compact_again_changes_nothing() {
-    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let tmp = tempfile::tempdir().must("a temporary directory");
     let dir = tmp.path().join("j");
     let mut life = Life::begin(&dir, 77);
     life.live(60, 300);
@@ -331,7 +331,7 @@ fn to_compact_again_changes_nothing() {
 }
 
 fn bytes_of(dir: &Path) -> u64 {
-    let segments = std::fs::read_dir(Layout::new(dir).segments()).expect("the segments");
+    let segments = std::fs::read_dir(Layout::new(dir).segments()).must("the segments");
     segments.flatten().map(|entry| entry.metadata().map_or(0, |meta| meta.len())).sum()
 }
 
@@ -354,7 +354,7 @@ enum Index {
 
 impl Old {
     fn new(seed: u64) -> Old {
-        let tmp = tempfile::tempdir().expect("a temporary directory");
+        let tmp = tempfile::tempdir().must("a temporary directory");
         let dir = tmp.path().join("old");
         let mut life = Life::begin(&dir, seed);
         life.live(40, 120);
@@ -373,15 +373,15 @@ impl Old {
         let storage = medium.storage();
         let layout = Layout::new(&dir);
         for place in [dir.clone(), layout.segments()] {
-            storage.create_dir(&place).expect("a directory");
+            storage.create_dir(&place).must("a directory");
             for (name, bytes) in read_dir(&place) {
-                let mut file = storage.create(&place.join(&name)).expect("a file");
-                file.append(&bytes).expect("its bytes");
-                file.sync().expect("its bytes");
+                let mut file = storage.create(&place.join(&name)).must("a file");
+                file.append(&bytes).must("its bytes");
+                file.sync().must("its bytes");
             }
-            storage.sync_dir(&place).expect("a directory");
+            storage.sync_dir(&place).must("a directory");
         }
-        storage.sync_dir(root).expect("a directory");
+        storage.sync_dir(root).must("a directory");
         (medium, dir)
     }
 
@@ -412,6 +412,7 @@ impl Old {
         };
         let done = compact(&journal);
         let came = medium.operations() > operations + number;
+        medium.heal();
         if fault == Fault::End {
             drop(journal);
             match fate {

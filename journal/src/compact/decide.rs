@@ -60,18 +60,21 @@ enum Fate {
     Mark(NodeId, Kind),
 }
 
+/// What becomes of each record of a timeline.
+type Fates = HashMap<Seq, Fate>;
+
 struct Decider<'r, 't, 'p> {
     records: &'r Records,
     terms: &'t mut Terms<'p>,
     run: (Seq, Seq),
     now: Seq,
-    names: HashMap<(NodeId, Vec<u8>), Rc<HashMap<Seq, Fate>>>,
+    names: HashMap<(NodeId, Vec<u8>), Rc<Fates>>,
     nodes: HashMap<NodeId, Rc<NodeFate>>,
 }
 
 #[derive(Default)]
 struct NodeFate {
-    versions: HashMap<Seq, Fate>,
+    versions: Fates,
     /// Whether anything of the node stays.
     stays: bool,
 }
@@ -249,7 +252,7 @@ impl Decider<'_, '_, '_> {
     }
 
     /// What becomes of the bindings of a name.
-    fn name(&mut self, dir: NodeId, name: &[u8]) -> crate::error::Result<Rc<HashMap<Seq, Fate>>> {
+    fn name(&mut self, dir: NodeId, name: &[u8]) -> crate::error::Result<Rc<Fates>> {
         let key = (dir, name.to_vec());
         if let Some(known) = self.names.get(&key) {
             return Ok(known.clone());

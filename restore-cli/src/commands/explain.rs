@@ -83,6 +83,12 @@ struct Answer {
     /// When something was first seen there after that time.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_seen: Option<At>,
+    /// Where not everything of that time is kept: the nearest one before of which it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_before: Option<At>,
+    /// And after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_after: Option<At>,
     /// Gaps that concern it at that time.
     gaps: Vec<GapLine>,
     /// The nearest useful command.
@@ -166,7 +172,12 @@ pub(crate) fn run(session: &Session, args: &ExplainArgs, out: &mut Output) -> Re
     let reader = session.reader()?;
     let moment = session.moment(reader, at, out)?;
     out.note(&as_of(&moment));
-    let answer = Case::new(session, reader, &path, &moment)?.answer()?;
+    let case = Case::new(session, reader, &path, &moment)?;
+    let mut answer = case.answer()?;
+    if let Some(around) = reader.thinned_around(moment.seq)? {
+        answer.kept_before = around.before.map_or(Ok(None), |at| case.at(at.seq))?;
+        answer.kept_after = around.after.map_or(Ok(None), |at| case.at(at.seq))?;
+    }
     if out.is_json() { out.object(&answer) } else { for_people(&answer, &path, out) }
 }
 
@@ -260,6 +271,8 @@ impl<'c> Case<'c> {
             rule: None,
             ended: None,
             first_seen: None,
+            kept_before: None,
+            kept_after: None,
             gaps: self.gaps.iter().map(gap_line).collect(),
             next: None,
             instant: self.moment.instant.to_rfc3339(),

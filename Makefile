@@ -13,7 +13,7 @@ PROGRAMS := $(CARGO_TARGET_DIR)/release
 
 # What the build needs (RocksDB is C++, its bindings are made by libclang), and what the tests use to check it.
 BUILD_PACKAGES := clang libclang-dev g++ make pkg-config
-TEST_PACKAGES := rsync attr acl e2fsprogs xfsprogs btrfs-progs faketime tmux
+TEST_PACKAGES := rsync attr acl e2fsprogs xfsprogs btrfs-progs faketime tmux python3 python3-zstandard
 BENCH_PACKAGES := restic borgbackup zstd
 CAPTURE_PACKAGES := strace
 STORM_PACKAGES := git nodejs npm
@@ -124,6 +124,11 @@ golden: build ## writes the golden journal of format 0 anew, after the format ch
 
 bench-store: build ## rebuild, opening and verifying, beside their targets; VERSIONS=n PARTS= SMALL=1 KEEP=DIR SCRATCH=DIR
 	@$(IN_SCRATCH) VERSIONS="$(VERSIONS)" PARTS="$(PARTS)" SMALL="$(SMALL)" KEEP="$(KEEP)" "$(PROGRAMS)/asof-bench-store"
+
+.PHONY: bench-years
+bench-years: build ## years of a workstation: the journal's size over time; DAYS= FILES= SAVES= SEED= SVG=FILE KEEP=DIR SCRATCH=DIR
+	@$(IN_SCRATCH) DAYS="$(DAYS)" FILES="$(FILES)" SAVES="$(SAVES)" SEED="$(SEED)" KEEP="$(KEEP)" \
+		SVG="$(or $(SVG),$(CARGO_TARGET_DIR)/years.svg)" "$(PROGRAMS)/asof-bench-years"
 
 .PHONY: bench-restore
 bench-restore: build ## answers out of long histories, and a tree restored beside cp -a; TREE=DIR PARTS= SMALL=1 SCRATCH=DIR

@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::head::Head;
-use crate::index::keys::Applied;
+use crate::index::Cf;
+use crate::index::db::Db;
+use crate::index::keys::{self, Applied};
 use crate::landmarks;
 use crate::retention::survey::{Terms, clock_of};
 use crate::retention::{Keeper, Policy};
@@ -303,25 +305,39 @@ fn damage_of(error: &Error, run: &[Arc<SegmentFile>]) -> Option<Damage> {
     Some(Damage { path, at, len: 0, what })
 }
 
+/// The compacted segments that an index is made from; `None` where that does not decode.
+fn told(db: &Db) -> Result<Option<Vec<SegmentId>>> {
+    match db.get(Cf::Meta, keys::COMPACTED)? {
+        Some(value) => Ok(keys::decode_compacted(&value).ok()),
+        None => Ok(Some(Vec::new())),
+    }
+}
+
+/// Whether everything that an index may name is there: what was compacted since is, as long as the old segments are.
+///
+/// # Errors
+/// `Index`.
+pub(crate) fn is_backed(db: &Db, set: &SegmentSet) -> Result<bool> {
+    let Some(known) = told(db)? else { return Ok(false) };
+    Ok(set.compacted().iter().filter(|id| !known.contains(id)).all(|id| {
+        let old = set.segments.get(id).map_or(&[][..], |segment| &segment.header.supersedes);
+        old.iter().all(|old| set.superseded.contains_key(old))
+    }))
+}
+
 /// Brings an index up to compacted segments that it was not told of: the process ended between the two.
 ///
 /// Gives `false` where that cannot be done, because old segments are gone already: then the index is of no use.
 ///
 /// # Errors
 /// `Io`, `Index`.
-pub(crate) fn catch_up(db: &crate::index::db::Db, applied: &Applied, set: &SegmentSet) -> Result<bool> {
+pub(crate) fn catch_up(db: &Db, applied: &Applied, set: &SegmentSet) -> Result<bool> {
     let there = set.compacted();
-    let known = match db.get(crate::index::Cf::Meta, crate::index::keys::COMPACTED)? {
-        Some(value) => match crate::index::keys::decode_compacted(&value) {
-            Ok(known) => known,
-            Err(_) => return Ok(false),
-        },
-        None => Vec::new(),
-    };
+    let Some(known) = told(db)? else { return Ok(false) };
     if known.iter().any(|id| !there.contains(id) && !set.superseded.contains_key(id)) {
         return Ok(false);
     }
-    let mut told: Vec<SegmentId> = known.clone();
+    let mut all: Vec<SegmentId> = known.clone();
     for id in there.iter().filter(|id| !known.contains(id)) {
         let Some(new) = set.segments.get(id) else { return Ok(false) };
         // What the index has not come to yet, it cannot have from the old ones.
@@ -329,10 +345,10 @@ pub(crate) fn catch_up(db: &crate::index::db::Db, applied: &Applied, set: &Segme
         let old: Option<Vec<Arc<SegmentFile>>> =
             new.header.supersedes.iter().map(|old| set.superseded.get(old).cloned()).collect();
         let Some(old) = old.filter(|_| whole) else { return Ok(false) };
-        told.retain(|id| !new.header.supersedes.contains(id));
-        told.push(*id);
-        told.sort_unstable();
-        swap::apply(db, set, &old, new, &told)?;
+        all.retain(|id| !new.header.supersedes.contains(id));
+        all.push(*id);
+        all.sort_unstable();
+        swap::apply(db, set, &old, new, &all)?;
     }
     Ok(true)
 }

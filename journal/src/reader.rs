@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blocks::{Block, Locate, occupied};
-use crate::compact::Pin;
+use crate::compact::{self, Pin};
 use crate::error::{Error, IoContext, Result};
 use crate::format::wire::Malformed;
 use crate::index::Cf;
@@ -486,7 +486,12 @@ fn usable(
         Err(error) => return Err(error),
     };
     Ok(match standing {
-        Standing::Fits => Ok(Usable { db, applied, met }),
+        Standing::Fits => match compact::is_backed(&db, set) {
+            Ok(true) => Ok(Usable { db, applied, met }),
+            Ok(false) => Err("it was made from segments that were compacted since".into()),
+            Err(Error::Index { what, .. }) => Err(what),
+            Err(error) => return Err(error),
+        },
         Standing::Ahead(what) => {
             crate::open::ahead(layout, set, report, &applied, &what);
             Ok(Usable { db, applied, met: None })

@@ -26,7 +26,7 @@ pub mod top;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{BindingAt, Ended, State, Verdict, bindings, versions};
+pub use decide::{BindingAt, Ended, State, Verdict, bindings, confine, confine_versions, versions};
 pub use ladder::{Every, Ladder, LadderError, Step};
 pub use policy::{LadderId, Policy};
 pub use time::{JournalClock, JournalTime, Tick};

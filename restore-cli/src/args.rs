@@ -301,7 +301,7 @@ pub(crate) struct RetainArgs {
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) all: bool,
     /// Take these steps for everything instead of the policy in force, the finest first, such as 'all for 2 days'
-    /// '1 hour'.
+    /// '1 hour'. PATH stands before it.
     #[arg(long, value_name = "STEP", num_args = 1.., conflicts_with = "policy", requires = "dry_run")]
     pub(crate) keep: Vec<String>,
     /// Take the policy in this configuration file instead of the one in force.

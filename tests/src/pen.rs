@@ -9,6 +9,7 @@ use asof_journal::content::Source;
 use asof_journal::head::{Head, Sink, Submission};
 use asof_journal::ingest::Ingest;
 use asof_journal::open::Journal;
+use asof_journal::storage::{OsStorage, Storage};
 use asof_journal::types::{
     ClockReading, Content, Group, Instant, Kind, Metadata, NodeId, Op, Quality, Version,
 };
@@ -16,7 +17,9 @@ use asof_journal::types::{
 use crate::must::Must;
 
 /// When a pen's clock begins, in seconds since 1970.
-const BEGINNING: i64 = 1_700_000_000;
+pub const BEGINNING: i64 = 1_700_000_000;
+/// When the first boot began, on the pen's clock.
+const BOOTED: i64 = -1000;
 
 /// A writer.
 pub struct Pen {
@@ -29,19 +32,26 @@ pub struct Pen {
     pub wrong_by: i64,
     /// Which boot it is.
     pub boot: u8,
+    /// When it began, on the clock that `seconds` counts.
+    pub booted: i64,
 }
 
 impl Pen {
     /// Opens a journal, or makes one.
     pub fn open(dir: &Path, seconds: i64, limits: Limits) -> Pen {
-        let clock = reading(seconds, 0, 1);
-        let journal = Journal::open(dir, &clock, limits).must(dir.display());
+        Pen::open_on(Arc::new(OsStorage), dir, seconds, limits)
+    }
+
+    /// The same on another storage.
+    pub fn open_on(storage: Arc<dyn Storage>, dir: &Path, seconds: i64, limits: Limits) -> Pen {
+        let clock = reading(seconds, 0, 1, BOOTED);
+        let journal = Journal::open_on(storage, dir, &clock, limits).must(dir.display());
         let (sender, submitted) = mpsc::channel();
         let sender = Mutex::new(sender);
         let sink: Sink =
             Box::new(move |submission| sender.lock().map_err(|_| ())?.send(submission).map_err(|_| ()));
         journal.head.connect(Some(sink));
-        Pen { journal, submitted, seconds, wrong_by: 0, boot: 1 }
+        Pen { journal, submitted, seconds, wrong_by: 0, boot: 1, booted: BOOTED }
     }
 
     /// The half that captures share.
@@ -51,7 +61,7 @@ impl Pen {
 
     /// The clocks now.
     pub fn clock(&self) -> ClockReading {
-        reading(self.seconds, self.wrong_by, self.boot)
+        reading(self.seconds, self.wrong_by, self.boot, self.booted)
     }
 
     /// Takes content in and submits what refers to it: `ops`, and the version that they lead to.
@@ -118,10 +128,10 @@ impl Pen {
     }
 }
 
-fn reading(seconds: i64, wrong_by: i64, boot: u8) -> ClockReading {
+fn reading(seconds: i64, wrong_by: i64, boot: u8, booted: i64) -> ClockReading {
     ClockReading {
         wall: Instant((BEGINNING + seconds + wrong_by) * 1_000_000_000),
-        boottime_ns: (1000 + seconds).unsigned_abs() * 1_000_000_000,
+        boottime_ns: (seconds - booted).unsigned_abs() * 1_000_000_000,
         boot_id: [boot; 16],
     }
 }

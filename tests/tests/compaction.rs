@@ -1,23 +1,29 @@
 //! Compaction on real journals: what is kept answers as before, what went says so, and nothing wrong is ever given back.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use asof_journal::append::Limits;
 use asof_journal::compact::{Compacted, Eagerness};
+use asof_journal::open::Journal;
 use asof_journal::reader::Reader;
 use asof_journal::retention::{Ladder, Policy, survey};
-use asof_journal::storage::Layout;
+use asof_journal::storage::{Layout, Storage};
 use asof_journal::types::{Content, Kind};
 use asof_journal::verify::{Options, verify};
 use asof_tests::desk::{Desk, Shown, clock};
 use asof_tests::must::Must;
 use asof_tests::random::{Random, seed_given};
-use asof_tests::specimen::{content_of, text};
+use asof_tests::specimen::{content_of, copy_journal, read_dir, text};
+use asof_tests::torture::Fate;
+use asof_tests::torture::medium::{Fault, Medium};
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
+/// Histories that are lived through.
+const SEEDS: u64 = 2;
 /// Segments of a few commits.
 const LIMITS: Limits = Limits { segment_bytes_max: 16 << 10, segment_age_ns_max: 6 * 3_600 * 1_000_000_000 };
 
@@ -191,9 +197,12 @@ struct Judged {
 
 /// Compares every state with what the journal says of it. What is wrong, or is gone without a word, is a violation.
 fn judge(dir: &Path, shown: &[Shown], policy: &Policy, what: &str) -> Judged {
-    let reader = Reader::open(dir).must(what);
-    let clock = survey::clock(&reader).must(what);
-    let keeper = survey::keeper(&reader, &clock, policy).must(what);
+    judge_by(&Reader::open(dir).must(what), shown, policy, what)
+}
+
+fn judge_by(reader: &Reader, shown: &[Shown], policy: &Policy, what: &str) -> Judged {
+    let clock = survey::clock(reader).must(what);
+    let keeper = survey::keeper(reader, &clock, policy).must(what);
     let mut judged = Judged::default();
     for state in shown {
         let around = reader.thinned_around(state.seq).must(what);
@@ -209,7 +218,7 @@ fn judge(dir: &Path, shown: &[Shown], policy: &Policy, what: &str) -> Judged {
             true => judged.exact += 1,
             false => judged.thinned += 1,
         }
-        compare(&reader, state, exact, &mut judged, what);
+        compare(reader, state, exact, &mut judged, what);
     }
     judged
 }
@@ -268,7 +277,7 @@ fn assert_sound(dir: &Path, what: &str) {
 #[test]
 fn what_is_kept_is_exact_and_what_went_says_so() {
     let first = seed_given().unwrap_or(1);
-    for seed in first..first + 4 {
+    for seed in first..first + SEEDS {
         let tmp = tempfile::tempdir().expect("a temporary directory");
         let dir = tmp.path().join("j");
         let what = |stage: &str| format!("seed {seed}, {stage}");
@@ -324,4 +333,166 @@ fn to_compact_again_changes_nothing() {
 fn bytes_of(dir: &Path) -> u64 {
     let segments = std::fs::read_dir(Layout::new(dir).segments()).expect("the segments");
     segments.flatten().map(|entry| entry.metadata().map_or(0, |meta| meta.len())).sum()
+}
+
+/// A journal that is to be compacted, and the media that copies of it are put on.
+struct Old {
+    tmp: tempfile::TempDir,
+    dir: PathBuf,
+    shown: Vec<Shown>,
+    now: i64,
+}
+
+/// What becomes of the index when the process ends.
+#[derive(Clone, Copy, Debug)]
+enum Index {
+    AsItIs,
+    /// What was on disk before the compaction.
+    AsItWas,
+    Gone,
+}
+
+impl Old {
+    fn new(seed: u64) -> Old {
+        let tmp = tempfile::tempdir().expect("a temporary directory");
+        let dir = tmp.path().join("old");
+        let mut life = Life::begin(&dir, seed);
+        life.live(40, 120);
+        let now = life.now;
+        let shown = life.desk.close();
+        Old { tmp, dir, shown, now }
+    }
+
+    /// Puts a copy on a medium of its own, all of it durable.
+    fn put(&self, seed: u64) -> (Medium, PathBuf) {
+        let root = self.tmp.path();
+        let dir = root.join("case");
+        let _ = std::fs::remove_dir_all(&dir);
+        copy_journal(&self.dir, &dir, true);
+        let medium = Medium::new(root, seed);
+        let storage = medium.storage();
+        let layout = Layout::new(&dir);
+        for place in [dir.clone(), layout.segments()] {
+            storage.create_dir(&place).expect("a directory");
+            for (name, bytes) in read_dir(&place) {
+                let mut file = storage.create(&place.join(&name)).expect("a file");
+                file.append(&bytes).expect("its bytes");
+                file.sync().expect("its bytes");
+            }
+            storage.sync_dir(&place).expect("a directory");
+        }
+        storage.sync_dir(root).expect("a directory");
+        (medium, dir)
+    }
+
+    fn open(&self, medium: &Medium, dir: &Path, what: &str) -> Journal {
+        Journal::open_on(medium.storage(), dir, &clock(self.now + 60), LIMITS).must(what)
+    }
+
+    fn judge(&self, storage: Arc<dyn Storage>, dir: &Path, what: &str) {
+        let reader = Reader::open_on(storage, dir).must(what);
+        judge_by(&reader, &self.shown, &policy(1), what);
+    }
+
+    /// Ends the process at an operation of a compaction, or fails it, and judges everything that follows. Gives whether the
+    /// operation came.
+    fn case(&self, number: u64, fault: Fault, index: Index, fate: Option<Fate>) -> bool {
+        let what = format!("{fault:?} at operation {number}, index {index:?}, {fate:?}");
+        let (medium, dir) = self.put(number);
+        let before = dir.with_extension("index");
+        let _ = std::fs::remove_dir_all(&before);
+        let journal = self.open(&medium, &dir, &what);
+        journal.head.connect(None);
+        copy_dir(&Layout::new(&dir).index(), &before);
+        let operations = medium.operations();
+        medium.fail_at(operations + number, fault);
+        let wall = clock(self.now + 60).wall;
+        let compact = |journal: &Journal| {
+            journal.compactor.compact(&policy(1), &[], Eagerness::Anything, usize::MAX, wall)
+        };
+        let done = compact(&journal);
+        let came = medium.operations() > operations + number;
+        if fault == Fault::End {
+            drop(journal);
+            match fate {
+                Some(fate) => medium.power_cut(fate),
+                None => medium.restart(),
+            }
+            let index_dir = Layout::new(&dir).index();
+            match index {
+                Index::AsItIs => {}
+                Index::AsItWas => {
+                    std::fs::remove_dir_all(&index_dir).must(&what);
+                    copy_dir(&before, &index_dir);
+                }
+                Index::Gone => std::fs::remove_dir_all(&index_dir).must(&what),
+            }
+            self.judge(medium.storage(), &dir, &format!("{what}, read"));
+            let journal = self.open(&medium, &dir, &what);
+            assert!(journal.report.damage.is_empty(), "{what}: {:?}", journal.report);
+            self.judge(medium.storage(), &dir, &format!("{what}, opened"));
+            compact(&journal).must(&what);
+        } else {
+            // Nothing has ended: it is tried again.
+            assert!(
+                done.is_err() || !came || done.as_ref().is_ok_and(|done| done.runs > 0),
+                "{what}: {done:?}"
+            );
+            self.judge(medium.storage(), &dir, &format!("{what}, read"));
+            compact(&journal).must(&what);
+        }
+        self.judge(medium.storage(), &dir, &format!("{what}, compacted"));
+        assert_eq!(medium.violations(), [] as [String; 0], "{what}");
+        // What is on the medium, as a directory that everything can be asked of.
+        let flat = dir.with_extension("flat");
+        let _ = std::fs::remove_dir_all(&flat);
+        copy_journal(&self.dir, &flat, false);
+        std::fs::remove_dir_all(Layout::new(&flat).segments()).must(&what);
+        std::fs::create_dir(Layout::new(&flat).segments()).must(&what);
+        for (name, bytes) in medium.files(&Layout::new(&dir).segments()) {
+            std::fs::write(Layout::new(&flat).segments().join(name), bytes).must(&what);
+        }
+        assert_sound(&flat, &what);
+        came
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).must(to.display());
+    for entry in std::fs::read_dir(from).must(from.display()).flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).must(entry.path().display());
+    }
+}
+
+/// Every step of a compaction, and everything that can happen there: nothing that is kept is lost, and it comes to its end later.
+#[test]
+fn a_compaction_that_ends_or_fails_anywhere_loses_nothing() {
+    let old = Old::new(seed_given().unwrap_or(5));
+    let all = std::env::var("ASOF_COMPACTION").is_ok_and(|value| value == "all");
+    let ends = [
+        (Fault::End, Index::AsItIs, None),
+        (Fault::End, Index::AsItWas, None),
+        (Fault::End, Index::AsItIs, Some(Fate::Nothing)),
+        (Fault::End, Index::AsItWas, Some(Fate::Mixed)),
+        (Fault::End, Index::Gone, Some(Fate::Sectors)),
+        (Fault::Io, Index::AsItIs, None),
+        (Fault::Full, Index::AsItIs, None),
+    ];
+    let (mut cases, mut number) = (0, 0);
+    loop {
+        let mut came = false;
+        for (at, (fault, index, fate)) in ends.iter().enumerate() {
+            // Here each step gets two of them, and each of them every few steps.
+            if all || (number as usize * 2 + at) % ends.len() < 2 {
+                came |= old.case(number, *fault, *index, *fate);
+                cases += 1;
+            }
+        }
+        if !came {
+            break;
+        }
+        number += 1;
+    }
+    println!("{cases} cases at {number} operations of a compaction");
+    assert!(number > 10, "only {number} operations");
 }

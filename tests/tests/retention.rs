@@ -3,6 +3,7 @@
 use std::fs;
 
 use asof_journal::append::Limits;
+use asof_tests::agent::Agent;
 use asof_tests::desk::{Desk, clock};
 use asof_tests::must::Must;
 use asof_tests::random::Random;
@@ -264,4 +265,84 @@ fn what_makes_no_sense_is_refused() {
     site.asof(["top", "/absent"]).exits(5);
     site.asof(["retain"]).exits(2);
     site.asof(["top", "--by", "name"]).exits(2);
+}
+
+#[test]
+fn what_eats_more_than_its_budget_is_named_with_what_helps() {
+    let site = Site::new();
+    let (log, quiet) = (site.root.join("app.log"), site.root.join("quiet"));
+    let mut random = Random::new(9);
+    fs::write(&log, random.bytes(400_000)).must("a log");
+    fs::write(&quiet, random.bytes(400_000)).must("a file");
+    let path = site.path("config.toml");
+    let root = site.root.display();
+    let config = |budget: u64| {
+        let text = format!("roots = ['{root}']\n[retention]\nbudget_per_day = {budget}\n");
+        fs::write(&path, text).must("config");
+    };
+    config(1_000_000);
+    let agent = Agent::start_configured(&site, &path);
+    agent.protecting(&site);
+    site.sync();
+    assert_eq!(
+        site.status()["runaways"],
+        Value::Array(Vec::new()),
+        "what is captured for the first time is no runaway"
+    );
+    for _ in 0..3 {
+        fs::write(&log, random.bytes(400_000)).must("a log");
+        site.sync();
+    }
+    fs::write(&quiet, random.bytes(400_000)).must("a file");
+    site.sync();
+    let status = site.status();
+    let runaways = status["runaways"].as_array().must("runaways");
+    assert_eq!(runaways.len(), 1, "{status:#}");
+    assert_eq!(runaways[0]["path"].as_str(), log.to_str());
+    let bytes = runaways[0]["bytes"].as_u64().must("bytes");
+    assert!((1_200_000..1_300_000).contains(&bytes), "{bytes}");
+    let text = site.asof(["status"]).exits(0).text();
+    assert!(
+        text.contains("runaway ") && text.contains("exclude = [\"") && text.contains("keep = [\"1 day for"),
+        "{text}"
+    );
+    assert_eq!(status["state"], "protecting", "it is named, and nothing is wrong");
+    agent.terminate();
+    // Without a budget none is one.
+    config(0);
+    let agent = Agent::start_configured(&site, &path);
+    agent.protecting(&site);
+    for _ in 0..3 {
+        fs::write(&log, random.bytes(400_000)).must("a log");
+        site.sync();
+    }
+    assert_eq!(site.status()["runaways"], Value::Array(Vec::new()));
+    agent.terminate();
+}
+
+#[test]
+fn what_large_files_share_is_counted_once() {
+    let site = Site::new();
+    let mut desk = Desk::open(&site.journal, 0, Limits::default());
+    // Long enough for lists of lists of blocks.
+    let mut content = Random::new(11).bytes(48 << 20);
+    for day in 0..4 {
+        content[(day + 1) * 9_000_000] ^= 1;
+        desk.write("/image", &content);
+        desk.commit();
+        desk.pass(if day == 0 { 4 * DAY } else { 60 });
+    }
+    desk.close();
+    let size = content.len() as u64;
+    let lines = site.asof(["--json", "top"]).exits(0).json_lines();
+    let taken = number(path(&lines, "/image"), "bytes");
+    assert!(taken >= size && taken < size + size / 20, "{taken} of {size}");
+    // The second and third were so for a minute, and go; only what they do not share goes with them.
+    let keep = "[retention]\nkeep = [\"1 day\"]\nimmutable = 0\n";
+    let lines = dry_run(&site, keep, &[]);
+    let image = path(&lines, "/image");
+    assert_eq!((number(image, "versions_dropped"), number(image, "versions_kept")), (2, 2), "{image}");
+    let bytes = number(image, "bytes");
+    assert!(bytes > 0 && bytes < 2 << 20, "{bytes}");
+    assert_eq!(number(of(&lines, "summary")[0], "lists_unreadable"), 0);
 }

@@ -122,6 +122,7 @@ fn what_an_undo_left_is_next_until_it_is_back_or_left_for_good() {
 
     // What is left for good is passed over, and so is what came back by other ways.
     for ended in ["left for good", "back otherwise"] {
+        let before = site.sync();
         back(&site, &at("c"), &two.at, &[]).exits(0);
         back(&site, &at("b"), &one.at, &[]).exits(0);
         write(at("b"), "since");
@@ -130,7 +131,7 @@ fn what_an_undo_left_is_next_until_it_is_back_or_left_for_good() {
             "left for good" => &["--next"],
             _ => {
                 // Its content and its times: as it was before the restore.
-                let before = site.restore(&at("b"), &two.at);
+                let before = site.restore(&at("b"), &before.at);
                 Command::new("cp").arg("-p").arg(&before).arg(at("b")).status().must("cp");
                 &[]
             }

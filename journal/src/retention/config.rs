@@ -75,6 +75,8 @@ impl Refused {
 }
 
 type Value<'d> = Spanned<DeValue<'d>>;
+/// Texts of a list, each with its place.
+type Texts = Vec<(String, Range<usize>)>;
 type Result<T> = std::result::Result<T, Refused>;
 
 /// Reads the retention policy out of the text of a configuration. Everything else in it is the agent's to judge.
@@ -218,7 +220,7 @@ impl<'d> Table<'d> {
     }
 
     /// The texts of a list, each with its place.
-    fn texts(&self, key: &str, wanted: &str) -> Result<Option<Vec<(String, Range<usize>)>>> {
+    fn texts(&self, key: &str, wanted: &str) -> Result<Option<Texts>> {
         let Some(value) = self.table.get(key) else { return Ok(None) };
         let list = value.get_ref().as_array().ok_or_else(|| self.unwanted(key, value, "a list"))?;
         let text = |value: &Value<'_>| match value.get_ref().as_str() {

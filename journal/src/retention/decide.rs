@@ -155,6 +155,36 @@ pub fn bindings(keeper: &Keeper, ladder: LadderId, held: bool, timeline: &[Bindi
     verdicts
 }
 
+/// The same where only some records can go now, those of the segments that are written anew: the others stay, whatever becomes
+/// of them later. What goes behind one that stays is marked, so that this one is not taken for what was there then; a name
+/// that is gone stays behind it for the same reason.
+pub fn confine(timeline: &[BindingAt], verdicts: &mut [Verdict], can_go: &dyn Fn(Seq) -> bool) {
+    let mut run = Run::new();
+    for (record, verdict) in timeline.iter().zip(verdicts) {
+        let stays = verdict.keeps() || !can_go(record.seq);
+        match (record.state, stays) {
+            (State::Thinned, true) => run.marked = true,
+            (State::Present, true) => run = Run { behind: Behind::Present, marked: false },
+            (State::Gone { .. }, true) => run = Run { behind: Behind::Absent, marked: false },
+            (State::Gone { .. }, false) if run.behind == Behind::Present => {
+                *verdict = run.keep(Why::End, Behind::Absent);
+            }
+            (_, false) => *verdict = run.drop(),
+        }
+    }
+}
+
+/// The same for the versions of a node.
+pub fn confine_versions(timeline: &[Seq], verdicts: &mut [Verdict], can_go: &dyn Fn(Seq) -> bool) {
+    let mut run = Run::new();
+    for (seq, verdict) in timeline.iter().zip(verdicts) {
+        match verdict.keeps() || !can_go(*seq) {
+            true => run = Run { behind: Behind::Present, marked: false },
+            false => *verdict = run.drop(),
+        }
+    }
+}
+
 /// What becomes of the versions of a node. `ladder` is that of all paths that it had, `held` says whether any is. A marker that
 /// stands there from before counts as a version: nothing keeps it either, and one takes its place.
 pub fn versions(

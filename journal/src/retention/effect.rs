@@ -166,6 +166,9 @@ pub fn effect(
             return Ok(None);
         }
         effect.unreadable = effect.unreadable.max(lists.unreadable);
+        if ledger.charges_nothing() {
+            break;
+        }
         let more = ledger.settle(records, &mut sums, &mut |cost| {
             if let Some(counted) = groups.of(cost.group) {
                 let bytes = u64::from(cost.bytes);
@@ -342,33 +345,31 @@ pub(super) fn packed_bytes(plain: u64, sums: &Sums) -> u64 {
 
 fn finish(
     reader: &Reader,
-    groups: Groups<Counted>,
+    mut groups: Groups<Counted>,
     sums: &Sums,
     paths_max: Option<usize>,
     effect: &mut Effect,
 ) -> Result<()> {
-    let mut concerned = Vec::new();
-    for (at, (hash, node, counted)) in groups.all.into_iter().enumerate() {
-        let mut counts = counted.counts;
+    let mut concerned: Vec<usize> = Vec::new();
+    for (at, (_, _, counted)) in groups.all.iter_mut().enumerate() {
+        let counts = &mut counted.counts;
         counts.bytes += packed_bytes(counted.packed, sums);
         counts.base_bytes += packed_bytes(counted.packed_base, sums);
-        add(&mut effect.total, &counts);
+        add(&mut effect.total, counts);
         if counts.versions_dropped + counts.bindings_dropped > 0 {
-            concerned.push((at as u32, hash, node, counts));
+            concerned.push(at);
         }
     }
     effect.paths_concerned = concerned.len() as u64;
-    concerned.sort_by_key(|(at, _, _, counts)| {
-        std::cmp::Reverse((
-            counts.bytes,
-            counts.versions_dropped,
-            counts.bindings_dropped,
-            std::cmp::Reverse(*at),
-        ))
+    concerned.sort_by_key(|at| {
+        let counts = groups.all.get(*at).map(|(_, _, counted)| &counted.counts);
+        let key = counts.map(|counts| (counts.bytes, counts.versions_dropped, counts.bindings_dropped));
+        (std::cmp::Reverse(key), *at)
     });
-    for (at, hash, node, counts) in concerned.into_iter().take(paths_max.unwrap_or(usize::MAX)) {
-        let path = if at == OTHERS { None } else { path_of(reader, hash, node)? };
-        effect.paths.push(PathEffect { path, counts });
+    for at in concerned.into_iter().take(paths_max.unwrap_or(usize::MAX)) {
+        let Some((hash, node, counted)) = groups.all.get(at) else { continue };
+        let path = if at == OTHERS as usize { None } else { path_of(reader, *hash, *node)? };
+        effect.paths.push(PathEffect { path, counts: counted.counts });
     }
     Ok(())
 }

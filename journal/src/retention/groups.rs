@@ -13,7 +13,7 @@ use crate::reader::Reader;
 use crate::types::NodeId;
 
 /// So many paths are told apart; what is beyond is counted as one.
-const GROUPS_MAX: usize = 500_000;
+const GROUPS_MAX: usize = 250_000;
 /// The group of everything beyond.
 pub(super) const OTHERS: u32 = 0;
 

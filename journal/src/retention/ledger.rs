@@ -11,7 +11,7 @@ use crate::records::Records;
 use crate::types::BlockId;
 
 /// References that are held at a time, in bytes.
-const BYTES_MAX: usize = 112 << 20;
+const BYTES_MAX: usize = 128 << 20;
 /// No base.
 const NONE: u32 = u32::MAX;
 
@@ -68,7 +68,10 @@ impl Ledger {
     }
 
     fn with_bytes(bytes_max: usize) -> Ledger {
-        Ledger { from: 0, until: None, free: Vec::new(), charged: Vec::new(), bytes_max }
+        // As much as there may be at once: room that is not used costs nothing, and nothing is ever copied to grow.
+        let free = Vec::with_capacity(bytes_max / size_of::<u64>());
+        let charged = Vec::with_capacity(bytes_max / size_of::<Charged>());
+        Ledger { from: 0, until: None, free, charged, bytes_max }
     }
 
     /// Something that stays refers to the block.
@@ -92,6 +95,11 @@ impl Ledger {
                 self.charged.push(Charged { prefix, group, base: NONE });
             }
         }
+    }
+
+    /// Whether nobody is charged for anything, in this part or in another.
+    pub(super) fn charges_nothing(&self) -> bool {
+        self.charged.is_empty() && self.until.is_none()
     }
 
     fn is_mine(&self, prefix: u64) -> bool {

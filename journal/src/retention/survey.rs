@@ -66,7 +66,7 @@ fn boot_of(records: &Records, last_seq: Seq) -> Result<Option<[u8; 16]>> {
     };
     let at = BatchAt::decode(&value).map_err(records.index_damage(Cf::Event))?;
     let segment = records.blocks.segment(at.frame.segment);
-    let batch = segment.and_then(|segment| segment.batch(at.frame.offset, &mut Codec::default()));
+    let batch = segment.and_then(|segment| segment.batch_at(&at, &mut Codec::default()));
     // Time that is not known is not credited.
     Ok(batch.ok().map(|batch| batch.clock.boot_id))
 }

@@ -233,24 +233,34 @@ impl World {
 
     /// The world without what goes.
     fn thinned(&self, keeper: &Keeper, policy: &Policy) -> World {
+        self.thinned_within(keeper, policy, &|_| true)
+    }
+
+    /// The same where only some records can go.
+    fn thinned_within(&self, keeper: &Keeper, policy: &Policy, can_go: &dyn Fn(Seq) -> bool) -> World {
         let (names, nodes) = self.decide(keeper, policy);
         let mut world = self.clone();
-        for (name, verdicts) in names {
+        for (name, mut verdicts) in names {
+            confine(&self.timeline(name), &mut verdicts, can_go);
             let records = world.names.get_mut(&name).expect("a name");
             *records = records
                 .iter()
                 .zip(verdicts)
-                .filter(|(_, verdict)| *verdict != Verdict::Drop)
-                .map(|((seq, to), verdict)| (*seq, if verdict.keeps() { *to } else { Name::Unknown }))
+                .filter(|((seq, _), verdict)| *verdict != Verdict::Drop || !can_go(*seq))
+                .map(|((seq, to), verdict)| {
+                    (*seq, if verdict.keeps() || !can_go(*seq) { *to } else { Name::Unknown })
+                })
                 .collect();
         }
-        for (node, verdicts) in nodes {
+        for (node, mut verdicts) in nodes {
+            let seqs: Vec<Seq> = self.versions[&node].iter().map(|(seq, _)| *seq).collect();
+            confine_versions(&seqs, &mut verdicts, can_go);
             let records = world.versions.get_mut(&node).expect("a node");
             *records = records
                 .iter()
                 .zip(verdicts)
-                .filter(|(_, verdict)| *verdict != Verdict::Drop)
-                .map(|((seq, known), verdict)| (*seq, *known && verdict.keeps()))
+                .filter(|((seq, _), verdict)| *verdict != Verdict::Drop || !can_go(*seq))
+                .map(|((seq, known), verdict)| (*seq, *known && (verdict.keeps() || !can_go(*seq))))
                 .collect();
         }
         world
@@ -324,6 +334,7 @@ proptest! {
         policy in policies(),
         every in 1..40usize,
         marked in prop::collection::vec(1..100u64, 0..3),
+        is_whole in any::<bool>(),
     ) {
         let mut whole = World::new();
         let mut thin: Option<World> = None;
@@ -337,10 +348,15 @@ proptest! {
             }
             let named: Vec<Seq> = marked.iter().map(|seq| Seq(*seq)).filter(|seq| seq.0 <= whole.seq).collect();
             let keeper = whole.keeper(&policy, &named);
-            let next = thin.as_ref().unwrap_or(&whole).thinned(&keeper, &policy);
-            let again = next.thinned(&keeper, &policy);
-            prop_assert_eq!(&again.names, &next.names);
-            prop_assert_eq!(&again.versions, &next.versions);
+            // Some parts of the past are thinned now and others later, as segments are; or everything is.
+            let parts: Vec<u64> = if is_whole { vec![0, 1, 2] } else { vec![at as u64 % 3] };
+            let is_part = |seq: Seq| parts.contains(&(seq.0 / 4 % 3));
+            let next = thin.as_ref().unwrap_or(&whole).thinned_within(&keeper, &policy, &is_part);
+            if is_whole {
+                let again = next.thinned(&keeper, &policy);
+                prop_assert_eq!(&again.names, &next.names);
+                prop_assert_eq!(&again.versions, &next.versions);
+            }
             for (name, path) in NAMES.iter().enumerate() {
                 let ladder = policy.ladder_of(path.as_bytes());
                 for seq in (1..=whole.seq).map(Seq).filter(|seq| keeper.is_kept(ladder, *seq)) {
@@ -350,6 +366,12 @@ proptest! {
                     }
                     let shown = |world: &World| world.resolve(name, seq).flatten();
                     prop_assert_eq!(shown(&next), shown(&whole), "{} at {}", path, seq);
+                }
+                // In between less may be known, but nothing else.
+                for seq in (1..=whole.seq).map(Seq) {
+                    if let Some(Some(shown)) = next.resolve(name, seq) {
+                        prop_assert_eq!(Some(Some(shown)), whole.resolve(name, seq), "{} at {}", path, seq);
+                    }
                 }
             }
             thin = Some(next);

@@ -195,18 +195,19 @@ fn name_paths(
     paths_max: Option<usize>,
     found: &mut Top,
 ) -> Result<()> {
-    let mut taken = Vec::new();
-    for (at, (hash, node, counted)) in groups.all.into_iter().enumerate() {
+    let mut taken: Vec<(Taken, usize)> = Vec::new();
+    for (at, (_, _, counted)) in groups.all.iter().enumerate() {
         let one = counted.finish(sums);
         add(&mut found.total, &one);
         if one.versions > 0 {
-            taken.push((at as u32, hash, node, one));
+            taken.push((one, at));
         }
     }
     found.paths_all = taken.len() as u64;
-    taken.sort_by_key(|(at, _, _, one)| std::cmp::Reverse((one.bytes, one.versions, std::cmp::Reverse(*at))));
-    for (at, hash, node, taken) in taken.into_iter().take(paths_max.unwrap_or(usize::MAX)) {
-        let path = if at == OTHERS { None } else { path_of(reader, hash, node)? };
+    taken.sort_by_key(|(one, at)| (std::cmp::Reverse((one.bytes, one.versions)), *at));
+    for (taken, at) in taken.into_iter().take(paths_max.unwrap_or(usize::MAX)) {
+        let Some((hash, node, _)) = groups.all.get(at) else { continue };
+        let path = if at == OTHERS as usize { None } else { path_of(reader, *hash, *node)? };
         found.paths.push(PathTaken { path, taken });
     }
     Ok(())

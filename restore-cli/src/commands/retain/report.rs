@@ -157,7 +157,7 @@ impl Report<'_> {
         }
         let hidden = effect.paths_concerned.saturating_sub(effect.paths.len() as u64);
         if hidden > 0 {
-            self.out.note(&format!("{} more lose something: -n 0 names all", counted(hidden, "path")));
+            self.out.note(&format!("{} more: -n 0 names all that lose something", counted(hidden, "path")));
         }
         Ok(())
     }

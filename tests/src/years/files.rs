@@ -1,0 +1,179 @@
+//! What the files of a simulated workstation hold: few numbers each, out of which their bytes are made again and again.
+
+use asof_journal::types::NodeId;
+
+use crate::random::Random;
+
+/// What sort of file it is, which says how it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// Lines that are edited here and there.
+    Source,
+    /// Lines to which others are added.
+    Note,
+    /// A log, which grows until it is put aside.
+    Log,
+    /// Settings that a program writes anew, with little that differs.
+    Settings,
+    /// An office document: what was written is packed anew at each save, pictures stay as they are.
+    Document,
+    /// A picture, an archive: never changes.
+    Fixed,
+    /// A program's or an editor's temporary file.
+    Temporary,
+}
+
+/// A file.
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    /// Its node.
+    pub(super) node: NodeId,
+    /// The directory, by its number.
+    pub(super) dir: u32,
+    /// Makes its name, with `renamed`.
+    pub(super) number: u32,
+    /// How often it got another name.
+    pub(super) renamed: u16,
+    /// What sort of file it is.
+    pub(super) sort: Sort,
+    seed: u64,
+    /// Lines, or bytes.
+    length: u32,
+    /// How often it was rewritten.
+    revision: u32,
+    /// Its lines, once one was changed.
+    lines: Option<Vec<u32>>,
+}
+
+impl File {
+    /// A new one; `length` counts lines, or bytes where there are none.
+    pub(super) fn new(node: NodeId, dir: u32, number: u32, sort: Sort, length: u32, seed: u64) -> File {
+        File { node, dir, number, renamed: 0, sort, seed, length, revision: 0, lines: None }
+    }
+
+    /// How it is called.
+    pub(super) fn name(&self) -> Vec<u8> {
+        let suffix = match self.sort {
+            Sort::Source => "rs",
+            Sort::Note => "md",
+            Sort::Log => "log",
+            Sort::Settings => "json",
+            Sort::Document => "docx",
+            Sort::Fixed => "jpg",
+            Sort::Temporary => "tmp",
+        };
+        let again = if self.renamed > 0 { format!("-{}", self.renamed) } else { String::new() };
+        format!("file{}{again}.{suffix}", self.number).into_bytes()
+    }
+
+    fn has_lines(&self) -> bool {
+        !matches!(self.sort, Sort::Document | Sort::Fixed)
+    }
+
+    fn original(&self, line: u32) -> u32 {
+        (Random::new(self.seed ^ (u64::from(line) << 32)).bits() >> 32) as u32
+    }
+
+    /// What it holds now.
+    pub(super) fn content(&self) -> Vec<u8> {
+        if !self.has_lines() {
+            // The part that is packed anew at each save, then what stays.
+            let anew = if self.sort == Sort::Document { self.length as usize * 6 / 10 } else { 0 };
+            let mut bytes = Random::new(self.seed ^ (1 + u64::from(self.revision))).bytes(anew);
+            bytes.extend(Random::new(!self.seed).bytes(self.length as usize - anew));
+            return bytes;
+        }
+        let mut text = Vec::with_capacity(self.length as usize * 40);
+        match &self.lines {
+            Some(lines) => lines.iter().for_each(|seed| line(*seed, &mut text)),
+            None => (0..self.length).for_each(|number| line(self.original(number), &mut text)),
+        }
+        text
+    }
+
+    /// Changes it as its sort is changed.
+    pub(super) fn edit(&mut self, random: &mut Random) {
+        self.revision += 1;
+        if !self.has_lines() {
+            return;
+        }
+        if self.lines.is_none() {
+            self.lines = Some((0..self.length).map(|number| self.original(number)).collect());
+        }
+        let Some(lines) = &mut self.lines else { return };
+        let fresh = |random: &mut Random| random.bits() as u32;
+        match self.sort {
+            Sort::Log | Sort::Note => {
+                let added = if self.sort == Sort::Log { 5 + random.below(40) } else { 1 + random.below(5) };
+                lines.extend((0..added).map(|_| random.bits() as u32));
+            }
+            _ => {
+                // A place that is worked on, and a few lines there.
+                let at = random.below(lines.len().max(1) as u64) as usize;
+                for n in 0..(1 + random.below(4) as usize) {
+                    let at = (at + n).min(lines.len());
+                    match random.below(10) {
+                        0..4 if lines.len() < 3000 => lines.insert(at, fresh(random)),
+                        4 if lines.len() > 20 && at < lines.len() => drop(lines.remove(at)),
+                        _ => match lines.get_mut(at) {
+                            Some(line) => *line = fresh(random),
+                            None => lines.push(fresh(random)),
+                        },
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A line of something like source code, out of a number.
+fn line(seed: u32, text: &mut Vec<u8>) {
+    const WORDS: [&str; 32] = [
+        "self", "let", "mut", "for", "match", "return", "index", "buffer", "length", "offset", "value",
+        "result", "error", "path", "name", "kind", "state", "config", "write", "read", "open", "close",
+        "node", "tree", "if", "else", "None", "Some", "Ok", "Err", "the", "count",
+    ];
+    let mut random = Random::new(u64::from(seed));
+    let mut bits = random.bits();
+    text.extend_from_slice(&b"            "[..(bits % 4) as usize * 4]);
+    bits >>= 2;
+    for _ in 0..(1 + bits % 8) {
+        let bits = random.bits();
+        text.extend_from_slice(WORDS[(bits % 32) as usize].as_bytes());
+        match bits >> 5 & 7 {
+            0 => text.extend_from_slice(format!("_{:x}", bits >> 8 & 0xff).as_bytes()),
+            1 => text.push(b'('),
+            2 => text.extend_from_slice(b") "),
+            3 => text.extend_from_slice(b"."),
+            _ => text.push(b' '),
+        }
+    }
+    text.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_are_made_again_and_edits_change_little() {
+        let mut random = Random::new(1);
+        for sort in [Sort::Source, Sort::Note, Sort::Log, Sort::Settings] {
+            let mut file = File::new(NodeId(1), 0, 1, sort, 200, 7);
+            let before = file.content();
+            assert_eq!(before, file.content());
+            file.edit(&mut random);
+            let after = file.content();
+            assert_ne!(before, after);
+            let same = before.iter().zip(&after).take_while(|(one, other)| one == other).count();
+            let rest = before.iter().rev().zip(after.iter().rev()).take_while(|(one, other)| one == other);
+            assert!(same + rest.count() + 1000 > before.len(), "{sort:?}: an edit is small");
+        }
+        let mut document = File::new(NodeId(1), 0, 1, Sort::Document, 100_000, 7);
+        let before = document.content();
+        document.edit(&mut random);
+        let after = document.content();
+        assert_eq!((before.len(), after.len()), (100_000, 100_000));
+        assert!(before[..60_000] != after[..60_000] && before[60_000..] == after[60_000..]);
+    }
+}

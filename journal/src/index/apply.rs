@@ -230,7 +230,7 @@ mod tests {
         let before = Applied { last_seq: sample().first_seq.previous(), ..Applied::default() };
         let applied = batch(&before, &sample(), &place, &mut entries);
         let count = |cf| entries.iter().filter(|entry| entry.cf == cf).count();
-        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 2, 1]);
+        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 2, 3, 1]);
         assert_eq!((applied.last_seq, applied.gaps), (Seq(11), 1));
         assert_eq!(applied.covered_through, Some(Instant(77)));
     }

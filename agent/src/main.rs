@@ -16,6 +16,7 @@ mod health;
 mod mounts;
 mod pool;
 mod reread;
+mod retain;
 mod room;
 mod rpo;
 mod rules;

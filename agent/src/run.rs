@@ -34,13 +34,14 @@ use crate::appender::{AppendThread, Failure, OldestHint};
 use crate::check;
 use crate::clock::{Clock, OsClock};
 use crate::config::{Config, Loaded, RunArgs};
-use crate::control::{ControlEvent, ControlRequest};
+use crate::control::ControlEvent;
 use crate::dirty::{Dirty, Intake};
 use crate::fs::OsFs;
 use crate::health::{Health, Trouble};
 use crate::mounts::Mounts;
 use crate::pool::{Pool, Priority, Tally, Workshop};
 use crate::reread::Rereads;
+use crate::retain::Retainer;
 use crate::room::Room;
 use crate::rpo::Delays;
 use crate::rules::SharedRules;
@@ -130,6 +131,7 @@ pub(crate) struct Agent {
     last_mark_ns: u64,
     checks: Sender<check::Roots>,
     scrub: Scrubber,
+    retainer: Retainer,
     /// When the last check ended; `None` while one is under way.
     checked_ns: Option<u64>,
     /// Until when the end in good order waits.
@@ -183,7 +185,7 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
     let system = |what| move |source| RunError::System { what, source };
     let clock: Arc<dyn Clock> = life.clock.clone();
     let layout = Layout::new(&config.journal);
-    let Journal { head, appender, report, compactor: _ } =
+    let Journal { head, appender, report, compactor } =
         Journal::open_locked(&life.lock, &clock.now(), Limits::default())?;
     status::report_recovery(&head, &report);
     let applied = *appender.applied();
@@ -232,6 +234,8 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
     let (scrub, scrubber) =
         Scrubber::spawn(head.clone(), &layout, clock.clone(), report.damage, events_in.clone())
             .map_err(system("the scrub's thread"))?;
+    let (retainer, retaining) = Retainer::spawn(compactor, head.clone(), clock.clone(), events_in.clone())
+        .map_err(system("the thread that applies the retention policy"))?;
     let (jobs, worker) = worker::spawn(scanner, watch.clone(), config.workers, events_in)
         .map_err(system("the directory worker"))?;
 
@@ -244,6 +248,7 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
         last_mark_ns: clock.monotonic_ns(),
         checks,
         scrub,
+        retainer,
         checked_ns: Some(clock.monotonic_ns()),
         config,
         reload: Reload::new(life.args.clone()),
@@ -291,6 +296,7 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
     };
     agent.begin()?;
     agent.serve();
+    agent.retainer.end();
 
     // Everything that submits ends before the appender does.
     workshop.stop.store(true, Ordering::Relaxed);
@@ -302,6 +308,7 @@ fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result<(Ended, Co
     let _ = worker.join();
     let _ = checker.join();
     let _ = scrubber.join();
+    let _ = retaining.join();
     ordinary.stop();
     background.stop();
     drop(workshop);
@@ -419,6 +426,9 @@ impl Agent {
             }
             Event::Checked => self.checked_ns = Some(self.clock.monotonic_ns()),
             Event::Scrubbed(scrubbed) => self.scrubbed(scrubbed),
+            Event::Retained(done) => {
+                self.retainer.done(*done, self.clock.monotonic_ns(), self.clock.now().wall);
+            }
             Event::Again(again) => self.look_again(again),
             Event::Doubtful(node) => self.doubtful(node),
             Event::Clean(node) => self.rereads.clean(node),
@@ -466,14 +476,19 @@ impl Agent {
         {
             let Some((seq, sync)) = self.marks.pop_front() else { break };
             self.last_mark_ns = self.clock.monotonic_ns();
-            let Some(ControlRequest { reply, .. }) = sync.reply else { continue };
+            let Some(request) = sync.reply else { continue };
             // A mark ends its batch, so the batch's instant and its `Seq` mean the same.
             let instant = match place.seq == seq {
                 true => place.instant,
                 false => self.head.instant_of(seq).unwrap_or(place.instant),
             };
             let synced = Synced { instant: instant.to_rfc3339(), seq: seq.0, at: seq.to_string() };
-            let _ = reply.send(Answer::Synced(synced));
+            let answer = Answer::Synced(synced);
+            match sync.note {
+                // What goes meanwhile was decided before it.
+                Some(Op::Name(_) | Op::Hold(_)) => self.retainer.answer_after(request, answer),
+                _ => drop(request.reply.send(answer)),
+            }
         }
     }
 
@@ -547,6 +562,7 @@ impl Agent {
         }
         self.polled_ns = now_ns;
         self.scrub.hurry();
+        self.retainer.hurry();
         let hinted = works.iter().map(|work| self.wall_of(work.first_ns, now_ns)).collect();
         let is_unwatched = |work: &&Work| self.health.unwatched().any(|path| path == &work.path[..]);
         let unwatched = works.iter().filter(is_unwatched).map(|work| work.path.to_vec()).collect();
@@ -576,6 +592,7 @@ impl Agent {
             self.check_ourselves();
             self.scrub_on(now_ns);
         }
+        self.retain_on(now_ns, has_room);
         self.look_at_index();
     }
 }

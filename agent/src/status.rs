@@ -36,6 +36,7 @@ pub(crate) struct Facts<'f> {
     pub stretched: Vec<String>,
     pub runaways: Vec<control::Runaway>,
     pub rpo: control::Rpo,
+    pub retention: control::Retention,
     pub scrub: Progress,
     pub checked_bytes: u64,
 }
@@ -74,6 +75,7 @@ impl Facts<'_> {
             stretched: self.stretched,
             runaways: self.runaways,
             rpo: self.rpo,
+            retention: Some(self.retention),
             oldest_unchecked: self.scrub.oldest_unchecked.map(|instant| instant.to_rfc3339()),
             checked_bytes: self.checked_bytes,
             counters: Counters {

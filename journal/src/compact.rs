@@ -33,10 +33,13 @@ use crate::storage::{Layout, Storage};
 use crate::types::{Instant, SegmentId, Seq};
 
 pub use choose::Eagerness;
-pub use retire::Pin;
+pub use retire::{Awaited, Pin};
 
 /// How long compaction waits for those who have looked up blocks that may go.
 const USERS_WAIT: Duration = Duration::from_secs(30);
+
+/// What following a compaction may take of the index: a table and a log of it.
+const INDEX_BYTES_MIN: u64 = 4 << 20;
 
 /// What one compaction did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub struct Compacted {
     pub damage: Vec<Damage>,
     /// Old segments that still wait for readers.
     pub waiting: u64,
+    /// Runs that were left for want of room: what stays of them is written before what goes is removed.
+    pub short_of_room: u64,
 }
 
 /// Takes segments of a journal that is open for writing apart and puts what is kept together again.
@@ -94,6 +99,21 @@ impl Compactor {
         runs_max: usize,
         wall: Instant,
     ) -> Result<Compacted> {
+        self.compact_while(policy, holds, eagerness, wall, &mut |done| done.runs < runs_max as u64)
+    }
+
+    /// The same for as long as `go_on` says: it is asked before each run, and told what was done until then.
+    ///
+    /// # Errors
+    /// As for [`Compactor::compact`].
+    pub fn compact_while(
+        &self,
+        policy: &Policy,
+        holds: &[Vec<u8>],
+        eagerness: Eagerness,
+        wall: Instant,
+        go_on: &mut dyn FnMut(&Compacted) -> bool,
+    ) -> Result<Compacted> {
         let mut done = Compacted::default();
         retire::clear(&*self.storage, &self.layout)?;
         let mut set = self.segments()?;
@@ -111,7 +131,7 @@ impl Compactor {
         let keeper = Keeper::new(&clock, policy, &named, now);
         let mut terms = Terms::new(&keeper, policy, holds);
         for run in choose::runs(&set, &clock, policy, &keeper, eagerness)? {
-            if done.runs >= runs_max as u64 {
+            if !go_on(&done) {
                 break;
             }
             // Others may have gone into a compacted segment meanwhile.
@@ -125,6 +145,19 @@ impl Compactor {
             done.waiting = self.remove_retired(&set)?;
         }
         Ok(done)
+    }
+
+    /// Removes old files that no reader needs any more, and gives how many are left; for when there is nothing else to do.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn remove_old(&self) -> Result<u64> {
+        self.remove_retired(&self.segments()?)
+    }
+
+    /// The reader that old files have waited for the longest; `None` where they wait for nobody.
+    pub fn waits_for(&self) -> Option<Awaited> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).oldest(&self.layout)
     }
 
     fn remove_retired(&self, set: &SegmentSet) -> Result<u64> {
@@ -158,6 +191,10 @@ impl Compactor {
         };
         let before: u64 = run.iter().map(|segment| segment.len()).sum::<Result<u64>>()?;
         if !choose::is_worth_it(before, decided.bytes_going, run.len(), eagerness) {
+            return Ok(());
+        }
+        if !self.has_room(before.saturating_sub(decided.bytes_going)) {
+            done.short_of_room += 1;
             return Ok(());
         }
         let ids = live::candidates(records, run, &decided)?;
@@ -195,6 +232,13 @@ impl Compactor {
         done.blocks += written.blocks_gone;
         done.rebased += written.rebased;
         Ok(())
+    }
+
+    /// Whether there is room for so many bytes and what the index needs beside them. The reserve is a file of its own, which
+    /// nothing here touches.
+    fn has_room(&self, bytes: u64) -> bool {
+        let space = self.storage.space(self.layout.dir());
+        space.map_or(true, |space| space.available >= bytes.saturating_add(INDEX_BYTES_MIN))
     }
 
     fn write(

@@ -29,6 +29,31 @@ pub enum Request {
         #[serde(default)]
         timeout_ms: u64,
     },
+    /// Do as for [`Request::Sync`], and hold something from then on. Refused where it never was.
+    Hold {
+        /// What.
+        what: HeldName,
+        /// Until when, in ns since the epoch; absent: until it is released.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_ns: Option<i64>,
+        /// As for [`Request::Sync`].
+        #[serde(default)]
+        timeout_ms: u64,
+    },
+    /// Do as for [`Request::Sync`], and hold something no longer. Refused where it is not held.
+    Release {
+        /// What.
+        what: HeldName,
+        /// As for [`Request::Sync`].
+        #[serde(default)]
+        timeout_ms: u64,
+    },
+    /// Apply the retention policy now. The answer comes when that is done, also where nobody waits for it any more.
+    Retain {
+        /// Whether also what frees less than it writes is done.
+        #[serde(default)]
+        all: bool,
+    },
     /// Do as for [`Request::Sync`], and note that a restore into the live tree begins: from the answer on what is there
     /// can be had back. The `seq` of the answer is the restore's id.
     RestoreBegin(RestoreBegin),
@@ -42,6 +67,16 @@ pub enum Request {
         #[serde(default)]
         timeout_ms: u64,
     },
+}
+
+/// What is to be held or released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldName {
+    /// An absolute path without `.`, `..` and doubled slashes.
+    Path(PathBytes),
+    /// The name of an instant.
+    Mark(String),
 }
 
 /// A restore into the live tree that is about to begin.
@@ -118,6 +153,8 @@ pub enum Answer {
     Status(Box<Status>),
     /// To [`Request::Sync`] and everything that does as it does.
     Synced(Synced),
+    /// To [`Request::Retain`].
+    Retained(Retained),
     /// The request could not be met.
     Failed {
         /// What happened and what to do next.
@@ -270,12 +307,80 @@ pub struct Status {
     /// Bytes of the journal that were checked since the agent started.
     #[serde(default)]
     pub checked_bytes: u64,
+    /// How the retention policy is applied; absent where no agent runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
     /// How long changes took until they were durable.
     #[serde(default)]
     pub rpo: Rpo,
     /// What the agent has done since it started.
     #[serde(default)]
     pub counters: Counters,
+}
+
+/// What applying the retention policy did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retained {
+    /// Old segments that others have taken the place of.
+    pub segments: u64,
+    /// Bytes of these.
+    pub bytes_before: u64,
+    /// Bytes of those.
+    pub bytes_after: u64,
+    /// Versions that went.
+    pub versions: u64,
+    /// Names that went.
+    pub bindings: u64,
+    /// Blocks of content that went.
+    pub blocks: u64,
+    /// Old segments whose files still wait for readers.
+    pub waiting: u64,
+    /// The reader that they have waited for the longest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reader: Option<OldReader>,
+    /// Runs of segments that were left for want of room.
+    pub short_of_room: u64,
+    /// Damaged places: their segments stay as they are.
+    pub damage: Vec<String>,
+}
+
+/// A reader that old segments wait for; for a day at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldReader {
+    /// Its process.
+    pub pid: u32,
+    /// How long it has had the journal open.
+    pub seconds: u64,
+}
+
+/// How the retention policy is applied; sums are since the agent started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retention {
+    /// When it was last looked whether anything may go, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looked: Option<String>,
+    /// When something last went, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compacted: Option<String>,
+    /// Bytes that were freed.
+    pub freed_bytes: u64,
+    /// Bytes that were written for that.
+    pub written_bytes: u64,
+    /// Versions that went.
+    pub versions: u64,
+    /// Names that went.
+    pub bindings: u64,
+    /// Old segments whose files still wait for readers.
+    pub waiting: u64,
+    /// The reader that they have waited for the longest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reader: Option<OldReader>,
+    /// Runs of segments that were left for want of room when it was last looked.
+    pub short_of_room: u64,
+    /// Damaged places that keep segments as they are.
+    pub damage: Vec<String>,
 }
 
 /// What a `sync` gives.

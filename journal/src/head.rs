@@ -13,7 +13,7 @@ use crate::content::hash::IdKey;
 use crate::error::{Error, Result};
 use crate::index::apply;
 use crate::index::{Cf, Entry};
-use crate::landmarks::{self, Restored};
+use crate::landmarks::{self, Holding, Restored};
 use crate::records::Records;
 use crate::types::{
     BlockId, FullId, Group, Identity, Instant, MarkName, NodeId, Op, SegmentId, Seq, Unbound,
@@ -167,6 +167,22 @@ impl Head {
     /// `Index`.
     pub fn restores(&self) -> Result<Vec<Restored>> {
         landmarks::restores(&self.records)
+    }
+
+    /// What is held.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn holds(&self) -> Result<Vec<Holding>> {
+        landmarks::holds(&self.records)
+    }
+
+    /// The paths that are held, with everything below them.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn held_paths(&self) -> Result<Vec<Vec<u8>>> {
+        landmarks::held_paths(&self.records)
     }
 
     /// A node id that was never given before.

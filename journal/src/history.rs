@@ -336,7 +336,9 @@ fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>>
             | Op::Mark(_)
             | Op::Loss(_)
             | Op::Name(_)
-            | Op::Restore(_) => {}
+            | Op::Restore(_)
+            | Op::Hold(_)
+            | Op::Release(_) => {}
         }
     }
     changes.reverse();

@@ -1,15 +1,16 @@
-//! What the journal knows beside the tree: instants that people named, and restores into the live tree.
+//! What the journal knows beside the tree: instants that people named, restores into the live tree, and what is held.
 //!
-//! Reads the index only; whether a name may be given is for whoever gives it.
+//! Reads the index only, and the clock of the journal for holds that end; whether a name may be given is for whoever gives it.
 
 use crate::error::Result;
-use crate::format::op::take_restore;
+use crate::format::op::{take_held, take_hold, take_restore};
 use crate::format::wire::{Malformed, whole};
 use crate::index::Cf;
 use crate::index::keys;
 use crate::reader::{Moment, moment_of};
 use crate::records::Records;
-use crate::types::{MarkName, Restore, RestoreBegun, RestoreOutcome, Seq};
+use crate::retention::survey::clock_of;
+use crate::types::{Held, Hold, Instant, MarkName, Restore, RestoreBegun, RestoreOutcome, Seq};
 
 /// An instant that somebody named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,17 @@ pub struct Restored {
     pub what: RestoreBegun,
     /// How it ended, and when that was noted, which is behind everything that it did; `None` where it was never noted.
     pub done: Option<(Moment, RestoreOutcome)>,
+}
+
+/// Something that is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// What.
+    pub what: Held,
+    /// When that was noted.
+    pub since: Moment,
+    /// Until when, by the clock that it was noted by.
+    pub until: Option<Instant>,
 }
 
 /// The `Seq` that a name stands for. A name is given once; should it have been given again, the first time counts.
@@ -80,4 +92,51 @@ pub(crate) fn restores(records: &Records) -> Result<Vec<Restored>> {
         scan.advance()?;
     }
     Ok(restores)
+}
+
+/// What is held, the oldest hold first. What was held anew counts from then on.
+///
+/// A hold ends when as much of the journal's own time has passed as was said: a clock that jumps ahead ends none.
+pub(crate) fn holds(records: &Records) -> Result<Vec<Holding>> {
+    let damage = records.index_damage(Cf::Hold);
+    let mut holds: Vec<Holding> = Vec::new();
+    let mut scan = records.store.scan(Cf::Hold, &[])?;
+    while let Some((key, value)) = scan.item() {
+        let decoded = || -> std::result::Result<_, Malformed> {
+            let note = match value.split_first() {
+                Some((&keys::HELD, value)) => whole(value, take_hold)?,
+                // A hold that is over already.
+                Some((&keys::RELEASED, value)) => {
+                    Hold { what: whole(value, take_held)?, until: Some(Instant(i64::MIN)) }
+                }
+                _ => return Err(Malformed("unknown note about a hold")),
+            };
+            Ok((keys::parse_seq(key)?, note))
+        };
+        let (seq, Hold { what, until }) = decoded().map_err(&damage)?;
+        holds.retain(|known| known.what != what);
+        if until != Some(Instant(i64::MIN))
+            && let Some(since) = moment_of(records, seq)?
+        {
+            holds.push(Holding { what, since, until });
+        }
+        scan.advance()?;
+    }
+    if holds.iter().any(|holding| holding.until.is_some()) {
+        let clock = clock_of(records)?;
+        holds.retain(|Holding { since, until, .. }| {
+            let passed = clock.now().0.saturating_sub(clock.time_of(since.seq).0);
+            until.is_none_or(|until| passed < until.0.saturating_sub(since.instant.0))
+        });
+    }
+    Ok(holds)
+}
+
+/// The paths that are held.
+pub(crate) fn held_paths(records: &Records) -> Result<Vec<Vec<u8>>> {
+    let paths = holds(records)?.into_iter().filter_map(|holding| match holding.what {
+        Held::Path(path) => Some(path),
+        Held::Mark(_) => None,
+    });
+    Ok(paths.collect())
 }

@@ -15,7 +15,7 @@ use crate::index::db::Db;
 use crate::index::keys::{self, Applied, BatchAt, StateThen};
 use crate::index::rebuild::Builder;
 use crate::index::store::Store;
-use crate::landmarks::{self, Named, Restored};
+use crate::landmarks::{self, Holding, Named, Restored};
 use crate::manifest::Manifest;
 use crate::records::Records;
 use crate::recovery::{self, RecoveryReport, Standing, Tail};
@@ -325,6 +325,22 @@ impl Reader {
     /// `Index`.
     pub fn restores(&self) -> Result<Vec<Restored>> {
         landmarks::restores(&self.records)
+    }
+
+    /// What is held, the oldest hold first.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn holds(&self) -> Result<Vec<Holding>> {
+        landmarks::holds(&self.records)
+    }
+
+    /// The paths that are held, with everything below them.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn held_paths(&self) -> Result<Vec<Vec<u8>>> {
+        landmarks::held_paths(&self.records)
     }
 
     /// The journal as of a `Seq`.

@@ -23,14 +23,18 @@
 //! | view | the journal as of one `Seq` |
 //! | plan | what a restore will do, computed before anything is written |
 
+mod held;
 mod loss;
 mod named;
+mod protected;
 mod restored;
 
 use std::fmt;
 
+pub use held::{Held, Hold};
 pub use loss::{Loss, Lost};
 pub use named::{BadMarkName, MarkName};
+pub use protected::{LeftOut, Place, Policy, RootPolicy};
 pub use restored::{Restore, RestoreBegun, RestoreOutcome, is_plain_path};
 
 /// Position in the one order of the journal; counts groups, the first is 1.
@@ -440,61 +444,6 @@ impl Gap {
     }
 }
 
-/// What is protected from one `Seq` on, and by which rules something below it is left out. What they mean is in
-/// [`crate::rules`].
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Policy {
-    /// The roots by path. One may lie below another: it is protected once, by its own rules.
-    pub roots: Vec<RootPolicy>,
-    /// Patterns for every root, in gitignore syntax.
-    pub excludes: Vec<String>,
-    /// Places that are left out whatever the patterns say.
-    pub left_out: Vec<LeftOut>,
-}
-
-/// A root and its own rules.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct RootPolicy {
-    /// Its absolute path.
-    pub path: Vec<u8>,
-    /// Patterns for this root, after those for every root.
-    pub excludes: Vec<String>,
-    /// Whether other filesystems mounted below it are left out.
-    pub one_file_system: bool,
-    /// Whether directories with a valid `CACHEDIR.TAG` are left out, but for the tag.
-    pub cachedir_tag: bool,
-}
-
-/// A place that is left out with everything below it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LeftOut {
-    /// Its absolute path.
-    pub path: Vec<u8>,
-    /// What is there.
-    pub what: Place,
-}
-
-/// What is at a place that is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Place {
-    /// The journal itself.
-    Journal = 0,
-    /// Another filesystem, under a root that keeps to its own.
-    OtherFilesystem = 1,
-}
-
-impl Place {
-    /// The place that a byte on disk stands for.
-    pub fn from_byte(byte: u8) -> Option<Place> {
-        Some(match byte {
-            0 => Place::Journal,
-            1 => Place::OtherFilesystem,
-            _ => return None,
-        })
-    }
-}
-
 /// One elementary statement about the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -550,6 +499,10 @@ pub enum Op {
     Name(MarkName),
     /// A restore into the live tree begins or has ended.
     Restore(Restore),
+    /// Something is held from now on: whatever the policy says, it stays.
+    Hold(Hold),
+    /// It is not any more.
+    Release(Held),
 }
 
 /// Why an entry is gone.

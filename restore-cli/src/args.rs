@@ -70,9 +70,15 @@ pub(crate) enum Verb {
     /// Take the last restore in place back that has not been taken back.
     #[command(long_about = help::undo::ABOUT, after_long_help = help::undo::MORE)]
     Undo(UndoArgs),
-    /// What the retention policy, or one that is proposed, would take out of the past, and what that frees.
+    /// Apply the retention policy, or say what it, or one that is proposed, would take out of the past.
     #[command(long_about = help::retain::ABOUT, after_long_help = help::retain::MORE)]
     Retain(RetainArgs),
+    /// Keep all that a path ever was, or a marked instant, whatever the policy says; or list what is held.
+    #[command(long_about = help::hold::ABOUT, after_long_help = help::hold::MORE)]
+    Hold(HoldArgs),
+    /// End a hold.
+    #[command(long_about = help::release::ABOUT, after_long_help = help::release::MORE)]
+    Release(ReleaseArgs),
     /// What takes the space in the journal: by path, by what is new, by age.
     #[command(long_about = help::taken::ABOUT, after_long_help = help::taken::MORE)]
     Top(TopArgs),
@@ -283,21 +289,52 @@ pub(crate) struct UndoArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RetainArgs {
     /// Look at this path and below only [default: everything].
-    #[arg(value_name = "PATH", add = complete::path())]
+    #[arg(value_name = "PATH", requires = "dry_run", add = complete::path())]
     pub(crate) path: Option<OsString>,
     /// Say what would go, and remove nothing.
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Do not ask before anything goes.
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Also remove what costs more to remove than it frees.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) all: bool,
     /// Take these steps for everything instead of the policy in force, the finest first, such as 'all for 2 days'
     /// '1 hour'. PATH stands before it.
-    #[arg(long, value_name = "STEP", num_args = 1.., conflicts_with = "policy")]
+    #[arg(long, value_name = "STEP", num_args = 1.., conflicts_with = "policy", requires = "dry_run")]
     pub(crate) keep: Vec<String>,
     /// Take the policy in this configuration file instead of the one in force.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
     pub(crate) policy: Option<PathBuf>,
     /// Name so many paths at most, those with the most bytes; 0 names all [default: 20].
-    #[arg(short = 'n', value_name = "N")]
+    #[arg(short = 'n', value_name = "N", requires = "dry_run")]
     pub(crate) count: Option<usize>,
+}
+
+/// `hold`.
+#[derive(Debug, Args)]
+pub(crate) struct HoldArgs {
+    /// A path, also a vanished one, or the name of an instant [default: list what is held].
+    #[arg(value_name = "PATH|mark:NAME", add = complete::path())]
+    pub(crate) what: Option<OsString>,
+    /// Until when [default: until it is released].
+    #[arg(long, value_name = "TIME", requires = "what")]
+    pub(crate) until: Option<String>,
+    /// How long to wait, such as 30s, 5m or 500ms; 0 is without limit.
+    #[arg(long, value_name = "DURATION", default_value = "60s", requires = "what")]
+    pub(crate) timeout: String,
+}
+
+/// `release`.
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseArgs {
+    /// What is held, as `asof hold` lists it.
+    #[arg(value_name = "PATH|mark:NAME", add = complete::path())]
+    pub(crate) what: OsString,
+    /// How long to wait, such as 30s, 5m or 500ms; 0 is without limit.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub(crate) timeout: String,
 }
 
 /// `top`.

@@ -79,6 +79,12 @@ pub(crate) enum Error {
         /// How many.
         problems: u64,
     },
+    /// Old segments stay as they are.
+    #[error("partly done: what lies at {places} damaged places stays as it is; each is named above")]
+    NotAll {
+        /// How many places.
+        places: u64,
+    },
     /// Ctrl-C, or a request to terminate.
     #[error("interrupted")]
     Interrupted,
@@ -137,7 +143,7 @@ impl Error {
             Error::OutputClosed => 0,
             Error::Failed { .. } | Error::NoContent { .. } | Error::Output(_) | Error::Io { .. } => 1,
             Error::Usage { .. } => 2,
-            Error::Partly { .. } => 3,
+            Error::Partly { .. } | Error::NotAll { .. } => 3,
             Error::Assertion { .. } => 4,
             Error::NotReachable { .. } | Error::NoSuchPath { .. } => 5,
             Error::Advised { status, .. } => *status,
@@ -165,7 +171,7 @@ impl Error {
             Error::Io { source, .. } => io_next_step(source).map(str::to_owned),
             // What helps with these is found out at the edge.
             Error::NoSuchPath { .. } | Error::NoContent { .. } => None,
-            Error::Partly { .. } | Error::Stopped | Error::Ended | Error::OutputClosed | Error::Output(_) => {
+            Error::Partly { .. } | Error::NotAll { .. } | Error::Stopped | Error::Ended | Error::OutputClosed | Error::Output(_) => {
                 None
             }
         }

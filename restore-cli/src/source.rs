@@ -9,7 +9,7 @@ pub(crate) mod memory;
 use asof_journal::Result;
 use asof_journal::blocks::Block;
 use asof_journal::quality;
-use asof_journal::reader::{Moment, Reader};
+use asof_journal::reader::{Around, Moment, Reader};
 use asof_journal::types::{BlockId, Extent, Gap, Instant, NodeId, Quality, Seq, Version};
 use asof_journal::view::{Entry, VersionAt, View};
 
@@ -59,6 +59,10 @@ pub(crate) trait Source: Sync {
     fn last_clean(&self, node: NodeId) -> Result<Option<VersionAt>>;
     /// When a `Seq` was committed.
     fn instant_of(&self, seq: Seq) -> Result<Option<Instant>>;
+    /// The nearest moments of which everything is kept, where that is not so of this one.
+    fn thinned_around(&self, _: Seq) -> Result<Option<Around>> {
+        Ok(None)
+    }
     /// An absolute path that the node has.
     fn path_of(&self, node: NodeId) -> Result<Option<Vec<u8>>>;
     /// An absolute path that the node has now, as far as the journal knows.
@@ -104,6 +108,10 @@ impl Source for AtSeq<'_> {
 
     fn list_with_thinned(&self, dir: NodeId) -> Result<(Vec<Entry>, Vec<Vec<u8>>)> {
         self.view.list_with_thinned(dir)
+    }
+
+    fn thinned_around(&self, seq: Seq) -> Result<Option<Around>> {
+        self.reader.thinned_around(seq)
     }
 
     fn list_deleted(&self, dir: NodeId) -> Result<Vec<Entry>> {

@@ -208,6 +208,10 @@ def operation(cursor):
         else:
             for _ in range(6):
                 cursor.uint()
+    elif tag == 11:
+        cursor.choice(2, "what is held"), cursor.bytes(), cursor.time()
+    elif tag == 12:
+        cursor.choice(2, "what is held"), cursor.bytes()
     else:
         raise Refused(f"operation {tag} is unknown")
     return None

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use asof_journal::append::Limits;
 use asof_journal::content::{Piece, Source};
 use asof_journal::history::{self, Change, What};
-use asof_journal::landmarks::Restored;
+use asof_journal::landmarks::{Holding, Restored};
 use asof_journal::reader::Reader;
 use asof_journal::types::{
-    Content, Extent, Gap, GapReason, Identity, Instant, Kind, LeftOut, Mark, MarkCause, MarkName, NodeId, Op,
-    Place, Policy, Quality, Restore, RestoreBegun, RestoreOutcome, RootPolicy, Seq, Unbound, Version,
+    Content, Extent, Gap, GapReason, Held, Hold, Identity, Instant, Kind, LeftOut, Mark, MarkCause, MarkName,
+    NodeId, Op, Place, Policy, Quality, Restore, RestoreBegun, RestoreOutcome, RootPolicy, Seq, Unbound,
+    Version,
 };
 use asof_journal::view::View;
 
@@ -330,6 +331,22 @@ impl Writer {
         self.pen.submit(vec![Op::Restore(Restore::Done { id, outcome })]);
         self.pen.commit();
         begin(&mut self.pen, vec![b"/home/me/sub".to_vec()], false, Some(id));
+        self.holds();
+    }
+
+    /// What is held: a path, an instant until a time, and a path that is held no longer.
+    fn holds(&mut self) {
+        let path = |path: &[u8]| Held::Path(path.to_vec());
+        let until = Some(Instant(self.pen.clock().wall.0.saturating_add(365 * 86_400_000_000_000)));
+        for op in [
+            Op::Hold(Hold { what: path(b"/home/me/sub"), until: None }),
+            Op::Hold(Hold { what: Held::Mark(MarkName::new("v1").must("a name")), until }),
+            Op::Hold(Hold { what: path(b"/home/me/text"), until: None }),
+            Op::Release(path(b"/home/me/text")),
+        ] {
+            self.pen.submit(vec![op]);
+            self.pen.commit();
+        }
     }
 }
 
@@ -390,6 +407,9 @@ pub fn answers(reader: &Reader, until: Seq) -> String {
         line(format!("restore {} to {at} of {paths:?} exact {exact} undoes {undoes:?}", begun.seq));
         let done = done.map(|(moment, outcome)| (moment.seq.0, outcome));
         line(format!("  done {done:?}"));
+    }
+    for Holding { what, since, until } in reader.holds().must("holds") {
+        line(format!("held since {} until {until:?}: {what:?}", since.seq));
     }
     for seq in [Seq(1), until] {
         line(format!("policy at {seq}: {}", policy_line(&reader.view(seq).policy().must("a policy"))));

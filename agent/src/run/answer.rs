@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use asof_journal::compact::Eagerness;
 use asof_journal::control::{Answer, Request, RestoreBegin, Runaway, Status};
 use asof_journal::types::MarkCause;
 
@@ -19,10 +20,36 @@ impl Agent {
                 let answer = self.status();
                 let _ = request.reply.send(Answer::Status(Box::new(answer)));
             }
+            Request::Retain { all } => self.retain(request, all),
             Request::Sync { timeout_ms }
+            | Request::Hold { timeout_ms, .. }
+            | Request::Release { timeout_ms, .. }
             | Request::Mark { timeout_ms, .. }
             | Request::RestoreBegin(RestoreBegin { timeout_ms, .. })
             | Request::RestoreEnd { timeout_ms, .. } => self.sync_for(request, timeout_ms),
+        }
+    }
+
+    /// Has the retention policy applied now.
+    fn retain(&mut self, request: ControlRequest, all: bool) {
+        let eagerness = if all { Eagerness::Anything } else { Eagerness::WorthIt };
+        let refused = if self.stopping.is_some() {
+            Some((request, "asofd is stopping"))
+        } else if self.head.index_failed() {
+            Some((
+                request,
+                "the index of the journal refused a write; asofd opens it anew within minutes, try again then",
+            ))
+        } else {
+            let queued = self.retainer.ask(eagerness, request);
+            queued.err().map(|request| (request, "others wait for the same already; try again later"))
+        };
+        match refused {
+            Some((request, why)) => {
+                let error = format!("not done: {why}");
+                let _ = request.reply.send(Answer::Failed { error, timed_out: false });
+            }
+            None => self.retain_on(self.clock.monotonic_ns(), self.room.lack().is_none()),
         }
     }
 
@@ -75,6 +102,7 @@ impl Agent {
             stretched,
             runaways: self.runaways(now_ns),
             rpo: self.delays.summary(now_ns),
+            retention: self.retainer.status(self.clock.now().wall),
             scrub: self.scrub.progress(),
             checked_bytes: self.scrub.checked(),
         }

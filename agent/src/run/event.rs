@@ -6,6 +6,7 @@ use asof_journal::types::{NodeId, Seq};
 
 use crate::control::ControlEvent;
 use crate::health::Trouble;
+use crate::retain::Done;
 use crate::scrub::Scrubbed;
 use crate::settle::WorkId;
 use crate::watch::WatchError;
@@ -25,6 +26,8 @@ pub(crate) enum Event {
     Checked,
     /// A step of the scrub ended.
     Scrubbed(Scrubbed),
+    /// The retention policy was applied as far as it goes.
+    Retained(Box<Done>),
     /// Something is to be looked at again.
     Again(Again),
     /// A version of the node is not clean: it is to be looked at again some time.

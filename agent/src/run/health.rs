@@ -7,6 +7,7 @@ use asof_journal::types::{Gap, GapReason, Instant, Op};
 
 use super::{Agent, Reconcile, TICK_NS, Why};
 use crate::health::{Missing, Trouble};
+use crate::retain::Leisure;
 use crate::scrub::Scrubbed;
 use crate::settle::Scan;
 use crate::status;
@@ -104,15 +105,31 @@ impl Agent {
         }
     }
 
-    /// Lets the scrub read on while there is nothing else to do.
-    pub(super) fn scrub_on(&mut self, now_ns: u64) {
+    /// Whether there is nothing else to do.
+    fn is_idle(&self) -> bool {
         let pending = self.dirty.lock().settle.pending();
-        let idle = matches!(self.reconcile, Reconcile::Done)
+        matches!(self.reconcile, Reconcile::Done)
             && pending == 0
             && !self.worker_busy
             && self.checked_ns.is_some()
-            && self.stopping.is_none();
+            && self.stopping.is_none()
+    }
+
+    /// Lets the scrub read on while there is nothing else to do.
+    pub(super) fn scrub_on(&mut self, now_ns: u64) {
+        let idle = self.is_idle();
         self.scrub.tick(idle, now_ns, self.config.scrub_per_day);
+    }
+
+    /// Lets what is no longer kept go, while there is nothing else to do or somebody asks.
+    pub(super) fn retain_on(&mut self, now_ns: u64, has_room: bool) {
+        if self.stopping.is_some() {
+            return self.retainer.end();
+        }
+        let able = has_room && !self.head.index_failed();
+        let leisure = Leisure { idle: self.is_idle(), able };
+        let roots = self.config.root_bytes();
+        self.retainer.tick(leisure, now_ns, &self.config.retention, &roots);
     }
 
     /// Takes note of what a step of the scrub found.

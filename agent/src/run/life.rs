@@ -86,6 +86,9 @@ impl Life {
                         Request::Status => Answer::Status(Box::new(status(&loaded.config, &words))),
                         Request::Sync { .. }
                         | Request::Mark { .. }
+                        | Request::Hold { .. }
+                        | Request::Release { .. }
+                        | Request::Retain { .. }
                         | Request::RestoreBegin(_)
                         | Request::RestoreEnd { .. } => {
                             Answer::Failed { error: format!("not done: {words}"), timed_out: false }
@@ -147,6 +150,7 @@ fn status(config: &Config, problem: &str) -> Status {
         stretched: Vec::new(),
         runaways: Vec::new(),
         rpo: control::Rpo::default(),
+        retention: None,
         counters: Counters::default(),
     }
 }

@@ -3,8 +3,9 @@
 //! A note is recorded with the mark at the end of a `sync`, in one group: its `Seq` then means exactly the state at the
 //! call. Owns what is noted and what is refused; `sync.rs` takes care of the rest.
 
-use asof_journal::control::{PathBytes, Request, RestoreBegin};
-use asof_journal::types::{MarkName, Op, Restore, RestoreBegun, Seq, is_plain_path};
+use asof_journal::control::{HeldName, PathBytes, Request, RestoreBegin};
+use asof_journal::fate::{Fate, fate};
+use asof_journal::types::{Held, Hold, Instant, MarkName, Op, Restore, RestoreBegun, Seq, is_plain_path};
 
 use super::Agent;
 
@@ -12,7 +13,11 @@ impl Agent {
     /// What a request wants noted, if anything; else why it is refused.
     pub(super) fn note_of(&self, request: &Request) -> Result<Option<Op>, String> {
         let note = match request {
-            Request::Status | Request::Sync { .. } => return Ok(None),
+            Request::Status | Request::Sync { .. } | Request::Retain { .. } => return Ok(None),
+            Request::Hold { what, until_ns, .. } => {
+                Op::Hold(Hold { what: held(what)?, until: until_ns.map(Instant) })
+            }
+            Request::Release { what, .. } => Op::Release(held(what)?),
             Request::Mark { name, .. } => Op::Name(
                 MarkName::new(name).map_err(|why| format!("{name:?} cannot name an instant: {why}"))?,
             ),
@@ -53,9 +58,35 @@ impl Agent {
                 undoes.map_or(Ok(None), |id| self.unknown_restore(id))
             }
             Op::Restore(Restore::Done { id, .. }) => self.restore_to_end(*id),
+            Op::Hold(Hold { what, .. }) => self.never_there(what),
+            Op::Release(what) => self.not_held(what),
             _ => Ok(None),
         };
         found.unwrap_or_else(|error| Some(error.to_string()))
+    }
+
+    fn never_there(&self, what: &Held) -> asof_journal::Result<Option<String>> {
+        Ok(match what {
+            Held::Path(path) => {
+                let view = self.head.view();
+                matches!(fate(&view, path)?, Fate::Never { .. }).then(|| {
+                    let path = String::from_utf8_lossy(path);
+                    format!("not held: the journal has never had anything at {path}")
+                })
+            }
+            Held::Mark(name) => {
+                let there = self.head.mark(name)?.is_some();
+                (!there).then(|| format!("not held: there is no mark:{name}"))
+            }
+        })
+    }
+
+    fn not_held(&self, what: &Held) -> asof_journal::Result<Option<String>> {
+        let held = self.head.holds()?.iter().any(|holding| holding.what == *what);
+        Ok((!held).then(|| match what {
+            Held::Path(path) => format!("not released: {} is not held", String::from_utf8_lossy(path)),
+            Held::Mark(name) => format!("not released: mark:{name} is not held"),
+        }))
     }
 
     fn given_already(&self, name: &MarkName, seq: Seq) -> String {
@@ -78,5 +109,16 @@ impl Agent {
             }
             Some(_) => None,
         })
+    }
+}
+
+/// What is to be held or released; else why it cannot be.
+fn held(what: &HeldName) -> Result<Held, String> {
+    match what {
+        HeldName::Path(PathBytes(path)) if is_plain_path(path) => Ok(Held::Path(path.clone())),
+        HeldName::Path(path) => Err(format!("{:?} is no plain absolute path", path.to_string())),
+        HeldName::Mark(name) => MarkName::new(name)
+            .map(Held::Mark)
+            .map_err(|why| format!("{name:?} cannot name an instant: {why}")),
     }
 }

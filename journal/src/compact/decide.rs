@@ -237,9 +237,13 @@ impl Decider<'_, '_, '_> {
                         left.push(op.clone());
                     }
                 }
-                Op::Gap(_) | Op::Policy(_) | Op::Loss(_) | Op::Name(_) | Op::Restore(_) => {
-                    left.push(op.clone())
-                }
+                Op::Gap(_)
+                | Op::Policy(_)
+                | Op::Loss(_)
+                | Op::Name(_)
+                | Op::Restore(_)
+                | Op::Hold(_)
+                | Op::Release(_) => left.push(op.clone()),
             }
         }
         Ok(left)

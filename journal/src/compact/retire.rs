@@ -103,6 +103,25 @@ impl Retired {
         storage.sync_dir(&dir).context(&dir)?;
         Ok(0)
     }
+
+    /// The one that has been waited for the longest.
+    pub(super) fn oldest(&self, layout: &Layout) -> Option<Awaited> {
+        let awaited = self.awaited.iter().filter_map(|name| {
+            let pid = name.to_str()?.split_once('-')?.0.parse().ok()?;
+            let taken = std::fs::metadata(layout.readers().join(name)).ok()?.modified().ok()?;
+            Some(Awaited { pid, age: taken.elapsed().unwrap_or_default() })
+        });
+        awaited.max_by_key(|awaited| awaited.age)
+    }
+}
+
+/// A reader that old files wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// Its process.
+    pub pid: u32,
+    /// How long it has had the journal open.
+    pub age: Duration,
 }
 
 /// The pins that are held and waited for; those that nobody holds are removed.

@@ -4,9 +4,9 @@
 
 use crate::format::wire::{Malformed, Put, Result, Take};
 use crate::types::{
-    BlockId, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Loss, Lost, Mark,
-    MarkCause, MarkName, Metadata, NodeId, Op, Place, Policy, Position, Quality, Restore, RestoreBegun,
-    RestoreOutcome, RootPolicy, SegmentId, Seq, Unbound, Version, is_plain_path,
+    BlockId, Content, Extent, Gap, GapReason, Group, Held, Hold, Identity, Instant, Kind, LeftOut, Loss,
+    Lost, Mark, MarkCause, MarkName, Metadata, NodeId, Op, Place, Policy, Position, Quality, Restore,
+    RestoreBegun, RestoreOutcome, RootPolicy, SegmentId, Seq, Unbound, Version, is_plain_path,
 };
 
 const BIND: u8 = 1;
@@ -19,6 +19,14 @@ const MARK: u8 = 7;
 const LOSS: u8 = 8;
 const NAME: u8 = 9;
 const RESTORE: u8 = 10;
+const HOLD: u8 = 11;
+const RELEASE: u8 = 12;
+
+const HELD_PATH: u8 = 0;
+const HELD_MARK: u8 = 1;
+
+/// Stands for a hold without an end.
+const NO_END: Instant = Instant(i64::MAX);
 
 const LOST_BYTES: u8 = 0;
 const LOST_GROUPS: u8 = 1;
@@ -322,6 +330,46 @@ pub fn take_restore(take: &mut Take<'_>) -> Result<Restore> {
     }
 }
 
+/// Encodes what is held.
+pub fn put_held(out: &mut Vec<u8>, held: &Held) {
+    match held {
+        Held::Path(path) => {
+            out.put_u8(HELD_PATH);
+            out.put_bytes(path);
+        }
+        Held::Mark(name) => {
+            out.put_u8(HELD_MARK);
+            out.put_bytes(name.as_str().as_bytes());
+        }
+    }
+}
+
+/// Decodes what is held.
+pub fn take_held(take: &mut Take<'_>) -> Result<Held> {
+    match take.u8()? {
+        HELD_PATH => {
+            let path = take.bytes()?;
+            if !is_plain_path(path) {
+                return Err(Malformed("not a plain absolute path"));
+            }
+            Ok(Held::Path(path.to_vec()))
+        }
+        HELD_MARK => take_mark_name(take).map(Held::Mark),
+        _ => Err(Malformed("unknown kind of what is held")),
+    }
+}
+
+/// Encodes a hold.
+pub fn put_hold(out: &mut Vec<u8>, hold: &Hold) {
+    put_held(out, &hold.what);
+    out.put_time(hold.until.unwrap_or(NO_END));
+}
+
+/// Decodes a hold.
+pub fn take_hold(take: &mut Take<'_>) -> Result<Hold> {
+    Ok(Hold { what: take_held(take)?, until: Some(take.time()?).filter(|until| *until != NO_END) })
+}
+
 fn take_mark_name(take: &mut Take<'_>) -> Result<MarkName> {
     let text =
         std::str::from_utf8(take.bytes()?).map_err(|_| Malformed("a name of an instant that is no UTF-8"))?;
@@ -388,6 +436,14 @@ fn put_op(out: &mut Vec<u8>, op: &Op) {
             out.put_u8(RESTORE);
             put_restore(out, restore);
         }
+        Op::Hold(hold) => {
+            out.put_u8(HOLD);
+            put_hold(out, hold);
+        }
+        Op::Release(held) => {
+            out.put_u8(RELEASE);
+            put_held(out, held);
+        }
     }
 }
 
@@ -427,6 +483,8 @@ fn take_op(take: &mut Take<'_>) -> Result<Op> {
         LOSS => Op::Loss(take_loss(take)?),
         NAME => Op::Name(take_mark_name(take)?),
         RESTORE => Op::Restore(take_restore(take)?),
+        HOLD => Op::Hold(take_hold(take)?),
+        RELEASE => Op::Release(take_held(take)?),
         _ => return Err(Malformed("unknown operation")),
     })
 }
@@ -565,6 +623,12 @@ pub(crate) mod tests {
                     },
                 }),
                 Op::Name(MarkName::new("before the m\u{f6}ve").unwrap()),
+                Op::Hold(Hold { what: Held::Path(b"/home/\xff".to_vec()), until: None }),
+                Op::Hold(Hold {
+                    what: Held::Mark(MarkName::new("v1").unwrap()),
+                    until: Some(Instant(1_900_000_000_000_000_000)),
+                }),
+                Op::Release(Held::Path(b"/home/\xff".to_vec())),
                 Op::Mark(Mark { covered_through: Instant(77), cause: MarkCause::Sync }),
             ],
             hinted: Some(Instant(1_000_000_000)),

@@ -4,7 +4,8 @@ use asof_fuzz::{Memory, Random, Target};
 
 use super::values;
 use crate::control::{
-    Answer, Outcome, PathBytes, Place, Request, RestoreBegin, Root, Runaway, State, Status, Synced,
+    Answer, HeldName, OldReader, Outcome, PathBytes, Place, Request, RestoreBegin, Retained, Retention, Root,
+    Runaway, State, Status, Synced,
 };
 use crate::format::FORMAT;
 use crate::manifest::Manifest;
@@ -52,7 +53,7 @@ where
 
 #[test]
 fn requests() {
-    json("request", |random| match random.below(6) {
+    json("request", |random| match random.below(9) {
         0 => Request::Status,
         1 | 2 => Request::Sync { timeout_ms: random.number() },
         3 => Request::Mark { name: values::text(random), timeout_ms: random.number() },
@@ -63,6 +64,13 @@ fn requests() {
             undoes: random.one_in(2).then(|| random.number()),
             timeout_ms: random.number(),
         }),
+        5 => Request::Hold {
+            what: held(random),
+            until_ns: random.one_in(2).then(|| random.signed()),
+            timeout_ms: random.number(),
+        },
+        6 => Request::Release { what: held(random), timeout_ms: random.number() },
+        7 => Request::Retain { all: random.one_in(2) },
         _ => Request::RestoreEnd {
             id: random.number(),
             outcome: Outcome {
@@ -77,14 +85,32 @@ fn requests() {
     });
 }
 
+fn held(random: &mut Random) -> HeldName {
+    match random.one_in(2) {
+        true => HeldName::Path(PathBytes(values::path(random))),
+        false => HeldName::Mark(values::text(random)),
+    }
+}
+
+fn old_reader(random: &mut Random) -> OldReader {
+    OldReader { pid: random.bits() as u32, seconds: random.number() }
+}
+
 #[test]
 fn answers() {
-    json("answer", |random| match random.below(3) {
+    json("answer", |random| match random.below(4) {
         0 => Answer::Failed { error: values::text(random), timed_out: random.one_in(2) },
         1 => {
             let seq = random.number();
             Answer::Synced(Synced { instant: values::text(random), seq, at: format!("seq:{seq}") })
         }
+        2 => Answer::Retained(Retained {
+            segments: random.number(),
+            bytes_before: random.number(),
+            reader: random.one_in(2).then(|| old_reader(random)),
+            damage: values::some(random, 2, values::text),
+            ..Retained::default()
+        }),
         _ => Answer::Status(Box::new(status(random))),
     });
 }
@@ -114,6 +140,13 @@ fn status(random: &mut Random) -> Status {
             path: values::text(random),
             bytes: random.number(),
             proposals: values::some(random, 2, values::text),
+        }),
+        retention: random.one_in(2).then(|| Retention {
+            looked: random.one_in(2).then(|| values::text(random)),
+            freed_bytes: random.number(),
+            reader: random.one_in(2).then(|| old_reader(random)),
+            damage: values::some(random, 2, values::text),
+            ..Retention::default()
         }),
         rpo: Default::default(),
         counters: Default::default(),

@@ -6,9 +6,9 @@ use crate::format::batch::{Batch, BlockFrame, DEPTH_MAX};
 use crate::format::frame::{BODY_MAX, Chain, Encoding};
 use crate::format::segment::{Compacted, Footer, Predecessor, SegmentHeader};
 use crate::types::{
-    BlockId, ClockReading, Content, Extent, Gap, GapReason, Group, Identity, Instant, Kind, LeftOut, Loss,
-    Lost, Mark, MarkCause, MarkName, Metadata, NodeId, Op, Place, Policy, Position, Quality, Restore,
-    RestoreBegun, RestoreOutcome, RootPolicy, SegmentId, Seq, Unbound, Version,
+    BlockId, ClockReading, Content, Extent, Gap, GapReason, Group, Held, Hold, Identity, Instant, Kind,
+    LeftOut, Loss, Lost, Mark, MarkCause, MarkName, Metadata, NodeId, Op, Place, Policy, Position, Quality,
+    Restore, RestoreBegun, RestoreOutcome, RootPolicy, SegmentId, Seq, Unbound, Version,
 };
 
 pub(super) const KINDS: [Kind; 7] =
@@ -173,8 +173,15 @@ fn restore(random: &mut Random) -> Restore {
     }
 }
 
+fn held(random: &mut Random) -> Held {
+    match random.one_in(2) {
+        true => Held::Path(path(random)),
+        false => Held::Mark(mark_name(random)),
+    }
+}
+
 pub(super) fn op(random: &mut Random) -> Op {
-    match random.below(13) {
+    match random.below(15) {
         0..=3 => Op::Bind {
             dir: node(random),
             name: name(random),
@@ -198,6 +205,10 @@ pub(super) fn op(random: &mut Random) -> Op {
         9 => Op::Loss(loss(random)),
         10 => Op::Name(mark_name(random)),
         11 => Op::Restore(restore(random)),
+        12 => {
+            Op::Hold(Hold { what: held(random), until: Some(instant(random)).filter(|_| random.one_in(2)) })
+        }
+        13 => Op::Release(held(random)),
         _ if random.one_in(2) => Op::Policy(policy(random)),
         _ => Op::Mark(Mark {
             covered_through: instant(random),

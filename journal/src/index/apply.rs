@@ -4,7 +4,7 @@ use super::keys::{self, Applied, BatchAt, Bound, Linked, Located, StateThen};
 use super::{Cf, Entry};
 use crate::format::batch::{Batch, BlockFrame};
 use crate::format::frame::Chain;
-use crate::format::op::{put_gap, put_loss, put_policy, put_restore, put_version};
+use crate::format::op::{put_gap, put_held, put_hold, put_loss, put_policy, put_restore, put_version};
 use crate::types::{Gap, GapReason, Group, Instant, Op, Position, SegmentId, Seq};
 
 /// Where a batch lies in its segment, and the chain's value behind it.
@@ -74,6 +74,16 @@ fn op_entries(seq: Seq, n: u16, op: &Op, out: &mut Vec<Entry>) {
             let mut value = Vec::new();
             put_restore(&mut value, restore);
             out.push(Entry { cf: Cf::Restore, key: keys::gap(seq, n), value });
+        }
+        Op::Hold(hold) => {
+            let mut value = vec![keys::HELD];
+            put_hold(&mut value, hold);
+            out.push(Entry { cf: Cf::Hold, key: keys::gap(seq, n), value });
+        }
+        Op::Release(held) => {
+            let mut value = vec![keys::RELEASED];
+            put_held(&mut value, held);
+            out.push(Entry { cf: Cf::Hold, key: keys::gap(seq, n), value });
         }
         Op::Mark(_) => {}
     }
@@ -220,7 +230,7 @@ mod tests {
         let before = Applied { last_seq: sample().first_seq.previous(), ..Applied::default() };
         let applied = batch(&before, &sample(), &place, &mut entries);
         let count = |cf| entries.iter().filter(|entry| entry.cf == cf).count();
-        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 2, 1]);
+        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 2, 3, 1]);
         assert_eq!((applied.last_seq, applied.gaps), (Seq(11), 1));
         assert_eq!(applied.covered_through, Some(Instant(77)));
     }

@@ -440,6 +440,11 @@ pub fn gap(at: Seq, n: u16) -> Vec<u8> {
     key
 }
 
+/// In front of what is held from then on.
+pub const HELD: u8 = 1;
+/// In front of what is held no longer.
+pub const RELEASED: u8 = 0;
+
 /// All times at which a name was given to an instant; names hold no NUL, which ends them here.
 pub fn named_name(name: &MarkName) -> Vec<u8> {
     let mut key = Vec::with_capacity(name.as_str().len() + 9);

@@ -40,13 +40,15 @@ pub enum Cf {
     Named,
     /// `Seq` to what was noted of a restore then.
     Restore,
+    /// `Seq` to what was held or released then.
+    Hold,
     /// How far the index has come.
     Meta,
 }
 
 impl Cf {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Cf; 14] = [
+    pub const ALL: [Cf; 15] = [
         Cf::Block,
         Cf::Binding,
         Cf::Filename,
@@ -60,6 +62,7 @@ impl Cf {
         Cf::Loss,
         Cf::Named,
         Cf::Restore,
+        Cf::Hold,
         Cf::Meta,
     ];
 
@@ -79,6 +82,7 @@ impl Cf {
             Cf::Loss => "loss",
             Cf::Named => "named",
             Cf::Restore => "restore",
+            Cf::Hold => "hold",
             Cf::Meta => "meta",
         }
     }

@@ -3,6 +3,8 @@
 //! Answers from the journal alone: its names, its gaps, and the rules that it says were in force. Looks at nothing on
 //! disk, asks no agent.
 
+mod lines;
+
 use asof_journal::fate::{self, Ended, Fate};
 use asof_journal::quality;
 use asof_journal::reader::{Moment, Reader};
@@ -10,7 +12,8 @@ use asof_journal::rules::{CACHEDIR_SIGNATURE, CACHEDIR_TAG, Rule, Rules};
 use asof_journal::temporary::is_temporary;
 use asof_journal::types::{Content, Gap, GapReason, Instant, Kind, NodeId, Place, Seq, Unbound, Version};
 use asof_journal::view::{Entry, View, is_below};
-use serde::Serialize;
+
+use lines::{Answer, At, EndLine, GapLine, Matched, RuleLine, Verdict, VersionLine};
 
 use super::restore::gap_text;
 use crate::args::ExplainArgs;
@@ -20,145 +23,6 @@ use crate::output::{Output, PathFields, as_of, escape, local};
 use crate::path;
 use crate::session::Session;
 
-/// What the answer is, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    /// It was there, and this is what it was.
-    Captured,
-    /// A rule left it out.
-    Excluded,
-    /// It had been there and was deleted.
-    Deleted,
-    /// It had been there and had another name by then.
-    Moved,
-    /// Nobody looked then.
-    Gap,
-    /// It was not there yet.
-    NotYetCreated,
-    /// It was there and could not be read, or was not to be.
-    Unreadable,
-    /// It lay below no root.
-    NotProtected,
-    /// Its root was not there.
-    RootMissing,
-    /// Nothing of that name was ever captured.
-    NeverSeen,
-    /// It went by the retention policy.
-    Thinned,
-}
-
-/// A place in the journal.
-#[derive(Debug, Serialize)]
-struct At {
-    instant: String,
-    seq: u64,
-    #[serde(skip)]
-    local: String,
-}
-
-/// The answer in JSON.
-#[derive(Debug, Serialize)]
-struct Answer {
-    #[serde(flatten)]
-    path: PathFields,
-    verdict: Verdict,
-    /// The same in a sentence.
-    text: String,
-    /// The root that it lay below.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    root: Option<String>,
-    /// Since when the name stood for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<At>,
-    /// What it was, or was last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<VersionLine>,
-    /// The rule that left it out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<RuleLine>,
-    /// When it was deleted or got its other name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended: Option<EndLine>,
-    /// When something was first seen there after that time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_seen: Option<At>,
-    /// Gaps that concern it at that time.
-    gaps: Vec<GapLine>,
-    /// The nearest useful command.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-    instant: String,
-    seq: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct VersionLine {
-    #[serde(flatten)]
-    at: At,
-    kind: &'static str,
-    size: u64,
-    quality: &'static str,
-    /// Why there is no content.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct RuleLine {
-    /// `pattern`, `cachedir_tag`, `journal` or `other_filesystem`.
-    kind: &'static str,
-    /// The pattern as it is written in the configuration.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pattern: Option<String>,
-    /// Where it is written: `global`, or `root` for a root's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    of: Option<&'static str>,
-    /// What it matched: the path, or a directory above it.
-    #[serde(flatten)]
-    matched: Matched,
-}
-
-#[derive(Debug, Serialize)]
-struct Matched {
-    matched: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    matched_b64: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct EndLine {
-    /// What ended: the path, or a directory above it.
-    #[serde(flatten)]
-    path: PathFields,
-    /// When it is last known to have been there.
-    after: String,
-    /// When it was found to be gone.
-    before: String,
-    /// From when on the journal shows it gone.
-    seq: u64,
-    /// Its path at that time, if it had another name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    moved_to: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    moved_to_b64: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct GapLine {
-    scope: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope_b64: Option<String>,
-    from: String,
-    /// Absent where it is not known to be over.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<String>,
-    reason: &'static str,
-    detail: String,
-    #[serde(skip)]
-    text: String,
-}
-
 /// Prints why.
 pub(crate) fn run(session: &Session, args: &ExplainArgs, out: &mut Output) -> Result<()> {
     let at = session.optional_time(args.at.as_deref())?;
@@ -166,7 +30,12 @@ pub(crate) fn run(session: &Session, args: &ExplainArgs, out: &mut Output) -> Re
     let reader = session.reader()?;
     let moment = session.moment(reader, at, out)?;
     out.note(&as_of(&moment));
-    let answer = Case::new(session, reader, &path, &moment)?.answer()?;
+    let case = Case::new(session, reader, &path, &moment)?;
+    let mut answer = case.answer()?;
+    if let Some(around) = reader.thinned_around(moment.seq)? {
+        answer.kept_before = around.before.map_or(Ok(None), |at| case.at(at.seq))?;
+        answer.kept_after = around.after.map_or(Ok(None), |at| case.at(at.seq))?;
+    }
     if out.is_json() { out.object(&answer) } else { for_people(&answer, &path, out) }
 }
 
@@ -260,6 +129,8 @@ impl<'c> Case<'c> {
             rule: None,
             ended: None,
             first_seen: None,
+            kept_before: None,
+            kept_after: None,
             gaps: self.gaps.iter().map(gap_line).collect(),
             next: None,
             instant: self.moment.instant.to_rfc3339(),

@@ -1,7 +1,8 @@
-//! `retain --dry-run`: what a retention policy would take out of the past, what that frees, and what could no longer be asked.
+//! `retain`: what a retention policy would take out of the past, what that frees, and what could no longer be asked.
 //!
-//! Owns the words, and which policy is meant; what it would do is the journal's business. Removes nothing.
+//! Owns the words, and which policy is meant; what it would do is the journal's business. Only `apply` removes anything.
 
+mod apply;
 mod report;
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -34,9 +35,12 @@ pub(super) enum Source {
     Default,
 }
 
-/// Says what would go.
+/// Applies the policy, or says what would go.
 pub(crate) fn run(session: &Session, args: &RetainArgs, out: &mut Output) -> Result<()> {
     interrupt::catch();
+    if !args.dry_run {
+        return apply::run(session, args, out);
+    }
     let (written, source) = policy(args)?;
     let below = match &args.path {
         Some(path) => Some(session.path(path, Some(crate::timespec::TimeSpec::Now))?.0),
@@ -48,7 +52,8 @@ pub(crate) fn run(session: &Session, args: &RetainArgs, out: &mut Output) -> Res
     let policy = ready(reader, written)?;
     let clock = survey::clock(reader)?;
     let keeper = survey::keeper(reader, &clock, &policy)?;
-    let mut terms = Terms::new(&keeper, &policy, &[]);
+    let holds = reader.held_paths()?;
+    let mut terms = Terms::new(&keeper, &policy, &holds);
     let scope = Scope { below: below.as_deref(), paths_max: shown_max(args.count) };
     let found = effect(reader, &mut terms, scope, &mut || !interrupt::requested())?;
     let found = found.ok_or(Error::Ended)?;

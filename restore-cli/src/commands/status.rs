@@ -1,6 +1,6 @@
 //! `status`: what is protected, since when, and how far behind.
 
-use asof_journal::control::{Answer, Counters, Place, Request, Root, Rpo, RpoSpan, State, Status};
+use asof_journal::control::{Answer, Counters, Place, Request, Retention, Root, Rpo, RpoSpan, State, Status};
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::scrub::Scrub;
 use asof_journal::storage::Layout;
@@ -32,7 +32,7 @@ pub(crate) fn run(session: &Session, out: &mut Output) -> Result<()> {
             Some(Answer::Failed { error, .. }) => {
                 return Err(Error::failed(error, "see the log of asofd"));
             }
-            Some(Answer::Synced(_)) => {
+            Some(Answer::Synced(_) | Answer::Retained(_)) => {
                 return Err(Error::failed("asofd answered something else", "upgrade both"));
             }
             None => unanswered(&client, from_journal(session, session.reader()?)?),
@@ -122,6 +122,7 @@ fn from_journal(session: &Session, reader: &Reader) -> Result<Status> {
         oldest_unchecked: scrub.oldest_unchecked.map(|instant| instant.to_rfc3339()),
         checked_bytes: 0,
         rpo: Rpo::default(),
+        retention: None,
         counters: Counters::default(),
     })
 }
@@ -195,10 +196,44 @@ fn for_people(status: &Status, answered: bool, out: &mut Output) -> Result<()> {
             out.line(&format!("           in the configuration: {}", escape(proposal.as_bytes())))?;
         }
     }
+    if let Some(retention) = &status.retention {
+        for line in retention_lines(retention) {
+            out.line(&line)?;
+        }
+    }
     for problem in &status.problems {
         out.line(&format!("problem    {}", escape(problem.as_bytes())))?;
     }
     Ok(())
+}
+
+/// How the retention policy is applied, for people.
+fn retention_lines(retention: &Retention) -> Vec<String> {
+    let Some(looked) = &retention.looked else { return Vec::new() };
+    let mut lines = Vec::new();
+    lines.push(match &retention.compacted {
+        Some(compacted) => format!(
+            "retention  last looked {looked}, last compacted {compacted}; {} freed since the start",
+            bytes(retention.freed_bytes)
+        ),
+        None => format!("retention  last looked {looked}; nothing went since the start"),
+    });
+    if retention.waiting > 0 {
+        let reader = retention.reader.map_or(String::new(), |reader| {
+            format!(": process {} has had the journal open for {} s", reader.pid, reader.seconds)
+        });
+        lines.push(format!(
+            "           {} old segments wait for readers, a day at most{reader}",
+            retention.waiting
+        ));
+    }
+    if retention.short_of_room > 0 {
+        lines.push("           old segments could not be compacted for want of room".to_owned());
+    }
+    for place in &retention.damage {
+        lines.push(format!("           not compacted for damage: {}", escape(place.as_bytes())));
+    }
+    lines
 }
 
 /// How long changes took from the first hint to durable, for people.

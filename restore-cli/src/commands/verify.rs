@@ -108,12 +108,12 @@ fn segment_bytes(journal: &std::path::Path) -> u64 {
 }
 
 /// The machine's clocks, for what is written into the journal.
-struct Clock {
+pub(crate) struct Clock {
     boot_id: [u8; 16],
 }
 
 impl Clock {
-    fn open() -> Result<Clock> {
+    pub(crate) fn open() -> Result<Clock> {
         let failed =
             |source| Error::Io { path: BOOT_ID.into(), action: "reading which boot this is", source };
         let text = std::fs::read_to_string(BOOT_ID).map_err(failed)?;
@@ -125,7 +125,7 @@ impl Clock {
             .ok_or_else(|| failed(std::io::Error::new(std::io::ErrorKind::InvalidData, "not a uuid")))
     }
 
-    fn now(&self) -> ClockReading {
+    pub(crate) fn now(&self) -> ClockReading {
         let ns = |time: Timespec| time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);
         ClockReading {
             wall: Instant(ns(clock_gettime(ClockId::Realtime))),

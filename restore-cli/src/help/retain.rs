@@ -2,9 +2,10 @@
 
 /// Before the options.
 pub(crate) const ABOUT: &str = "\
-Says what a retention policy would take out of the past, without doing it: which paths lose versions and why the others stay, \
-what that frees, and which instants could no longer be asked for. The policy is that of the configuration of asofd, or one \
-that is proposed with --keep or --policy.";
+Applies the retention policy of the configuration of asofd: what it does not keep leaves the journal for good. A running asofd \
+does that by itself, a little at a time, when there is nothing else to do; this does it at once. With --dry-run it says what \
+would go instead, by that policy or by one that is proposed with --keep or --policy: which paths lose versions and why the \
+others stay, what that frees, and which instants could no longer be asked for.";
 
 /// After the options.
 pub(crate) const MORE: &str = "\
@@ -18,9 +19,18 @@ Steps:
   365 days`, `1 week`.
 
   Never taken: what is current, the last state before a deletion, what was so
-  at an instant that has a name (`asof mark`), and everything that was still
-  so in the last 7 days (`immutable` in the configuration). Age is what the
-  agent saw pass: a clock that jumps ages nothing.
+  at an instant that has a name (`asof mark`), what is held (`asof hold`), and
+  everything that was still so in the last 7 days (`immutable` in the
+  configuration). Age is what the agent saw pass: a clock that jumps ages
+  nothing.
+
+Applying:
+  A running asofd does it, also where asof is ended meanwhile; without one
+  asof does it itself. Old segments of the journal are written anew without
+  what goes, where that frees as much as it writes, or any at all with --all.
+  A crash at any moment loses nothing that is kept. Segments with damage in
+  them stay as they are, and so do those that something still reads, for a day
+  at most. It asks first; without a terminal it takes --yes.
 
 Figures:
   Bytes are those stored for content that nothing kept refers to. Part of it
@@ -33,9 +43,11 @@ Examples:
   asof retain --dry-run
   asof retain --dry-run --keep 'all for 7 days' '1 day for 365 days'
   asof retain --dry-run ~/build -n 5
+  asof retain --yes --all
 
 Exit status:
-  0 done; 2 a step that makes no sense; 5 nothing has been captured yet; 10 no
-  journal there
+  0 done; 2 a step that makes no sense, or nobody to ask; 3 damage kept some
+  segments as they are; 5 nothing has been captured yet; 10 no journal there;
+  11 another writer holds it
 
-See also: asof help top, asof help mark, asofd check-config";
+See also: asof help top, asof help hold, asof help mark, asofd check-config";

@@ -95,7 +95,9 @@ fn of_group(history: &History, seq: Seq, group: &Group) -> Vec<Line> {
             | Op::Mark(_)
             | Op::Loss(_)
             | Op::Name(_)
-            | Op::Restore(_) => {}
+            | Op::Restore(_)
+            | Op::Hold(_)
+            | Op::Release(_) => {}
         }
     }
     lines

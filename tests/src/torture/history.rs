@@ -107,7 +107,9 @@ impl State {
             | Op::Mark(_)
             | Op::Loss(_)
             | Op::Name(_)
-            | Op::Restore(_) => {}
+            | Op::Restore(_)
+            | Op::Hold(_)
+            | Op::Release(_) => {}
         }
     }
 }

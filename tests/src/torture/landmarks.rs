@@ -1,7 +1,7 @@
 //! Names of instants and notes about restores, naively: by looking through every group there was.
 
 use asof_journal::reader::Reader;
-use asof_journal::types::{MarkName, Op, Restore, RestoreBegun, RestoreOutcome, Seq};
+use asof_journal::types::{Held, Hold, MarkName, Op, Restore, RestoreBegun, RestoreOutcome, Seq};
 
 use super::history::{History, same};
 
@@ -28,7 +28,23 @@ pub fn compare(history: &History, reader: &Reader) -> Result<(), String> {
             (restore.begun.seq, restore.what, done)
         })
         .collect();
-    same("the restores", &seen, &restores(history))
+    same("the restores", &seen, &restores(history))?;
+    let seen: Vec<(Seq, Held)> =
+        reader.holds().map_err(said)?.into_iter().map(|hold| (hold.since.seq, hold.what)).collect();
+    same("the holds", &seen, &holds(history))
+}
+
+/// What is held: of the notes about each the newest counts.
+fn holds(history: &History) -> Vec<(Seq, Held)> {
+    let mut holds: Vec<(Seq, Held)> = Vec::new();
+    for (seq, op) in history.groups().flat_map(|(seq, group)| group.ops.iter().map(move |op| (seq, op))) {
+        let (Op::Hold(Hold { what, .. }) | Op::Release(what)) = op else { continue };
+        holds.retain(|(_, known)| known != what);
+        if matches!(op, Op::Hold(_)) {
+            holds.push((seq, what.clone()));
+        }
+    }
+    holds
 }
 
 /// A restore: its id, what it was to do, when and how it ended.

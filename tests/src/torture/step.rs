@@ -7,8 +7,8 @@ use std::io;
 
 use asof_journal::content::{Piece, Source};
 use asof_journal::types::{
-    Content, Instant, Kind, MarkName, Metadata, NodeId, Op, Quality, Restore, RestoreBegun, RestoreOutcome,
-    Seq, Unbound, Version,
+    Content, Held, Hold, Instant, Kind, MarkName, Metadata, NodeId, Op, Quality, Restore, RestoreBegun,
+    RestoreOutcome, Seq, Unbound, Version,
 };
 
 use super::history::State;
@@ -349,7 +349,17 @@ pub(super) fn act(step: Step, state: &State, new: &mut dyn FnMut() -> NodeId) ->
         Step::Name(number) => {
             // Few, so that some are given twice.
             let text = ["a", "a b", "b", "a\u{301}"][usize::from(number) % 4];
-            ops.push(Op::Name(MarkName::new(text).must("a name")));
+            let name = MarkName::new(text).must("a name");
+            let held = if number % 8 < 4 {
+                Held::Mark(name.clone())
+            } else {
+                Held::Path(vec![b'/', b'a' + number % 3])
+            };
+            match number % 5 {
+                0 | 1 => ops.push(Op::Hold(Hold { what: held, until: None })),
+                2 => ops.push(Op::Release(held)),
+                _ => ops.push(Op::Name(name)),
+            }
             None
         }
         Step::Restore(at, number) => {

@@ -33,20 +33,21 @@ impl Consent {
         if dry_run {
             return Ok(Consent::DryRun);
         }
-        if yes {
-            return Ok(Consent::Given);
-        }
-        if out.is_json() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            let what = format!("{verb} changes the live tree, and there is no terminal to ask on");
-            let what = if out.is_json() {
-                format!("{verb} changes the live tree, and does not ask under --json")
-            } else {
-                what
-            };
-            return Err(Error::usage(what, "say --yes to do it, or -n to see what it would do"));
-        }
-        Ok(Consent::Asked)
+        consent_to(out, yes, verb, "changes the live tree", "-n")
     }
+}
+
+/// Consent to what a verb does; `look` is the option that only shows it. Errors: nobody is there to be asked.
+pub(crate) fn consent_to(out: &Output, yes: bool, verb: &str, does: &str, look: &str) -> Result<Consent> {
+    if yes {
+        return Ok(Consent::Given);
+    }
+    if out.is_json() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        let why = if out.is_json() { "does not ask under --json" } else { "there is no terminal to ask on" };
+        let what = format!("{verb} {does}, and {why}");
+        return Err(Error::usage(what, format!("say --yes to do it, or {look} to see what it would do")));
+    }
+    Ok(Consent::Asked)
 }
 
 /// One line of a plan in place.
@@ -139,21 +140,26 @@ pub(crate) fn ask(out: &mut Output, planned: &InPlacePlan, consent: Consent) -> 
     if consent != Consent::Asked {
         return Ok(());
     }
-    out.flush()?;
     let problems = planned.plan.problems.len();
     let left = if problems > 0 {
         format!("; {problems} named above will be left as they are")
     } else {
         String::new()
     };
+    confirm(out, &format!("{}{left}", sentence(&planned.preview)), "nothing was changed")
+}
+
+/// Asks whether what a sentence says is to be done. Errors: the answer is not yes; `left` says what that means.
+pub(crate) fn confirm(out: &mut Output, sentence: &str, left: &str) -> Result<()> {
+    out.flush()?;
     let mut stderr = io::stderr();
     // Who is asked has to see of what, also under -q.
-    let _ = write!(stderr, "{}{left}\nGo ahead? [y/N] ", sentence(&planned.preview));
+    let _ = write!(stderr, "{sentence}\nGo ahead? [y/N] ");
     let _ = stderr.flush();
     let answer = answer()?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(Error::failed("nothing was changed", "answer y to go ahead, or say --yes")),
+        _ => Err(Error::failed(left, "answer y to go ahead, or say --yes")),
     }
 }
 

@@ -66,9 +66,21 @@ enum Line {
         seconds: f64,
         instant: String,
         seq: u64,
+        /// Where not everything of that moment is kept.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        thinned: Option<Thinned>,
         #[serde(flatten, skip_serializing_if = "Option::is_none")]
         in_place: Option<InPlace>,
     },
+}
+
+/// The nearest moments of which everything is kept, for `--at`.
+#[derive(Serialize)]
+struct Thinned {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
 }
 
 /// What the summary of a restore in place has beside that.
@@ -322,6 +334,10 @@ impl<'o> Report<'o> {
                 seconds,
                 instant: self.moment.instant.to_rfc3339(),
                 seq: self.moment.seq.0,
+                thinned: self.source.thinned_around(self.moment.seq)?.map(|around| Thinned {
+                    before: around.before.map(|at| at.seq.to_string()),
+                    after: around.after.map(|at| at.seq.to_string()),
+                }),
                 in_place,
             })
         } else {

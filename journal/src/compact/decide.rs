@@ -198,12 +198,18 @@ impl Decider<'_, '_, '_> {
     ) -> crate::error::Result<Vec<Op>> {
         let mut left = Vec::with_capacity(ops.len());
         let mut marked: HashSet<(NodeId, &[u8])> = HashSet::new();
+        let mut bound: HashSet<NodeId> = HashSet::new();
         for op in ops {
             match op {
                 Op::Bind { dir, name, .. } | Op::Unbind { dir, name, .. } => {
                     let fate = self.name(*dir, name)?.get(&seq).copied().unwrap_or(Fate::Keep);
                     match fate {
-                        Fate::Keep => left.push(op.clone()),
+                        Fate::Keep => {
+                            if let Op::Bind { node, .. } = op {
+                                bound.insert(*node);
+                            }
+                            left.push(op.clone());
+                        }
                         Fate::Drop => decided.bindings += 1,
                         Fate::Mark(node, kind) => {
                             decided.bindings += 1;
@@ -221,7 +227,8 @@ impl Decider<'_, '_, '_> {
                         continue;
                     }
                     decided.dropped.insert((*node, seq));
-                    if fate != Fate::Drop {
+                    // A name that stays does not stand for something that was never captured.
+                    if fate != Fate::Drop || bound.contains(node) {
                         let version = Version { content: Content::Thinned, racy: false, ..version.clone() };
                         left.push(Op::Version { node: *node, version });
                     }

@@ -80,7 +80,7 @@ struct Judged {
 fn judge(dir: &Path, shown: &[Shown], what: &str) -> Judged {
     let reader = Reader::open(dir).must(what);
     let clock = survey::clock(&reader).must(what);
-    let policy = Policy::of(Ladder::parse(&STEPS).expect("a ladder"), 0);
+    let policy = Policy::of(Ladder::parse(&STEPS).must("a ladder"), 0);
     let keeper = survey::keeper(&reader, &clock, &policy).must(what);
     let mut judged = Judged::default();
     for state in shown {

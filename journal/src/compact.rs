@@ -181,14 +181,31 @@ impl Compactor {
         done: &mut Compacted,
     ) -> Result<()> {
         let records = self.head.records();
-        let decided = match decide::decide(records, terms, set, run, now) {
-            Ok(decided) => decided,
-            Err(decide::Refusal::Damaged(damage)) => {
-                done.damage.push(damage);
-                return Ok(());
+        let decide =
+            |run: &[Arc<SegmentFile>], terms: &mut Terms<'_>, done: &mut Compacted| match decide::decide(
+                records, terms, set, run, now,
+            ) {
+                Ok(decided) => Ok(Some(decided)),
+                Err(decide::Refusal::Damaged(damage)) => {
+                    done.damage.push(damage);
+                    Ok(None)
+                }
+                Err(decide::Refusal::Error(error)) => Err(error),
+            };
+        let Some(mut decided) = decide(run, terms, done)? else { return Ok(()) };
+        let mut run = run;
+        if eagerness == Eagerness::WorthIt {
+            let going = |segment: &Arc<SegmentFile>| {
+                Ok((segment.len()?, decided.going.get(&segment.id).copied().unwrap_or(0)))
+            };
+            let segments = run.iter().map(going).collect::<Result<Vec<_>>>()?;
+            let Some(best) = choose::best_stretch(&segments) else { return Ok(()) };
+            if best.len() < run.len() {
+                run = run.get(best).unwrap_or_default();
+                let Some(of_these) = decide(run, terms, done)? else { return Ok(()) };
+                decided = of_these;
             }
-            Err(decide::Refusal::Error(error)) => return Err(error),
-        };
+        }
         let before: u64 = run.iter().map(|segment| segment.len()).sum::<Result<u64>>()?;
         if !choose::is_worth_it(before, decided.bytes_going, run.len(), eagerness) {
             return Ok(());

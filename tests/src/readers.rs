@@ -289,9 +289,9 @@ impl Writer {
     fn lose_index(&mut self, shared: &Shared) {
         let clock = self.clock();
         let (journal, _) = self.journal.take().must("an open journal");
-        let Journal { head, appender, .. } = journal;
+        let Journal { head, appender, compactor, .. } = journal;
         appender.close(&clock).must("closing");
-        drop(head);
+        drop((head, compactor));
         let current = Layout::new(&self.dir).index().join("CURRENT");
         fs::remove_file(&current).must(current.display());
         self.open();

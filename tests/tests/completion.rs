@@ -124,7 +124,7 @@ fn bash_gets_names_of_any_bytes_and_only_the_part_that_it_replaces() {
 #[test]
 fn bash_gets_verbs_and_options_and_nothing_where_there_is_no_journal() {
     let past = Past::new();
-    past.expect("asof re", "re", &["release", "restore", "retain"]);
+    past.expect("asof re", "re", &["restore", "retain", "release"]);
     past.expect("asof ls --del", "--del", &["--deleted"]);
     past.expect("asof restore x --overwrite if", "if", &["if-changed"]);
     // Times: words, and the names that instants have. Bash cuts what is typed at the colon.

@@ -1,5 +1,7 @@
 //! Which segments are compacted: neighbours in the order of the log that have become old enough for the next step of a ladder.
 
+use std::ops::Range;
+
 use crate::error::Result;
 use crate::retention::{JournalClock, Keeper, Policy};
 use crate::segments::{SegmentFile, SegmentSet};
@@ -32,6 +34,23 @@ pub(super) fn is_worth_it(bytes: u64, going: u64, segments: usize, eagerness: Ea
             large && going.saturating_mul(2) >= bytes
         }
     }
+}
+
+/// The neighbours among these, each with its bytes and those of them that would go, whose compaction frees the most beyond what it writes:
+/// a first capture of which everything stays keeps nothing behind it from being compacted. `None` where none is worth it.
+pub(super) fn best_stretch(segments: &[(u64, u64)]) -> Option<Range<usize>> {
+    let (mut best, mut best_sum) = (None, 0i128);
+    let (mut from, mut sum) = (0, 0i128);
+    for (at, (bytes, going)) in segments.iter().enumerate() {
+        if sum <= 0 {
+            (from, sum) = (at, 0);
+        }
+        sum += 2 * i128::from(*going) - i128::from(*bytes);
+        if sum > best_sum {
+            (best, best_sum) = (Some(from..at + 1), sum);
+        }
+    }
+    best
 }
 
 /// Runs of neighbours that may be due, the oldest first.
@@ -119,4 +138,18 @@ fn is_due(
         let is_first = segment.header.compacted.is_none() && zone.from_minutes > 0;
         now >= from && (before < from || is_first)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_stretch_frees_more_than_it_writes() {
+        assert_eq!(best_stretch(&[]), None);
+        assert_eq!(best_stretch(&[(100, 40), (100, 50)]), None, "half at the most");
+        assert_eq!(best_stretch(&[(1000, 0), (100, 90), (100, 20), (100, 90), (1000, 10)]), Some(1..4));
+        assert_eq!(best_stretch(&[(100, 60), (1000, 0), (100, 99)]), Some(2..3));
+        assert_eq!(best_stretch(&[(100, 51)]), Some(0..1));
+    }
 }

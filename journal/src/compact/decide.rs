@@ -20,6 +20,9 @@ use crate::retention::{BindingAt, Ended, LadderId, State, Verdict, bindings, ver
 use crate::segments::{Damage, SegmentFile, SegmentSet, Walked, walk_batches};
 use crate::types::{BlockId, Content, Extent, Group, Kind, NodeId, Op, SegmentId, Seq, Unbound, Version};
 
+/// Roughly what an operation takes.
+const OPERATION_BYTES: u64 = 40;
+
 /// Why a run is not compacted.
 pub(super) enum Refusal {
     /// Something in it does not hold.
@@ -49,6 +52,8 @@ pub(super) struct Decided {
     pub frames: Vec<(SegmentId, BlockFrame)>,
     /// Roughly how many bytes go, if nobody outside the run refers to them.
     pub bytes_going: u64,
+    /// The same of each segment.
+    pub going: HashMap<SegmentId, u64>,
 }
 
 /// What becomes of a record.
@@ -145,6 +150,7 @@ impl Decider<'_, '_, '_> {
             bindings: 0,
             frames,
             bytes_going: 0,
+            going: HashMap::new(),
         };
         let (mut going, mut staying): (HashSet<BlockId>, HashSet<BlockId>) = (HashSet::new(), HashSet::new());
         let (mut ops_before, mut ops_after) = (0u64, 0u64);
@@ -182,9 +188,12 @@ impl Decider<'_, '_, '_> {
             decided.commits.push(Batch { first_seq: from, groups, blocks: Vec::new(), left, ..batch });
             from = last_seq.next();
         }
+        for (segment, bytes) in going.difference(&staying).filter_map(|id| stored.get(id)) {
+            *decided.going.entry(*segment).or_default() += bytes;
+        }
         // An operation takes some tens of bytes; a run that has lost most of them has become shorter by that, too.
-        decided.bytes_going = going.difference(&staying).filter_map(|id| stored.get(id)).sum::<u64>()
-            + ops_before.saturating_sub(ops_after) * 40;
+        decided.bytes_going =
+            decided.going.values().sum::<u64>() + ops_before.saturating_sub(ops_after) * OPERATION_BYTES;
         Ok(decided)
     }
 
@@ -371,14 +380,14 @@ fn blocks_of(version: &Version) -> impl Iterator<Item = BlockId> + '_ {
     })
 }
 
-/// Stored bytes that each block accounts for.
-fn stored_bytes(frames: &[(SegmentId, BlockFrame)]) -> HashMap<BlockId, u64> {
+/// Where each block lies, and the stored bytes that it accounts for.
+fn stored_bytes(frames: &[(SegmentId, BlockFrame)]) -> HashMap<BlockId, (SegmentId, u64)> {
     let mut stored = HashMap::new();
-    for (_, frame) in frames {
+    for (segment, frame) in frames {
         let raw: u64 = frame.members.iter().map(|(_, len)| u64::from(*len)).sum();
         for (id, len) in &frame.members {
             let share = u64::from(frame.stored_len) * u64::from(*len) / raw.max(1);
-            stored.insert(*id, share + 24);
+            stored.insert(*id, (*segment, share + 24));
         }
     }
     stored

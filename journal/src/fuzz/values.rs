@@ -205,9 +205,10 @@ pub(super) fn op(random: &mut Random) -> Op {
         9 => Op::Loss(loss(random)),
         10 => Op::Name(mark_name(random)),
         11 => Op::Restore(restore(random)),
-        12 => {
-            Op::Hold(Hold { what: held(random), until: Some(instant(random)).filter(|_| random.one_in(2)) })
-        }
+        12 => Op::Hold(Hold {
+            what: held(random),
+            until: Some(instant(random)).filter(|until| random.one_in(2) && until.0 != i64::MAX),
+        }),
         13 => Op::Release(held(random)),
         _ if random.one_in(2) => Op::Policy(policy(random)),
         _ => Op::Mark(Mark {

@@ -44,7 +44,7 @@ fn damage_for_good(dir: &Path) -> Result<[bool; 3]> {
     desk.commit()?;
     let now = clock(desk.now);
     desk.journal.appender.close(&now)?;
-    drop(desk.journal.head);
+    drop((desk.journal.head, desk.journal.compactor));
     fs::remove_dir_all(Layout::new(dir).index()).expect("the index");
     let reader = Reader::open(dir)?;
     assert!(content_of(&reader, "/after", Seq::MAX)?.is_some(), "the writer went on");
@@ -58,7 +58,7 @@ fn damage_at_the_end_of_a_sealed_segment_is_named_and_never_cut_away() -> Result
     let (desk, ends) = three_commits(tmp.path())?;
     let now = clock(desk.now);
     desk.journal.appender.close(&now)?;
-    drop(desk.journal.head);
+    drop((desk.journal.head, desk.journal.compactor));
     // The last eight bytes of a batch may be padding, which holds nothing.
     flip(&Layout::new(tmp.path()).segment(SegmentId(1)), ends[2] - 9);
     fs::remove_dir_all(Layout::new(tmp.path()).index()).expect("the index");

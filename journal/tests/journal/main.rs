@@ -86,7 +86,7 @@ fn every_instant_reads_back_while_open_after_a_close_and_without_an_index() -> R
     assert_history(&dir, &instants)?;
     let now = clock(desk.now);
     desk.journal.appender.close(&now)?;
-    drop(desk.journal.head);
+    drop((desk.journal.head, desk.journal.compactor));
     assert_history(&dir, &instants)?;
 
     fs::remove_dir_all(Layout::new(&dir).index()).expect("the index");
@@ -195,7 +195,7 @@ fn a_damaged_byte_in_old_history_costs_only_what_depends_on_it() -> Result<()> {
     }
     let now = clock(desk.now);
     desk.journal.appender.close(&now)?;
-    drop(desk.journal.head);
+    drop((desk.journal.head, desk.journal.compactor));
     let segment = Layout::new(&dir).segment(asof_journal::types::SegmentId(1));
     let good = fs::read(&segment).expect("the segment");
     for at in (200..good.len()).step_by(good.len() / 40) {

@@ -47,7 +47,7 @@ fn frames_that_changed_places_are_named_and_never_read_for_each_other() -> Resul
     desk.commit()?;
     let now = clock(desk.now);
     desk.journal.appender.close(&now)?;
-    drop(desk.journal.head);
+    drop((desk.journal.head, desk.journal.compactor));
     let layout = Layout::new(tmp.path());
     swap_first_two(&layout.segment(SegmentId(1)))?;
     for index in [true, false] {

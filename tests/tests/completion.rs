@@ -137,7 +137,7 @@ fn bash_gets_verbs_and_options_and_nothing_where_there_is_no_journal() {
     }
     fs::rename(&past.site.journal, past.site.path("elsewhere")).must("mv");
     past.expect("asof cat n", "n", &[]);
-    past.expect("asof re", "re", &["release", "restore", "retain"]);
+    past.expect("asof re", "re", &["restore", "retain", "release"]);
     assert!(!past.site.journal.exists(), "completing makes nothing");
 }
 

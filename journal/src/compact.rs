@@ -3,12 +3,12 @@
 //! The segments stay the only truth: nothing goes but by being left out of a compacted segment. In order, so that a crash at any
 //! step leaves a journal in which everything that is kept is found:
 //!
-//! 1. [`decide`]: what is left of a run of neighbouring segments, by their timelines in the index.
-//! 2. [`live`]: which blocks of the run anybody still refers to; nothing new may refer to them meanwhile.
-//! 3. [`write`]: a new segment under a temporary name. Every block is decoded and checked against its id before it is copied. Synced,
+//! 1. `decide`: what is left of a run of neighbouring segments, by their timelines in the index.
+//! 2. `live`: which blocks of the run anybody still refers to; nothing new may refer to them meanwhile.
+//! 3. `write`: a new segment under a temporary name. Every block is decoded and checked against its id before it is copied. Synced,
 //!    renamed, the directory synced: from there on the old segments are void.
-//! 4. [`swap`]: the index follows, and is put on disk.
-//! 5. [`retire`]: the old files go once no reader that began before has a use for them.
+//! 4. `swap`: the index follows, and is put on disk.
+//! 5. `retire`: the old files go once no reader that began before has a use for them.
 
 mod choose;
 mod decide;

@@ -68,7 +68,6 @@ pub(super) fn runs(
     for (at, segment) in ordered.iter().enumerate() {
         let next = ordered.get(at + 1);
         let eligible = Some(segment.id) != last_log && is_sound(set, segment)?;
-        // Where a segment that goes would be the one that says where this ends, both go, or none.
         let last_seq = last_seq(segment, next.map(|next| next.header.first_seq));
         let due = eligible
             && match eagerness {

@@ -358,7 +358,6 @@ impl Decider<'_, '_, '_> {
                 (false, false) => Fate::Drop,
             };
             known = keeps && !is_marker;
-            fate.stays |= keeps && verdict.keeps();
             fate.versions.insert(*seq, of);
         }
         fate.stays |= verdicts.iter().any(|verdict| matches!(verdict, Verdict::Keep(_)));

@@ -106,8 +106,6 @@ fn write_file(
     };
     let bytes = header.encode();
     let file = target.storage.create(path).context(path)?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&bytes);
     let mut writer = Writer {
         target,
         records,
@@ -117,7 +115,7 @@ fn write_file(
         out: bytes,
         at: 0,
         chain: Chain::default(),
-        hasher,
+        hasher: blake3::Hasher::new(),
         table: Vec::new(),
         codec: Codec::default(),
         blocks: Vec::new(),
@@ -126,7 +124,6 @@ fn write_file(
         depths: HashMap::new(),
         rebased: 0,
     };
-    writer.hasher.reset();
     writer.content(run, decided, ids)?;
     writer.commits(&decided.commits)?;
     writer.finish(decided, ids)

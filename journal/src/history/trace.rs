@@ -166,25 +166,18 @@ impl Trace<'_> {
 
     /// Whether a node got a name at that `Seq` that a restore gives to what goes away.
     fn went_aside(&self, node: NodeId, seq: Seq) -> Result<bool> {
-        let records = self.reader.records();
-        let damage = records.index_damage(Cf::Link);
-        let mut scan = records.store.scan(Cf::Link, &keys::node(node))?;
-        scan.seek(&keys::version(node, seq))?;
-        while let Some((key, value)) = scan.item() {
-            if keys::parse_node_seq(key).map_err(&damage)? != seq {
-                break;
-            }
-            let linked = Linked::decode(value).map_err(&damage)?;
-            if linked.lost.is_none() && is_temporary(&linked.name) {
-                return Ok(true);
-            }
-            scan.advance()?;
-        }
-        Ok(false)
+        self.any_link(node, seq, &|linked| linked.lost.is_none() && is_temporary(&linked.name))
     }
 
     /// Whether a node lost that name at that `Seq` with something unread in it.
     fn lost_unread(&self, node: NodeId, seq: Seq, dir: NodeId, name: &[u8]) -> Result<bool> {
+        self.any_link(node, seq, &|linked| {
+            linked.lost == Some(Unbound::Unread) && linked.dir == dir && linked.name == name
+        })
+    }
+
+    /// Whether a node got or lost a name at that `Seq` that is such a one.
+    fn any_link(&self, node: NodeId, seq: Seq, is_such: &dyn Fn(&Linked) -> bool) -> Result<bool> {
         let records = self.reader.records();
         let damage = records.index_damage(Cf::Link);
         let mut scan = records.store.scan(Cf::Link, &keys::node(node))?;
@@ -193,8 +186,7 @@ impl Trace<'_> {
             if keys::parse_node_seq(key).map_err(&damage)? != seq {
                 break;
             }
-            let linked = Linked::decode(value).map_err(&damage)?;
-            if linked.lost == Some(Unbound::Unread) && linked.dir == dir && linked.name == name {
+            if is_such(&Linked::decode(value).map_err(&damage)?) {
                 return Ok(true);
             }
             scan.advance()?;

@@ -1,8 +1,8 @@
 //! Damage as a matrix: what is done to a small journal, where, and what must follow. Found, named exactly, never wrong
 //! bytes, never a panic, and the rest restores.
 //!
-//! By default every byte of a small journal and a sample of a larger one; `make corruption` does everything and prints
-//! how much that is.
+//! By default every byte of a small journal and a sample of a larger one; `make corruption` does everything to the small
+//! one, a seventh of the bytes of the larger one, and prints how much that is.
 
 #![expect(clippy::expect_used, reason = "a test that cannot set itself up has failed")]
 
@@ -117,7 +117,8 @@ fn every_flipped_byte_of_a_small_journal_is_found_and_named() {
 
 #[test]
 fn flipped_bytes_of_a_larger_journal_are_found_and_named() {
-    flips(Size::Large, if is_exhaustive() { 1 } else { 211 });
+    // Every byte of it would take hours, and meet the same checks: its frames are only longer.
+    flips(Size::Large, if is_exhaustive() { 7 } else { 211 });
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod copy;
 pub mod cuts;
 pub mod desk;
 pub mod edit;
+pub mod fake_clock;
 pub mod figures;
 pub mod files;
 pub mod filesystem;

@@ -17,6 +17,7 @@ pub mod golden;
 pub mod inject;
 pub mod interrupted;
 pub mod kills;
+pub mod leavings;
 pub mod measure;
 pub mod must;
 pub mod oracle;

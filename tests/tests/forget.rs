@@ -513,6 +513,8 @@ impl Old {
             );
         }
         self.judge(&medium, &dir, &format!("{what}, opened"));
+        // There is room again, as an agent finds out.
+        journal.appender.look_for_room();
         let done = forget_in(&mut journal).must(&what);
         assert_eq!((done.left, done.waiting), (0, 0), "{what}: {done:?}");
         let reader = Reader::open_on(medium.storage(), &dir).must(&what);

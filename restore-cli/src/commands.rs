@@ -5,6 +5,7 @@ pub(crate) mod cat;
 pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod find;
+pub(crate) mod forget;
 pub(crate) mod hold;
 pub(crate) mod log;
 pub(crate) mod ls;

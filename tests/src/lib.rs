@@ -18,6 +18,7 @@ pub mod golden;
 pub mod inject;
 pub mod interrupted;
 pub mod kills;
+pub mod leavings;
 pub mod life;
 pub mod measure;
 pub mod must;

@@ -119,7 +119,7 @@ fuzz: setup ## every decoder against broken input, with a new seed; MINUTES=10 S
 	@export FUZZ_SEED="$${SEED:-$$(date +%s)}" FUZZ_MS=$$(( $(or $(MINUTES),10) * 60000 * $$(nproc) / $(FUZZ_TARGETS) )); \
 		$(IN_TEMP) cargo test $(CARGO_FLAGS) fuzz -- --nocapture
 
-golden: build ## writes the golden journal of format 0 anew, after the format changed
+golden: build ## writes the golden journal of a new format; those that there are stay as they are
 	@$(IN_TEMP) "$(PROGRAMS)/asof-golden"
 
 bench-store: build ## rebuild, opening and verifying, beside their targets; VERSIONS=n PARTS= SMALL=1 KEEP=DIR SCRATCH=DIR

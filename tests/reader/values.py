@@ -329,8 +329,8 @@ class Header:
             raise Damaged("a header without an end")
         if crc32c(data[:16 + body]) != int.from_bytes(data[16 + body:20 + body], "little"):
             raise Damaged("a header that does not match its checksum")
-        if form > 0:
-            raise Refused(f"format {form} is newer than this reader")
+        if form != 1:
+            raise Refused(f"format {form} is not the one that this reader knows")
         cursor = Cursor(data[16:16 + body])
         self.journal, self.id = cursor.raw(16), cursor.uint()
         self.salt = cursor.u32()

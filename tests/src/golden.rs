@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use asof_journal::append::Limits;
 use asof_journal::content::{Piece, Source};
 use asof_journal::history::{self, Change, What};
-use asof_journal::landmarks::{Holding, Restored};
+use asof_journal::landmarks::{Forgot, Holding, Restored};
 use asof_journal::reader::Reader;
 use asof_journal::types::{
-    Content, Extent, Gap, GapReason, Held, Hold, Identity, Instant, Kind, LeftOut, Mark, MarkCause, MarkName,
-    NodeId, Op, Place, Policy, Quality, Restore, RestoreBegun, RestoreOutcome, RootPolicy, Seq, Unbound,
-    Version,
+    Content, Extent, ForgetBegun, ForgetOutcome, Forgotten, Gap, GapReason, Held, Hold, Identity, Instant,
+    Kind, LeftOut, Mark, MarkCause, MarkName, NodeId, Op, Place, Policy, Quality, Restore, RestoreBegun,
+    RestoreOutcome, RootPolicy, Seq, Unbound, Version,
 };
 use asof_journal::view::View;
 
@@ -343,10 +343,20 @@ impl Writer {
             Op::Hold(Hold { what: Held::Mark(MarkName::new("v1").must("a name")), until }),
             Op::Hold(Hold { what: path(b"/home/me/text"), until: None }),
             Op::Release(path(b"/home/me/text")),
+            Op::Forgotten(Forgotten::Begun(ForgetBegun {
+                by: 1000,
+                paths: 1,
+                roots: vec![b"/home/me".to_vec()],
+                ..ForgetBegun::default()
+            })),
         ] {
             self.pen.submit(vec![op]);
             self.pen.commit();
         }
+        let id = self.pen.journal.appender.durable().seq;
+        let outcome = ForgetOutcome { bindings: 2, versions: 3, blocks: 4 };
+        self.pen.submit(vec![Op::Forgotten(Forgotten::Done { id, outcome })]);
+        self.pen.commit();
     }
 }
 
@@ -410,6 +420,10 @@ pub fn answers(reader: &Reader, until: Seq) -> String {
     }
     for Holding { what, since, until } in reader.holds().must("holds") {
         line(format!("held since {} until {until:?}: {what:?}", since.seq));
+    }
+    for Forgot { begun, what, done } in reader.forgotten().must("what was forgotten") {
+        let done = done.map(|(moment, outcome)| (moment.seq.0, outcome));
+        line(format!("forgotten {}: {what:?}, done {done:?}", begun.seq));
     }
     for seq in [Seq(1), until] {
         line(format!("policy at {seq}: {}", policy_line(&reader.view(seq).policy().must("a policy"))));

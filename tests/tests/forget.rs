@@ -691,21 +691,15 @@ fn the_agent_forgets_and_captures_on() {
 fn an_agent_finishes_what_was_begun() {
     let site = Site::new();
     let blocks = lived_at(&site);
-    let mut journal = Journal::open(&site.journal, &clock(200_000), LIMITS).must("the journal");
-    // A directory in the place of the first new segment: it ends there.
-    let first = read_dir(&Layout::new(&site.journal).segments()).len() as u64;
-    let blocked = (first + 2..first + 6).map(|id| {
-        let path = Layout::new(&site.journal).new_segment(asof_journal::types::SegmentId(id));
-        std::fs::create_dir(&path).must("a directory");
-        path
+    let journal = Journal::open(&site.journal, &clock(200_000), LIMITS).must("the journal");
+    let paths = secret_paths().into_iter().map(String::into_bytes).collect();
+    let order = Order { paths, ..Order::default() };
+    // It ends before anything is noted.
+    let failed = journal.compactor.forget(Some(&order), clock(200_000).wall, &mut |_| {
+        Err(asof_journal::Error::Poisoned { cause: "it ends here".to_string() })
     });
-    let blocked: Vec<PathBuf> = blocked.collect();
-    let failed = forget_in(&mut journal);
     assert!(failed.is_err(), "{failed:?}");
     drop(journal);
-    for path in blocked {
-        let _ = std::fs::remove_dir(path);
-    }
     assert!(Layout::new(&site.journal).forgetting().exists());
     let told = site.asof(["forget"]).exits(0);
     assert!(told.stderr.contains("--finish"), "{}", told.stderr);

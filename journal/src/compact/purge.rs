@@ -345,8 +345,9 @@ impl Compactor {
         Ok(Some(blocks))
     }
 
-    /// Leaves no byte in the index of what was taken out of it, nor in what a rebuild left of one.
+    /// Leaves no byte in the index of what was taken out of it, nor in what a rebuild left of one, and keeps no old file open.
     fn clean_index(&self) -> Result<()> {
+        self.head.records().blocks.clear();
         for dir in [self.layout.old_index(), self.layout.new_index()] {
             match std::fs::remove_dir_all(&dir) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

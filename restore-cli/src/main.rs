@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod complete;
 mod content;
+mod drill;
 mod errors;
 #[cfg(test)]
 mod fuzz;

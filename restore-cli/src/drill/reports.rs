@@ -20,7 +20,7 @@ use super::store::{self, Kept, Past};
 use crate::errors::{Error, Result};
 use crate::output::escape;
 
-pub(crate) use words::{duration, percent, target, time};
+pub(crate) use words::{duration, measured, percent, time};
 
 /// Whoever may read the directory may read a report, as with any file: the umask decides.
 const MODE: u32 = 0o666;

@@ -20,7 +20,7 @@ pub(crate) fn report(day: u64) -> Report {
     };
     let known = outcome != Outcome::Inconclusive;
     let wobble = day * 7_919 % 13;
-    let (first_byte, restored, verified) = (310 + 9 * wobble, 3_900 + 260 * wobble, 5_200 + 410 * wobble);
+    let (first_byte, restored, verified) = (310 + 9 * wobble, 3_900 + 260 * wobble, 5_200 + 350 * wobble);
     let rto = Target::new(Some(10_000), known.then_some(verified + if day == 7 { 6_900 } else { 0 }));
     let rpo = Target::new(Some(60_000), known.then_some(180 + 45 * wobble));
     let matched = 842 - u64::from(day == 7);
@@ -74,6 +74,7 @@ pub(crate) fn report(day: u64) -> Report {
         instant: AsOf { requested: "latest".into(), resolved: Some(at(0)), seq: Some(90_000 + day * 731) },
         times: Times {
             started: at(0),
+            requested: Some(at(120)),
             failure: None,
             newest_recovered: known.then(|| Stamp(Instant(started - 180_000_000))),
             first_byte: known.then(|| at(first_byte)),
@@ -82,6 +83,7 @@ pub(crate) fn report(day: u64) -> Report {
             ended: at(verified + 400),
         },
         durations: Durations {
+            requested_ms: Some(120),
             first_byte_ms: known.then_some(first_byte),
             restored_ms: known.then_some(restored),
             verified_ms: known.then_some(verified),

@@ -166,6 +166,9 @@ pub(crate) struct AsOf {
 pub(crate) struct Times {
     /// When the drill began: the request.
     pub(crate) started: Stamp,
+    /// The restore was requested: oracles were asked and damage was made before it. RTO counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) requested: Option<Stamp>,
     /// The failure that the scenario supposes; the beginning where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<Stamp>,
@@ -188,6 +191,9 @@ pub(crate) struct Times {
 /// How long after the beginning what happened, in milliseconds, by the monotonic clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Durations {
+    /// Until the restore was requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) requested_ms: Option<u64>,
     /// Until the first byte was restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) first_byte_ms: Option<u64>,

@@ -75,8 +75,12 @@ pub(crate) fn judge(case: &Case<'_>, commands: &mut Vec<report::Command>) -> Tri
         verdict.ms = super::child::ms(started.elapsed());
         judged.push(verdict);
     }
-    let told = judged.iter().any(|verdict| verdict.outcome == Outcome::Fail && matches!(verdict.kind.as_str(), "content" | "paths"));
-    if let (Some(failure), false, true) = (case.brought.failures.first(), told, case.findings_excuse_nothing()) {
+    let told = judged.iter().any(|verdict| {
+        verdict.outcome == Outcome::Fail && matches!(verdict.kind.as_str(), "content" | "paths")
+    });
+    if let (Some(failure), false, true) =
+        (case.brought.failures.first(), told, case.findings_excuse_nothing())
+    {
         let mut verdict = verdict("restore", Outcome::Fail, failure.clone());
         verdict.details = case.brought.failures.clone();
         judged.push(limited(verdict));
@@ -94,8 +98,11 @@ impl Case<'_> {
 
 /// What all assertions of a drill come to that had to end early.
 pub(crate) fn unjudged(spec: &Spec, why: &str) -> Vec<Assertion> {
-    let mut all: Vec<Assertion> =
-        spec.asserts.iter().map(|assert| verdict(assert.kind(), Outcome::Inconclusive, why.to_owned())).collect();
+    let mut all: Vec<Assertion> = spec
+        .asserts
+        .iter()
+        .map(|assert| verdict(assert.kind(), Outcome::Inconclusive, why.to_owned()))
+        .collect();
     number(&mut all);
     all
 }

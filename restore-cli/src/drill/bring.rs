@@ -189,7 +189,11 @@ impl Brought {
         let ran = run(scratch, program, &mut |line| self.hear(line))?;
         if !ran.is_well() {
             let told = ran.command.output.lines().find(|line| line.starts_with("asof: ")).unwrap_or_default();
-            self.failures.push(format!("`asof restore` {}{}{told}", ran.how(), if told.is_empty() { "" } else { ": " }));
+            self.failures.push(format!(
+                "`asof restore` {}{}{told}",
+                ran.how(),
+                if told.is_empty() { "" } else { ": " }
+            ));
             // Nothing of it came, and it did not say of which path that is so.
             if ran.command.status != Some(3) {
                 let why = told.strip_prefix("asof: ").unwrap_or("the command failed");
@@ -259,7 +263,8 @@ impl Brought {
 
     /// Where a path of the past lies now; `None` where it was not asked for.
     pub(crate) fn place_of(&self, path: &[u8]) -> Option<PathBuf> {
-        let inside = self.lab_root.as_ref().map(|root| path::join(root, path.strip_prefix(b"/").unwrap_or(path)));
+        let inside =
+            self.lab_root.as_ref().map(|root| path::join(root, path.strip_prefix(b"/").unwrap_or(path)));
         let path = inside.as_deref().unwrap_or(path);
         let (top, place) = self.places.iter().find(|(top, _)| asof_journal::view::is_below(path, top))?;
         let mut bytes = place.as_os_str().as_bytes().to_vec();
@@ -286,7 +291,8 @@ mod tests {
     #[test]
     fn files_of_one_name_go_into_different_batches_and_no_batch_is_too_long() {
         let names = ["/a/x", "/b/x", "/c/x", "/a/y", "/b/y", "/a/z"];
-        let tops: Vec<Top> = names.iter().map(|name| Top { path: name.as_bytes().to_vec(), is_dir: false }).collect();
+        let tops: Vec<Top> =
+            names.iter().map(|name| Top { path: name.as_bytes().to_vec(), is_dir: false }).collect();
         let split = batches(&tops.iter().collect::<Vec<_>>());
         assert_eq!(split.iter().map(Vec::len).collect::<Vec<_>>(), [3, 2, 1]);
         let long: Vec<Top> = (0..400)

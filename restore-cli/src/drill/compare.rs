@@ -82,7 +82,10 @@ fn one(path: &[u8], restored: &Restored<'_>, oracle: &Oracle, findings: &mut Fin
     let known = oracle.get(path);
     let there = restored.there.get(path);
     let is_certain = known.is_some_and(|known| known.standing == Standing::Certain);
-    if known.is_some() || restored.chosen.contains(path) || there.is_some() && !oracle.knows_names_of(path::parent(path)) {
+    if known.is_some()
+        || restored.chosen.contains(path)
+        || there.is_some() && !oracle.knows_names_of(path::parent(path))
+    {
         findings.counts.expected += 1;
     }
     if let Some(why) = restored.refused.get(path) {
@@ -101,14 +104,18 @@ fn one(path: &[u8], restored: &Restored<'_>, oracle: &Oracle, findings: &mut Fin
             _ if restored.excused.contains(path) => {}
             true => {
                 findings.placed += 1;
-                findings.missing.push((path.to_vec(), format!("is missing: it was a {} there", known.seen.kind)));
+                findings
+                    .missing
+                    .push((path.to_vec(), format!("is missing: it was a {} there", known.seen.kind)));
             }
             false => findings.unknown_paths.push(path.to_vec()),
         },
         (None, Some(seen)) => {
             if oracle.knows_names_of(path::parent(path)) {
                 findings.placed += 1;
-                findings.extra.push((path.to_vec(), format!("was not there, and a {} is restored", seen.kind)));
+                findings
+                    .extra
+                    .push((path.to_vec(), format!("was not there, and a {} is restored", seen.kind)));
                 return;
             }
             findings.unknown_paths.push(path.to_vec());
@@ -148,7 +155,9 @@ fn both(path: &[u8], known: &Seen, is_certain: bool, seen: &Seen, owners: bool, 
 }
 
 fn difference(known: &Seen, seen: &Seen) -> String {
-    let short = |hash: &Option<String>| hash.as_deref().and_then(|hash| hash.get(..16)).unwrap_or("no hash").to_owned();
+    let short = |hash: &Option<String>| {
+        hash.as_deref().and_then(|hash| hash.get(..16)).unwrap_or("no hash").to_owned()
+    };
     if known.kind != seen.kind {
         return format!("is a {} and was a {}", seen.kind, known.kind);
     }
@@ -170,7 +179,13 @@ mod tests {
 
     fn file(content: &str) -> Seen {
         let blake3 = Some(blake3::hash(content.as_bytes()).to_hex().to_string());
-        Seen { kind: "file".into(), mode: "0644".into(), size: content.len() as u64, blake3, ..Seen::default() }
+        Seen {
+            kind: "file".into(),
+            mode: "0644".into(),
+            size: content.len() as u64,
+            blake3,
+            ..Seen::default()
+        }
     }
 
     fn dir() -> Seen {
@@ -186,7 +201,8 @@ mod tests {
         let refused = refused.iter().map(|path| (path.as_bytes().to_vec(), "damaged".to_owned())).collect();
         let there = map(there);
         let (chosen, excused) = (set(&["/t"]), set(excused));
-        let restored = Restored { there: &there, refused: &refused, chosen: &chosen, excused: &excused, owners: true };
+        let restored =
+            Restored { there: &there, refused: &refused, chosen: &chosen, excused: &excused, owners: true };
         compare(&restored, &Oracle::told(map(known)))
     }
 
@@ -219,7 +235,10 @@ mod tests {
     fn what_the_restore_refused_is_told_apart_from_what_it_did_not_know() {
         let known = [("/t", dir()), ("/t/a", file("a"))];
         let refused = found(&known[..1], &known, &["/t/a"], &[]);
-        assert_eq!((names(&refused.refused), refused.missing.len(), refused.counts.missing), (vec!["/t/a"], 0, 1));
+        assert_eq!(
+            (names(&refused.refused), refused.missing.len(), refused.counts.missing),
+            (vec!["/t/a"], 0, 1)
+        );
         let planted = found(&known[..1], &known, &["/t/a"], &["/t/a"]);
         assert!(planted.refused.is_empty() && planted.missing.is_empty());
         let wrong = found(&[("/t", dir()), ("/t/a", file("A"))], &known, &["/t/a"], &["/t/a"]);
@@ -229,7 +248,10 @@ mod tests {
     #[test]
     fn what_nobody_knows_is_neither_right_nor_wrong() {
         let nobody = found(&[("/t", dir()), ("/t/a", file("a"))], &[], &[], &[]);
-        assert_eq!((nobody.unknown_content.len(), nobody.unknown_paths.len(), nobody.compared.len()), (1, 2, 0));
+        assert_eq!(
+            (nobody.unknown_content.len(), nobody.unknown_paths.len(), nobody.compared.len()),
+            (1, 2, 0)
+        );
         assert!(nobody.differing.is_empty() && nobody.extra.is_empty());
         let nothing = found(&[], &[], &[], &[]);
         assert_eq!(nothing.unknown_paths, [b"/t".to_vec()]);

@@ -102,7 +102,9 @@ impl Ledger {
             let number = self.header.passes.iter().position(|pass| pass.seed == seed).map(|at| at as u32 + 1);
             let chosen = match number {
                 Some(number) => {
-                    let of_it = |path: &Vec<u8>| self.entries.get(&key(path)).is_some_and(|entry| entry.pass == number);
+                    let of_it = |path: &Vec<u8>| {
+                        self.entries.get(&key(path)).is_some_and(|entry| entry.pass == number)
+                    };
                     (0..candidates.len()).filter(|&at| candidates.get(at).is_some_and(of_it)).collect()
                 }
                 None => smallest(candidates, (0..candidates.len()).collect(), wanted, seed, 0),
@@ -148,8 +150,13 @@ impl Ledger {
     /// On how many days of history from a first to a last instant there lies one that was restored, and how many there are.
     pub(crate) fn days(&self, first_ns: i64, last_ns: i64) -> (u64, u64) {
         let (first, last) = (first_ns.div_euclid(DAY_NS), last_ns.div_euclid(DAY_NS));
-        let days: std::collections::HashSet<i64> =
-            self.header.passes.iter().map(|pass| pass.day).filter(|day| (first..=last).contains(day)).collect();
+        let days: std::collections::HashSet<i64> = self
+            .header
+            .passes
+            .iter()
+            .map(|pass| pass.day)
+            .filter(|day| (first..=last).contains(day))
+            .collect();
         (days.len() as u64, u64::try_from(last - first + 1).unwrap_or(0))
     }
 
@@ -173,7 +180,8 @@ impl Ledger {
 }
 
 fn read(mut from: impl BufRead) -> io::Result<(Header, HashMap<u64, Entry>)> {
-    let bad = || io::Error::new(io::ErrorKind::InvalidData, "it is no ledger of drills, or of a newer version");
+    let bad =
+        || io::Error::new(io::ErrorKind::InvalidData, "it is no ledger of drills, or of a newer version");
     let mut line = String::new();
     from.read_line(&mut line)?;
     let header: Header = serde_json::from_str(&line).map_err(|_| bad())?;
@@ -205,10 +213,20 @@ fn first(hash: &blake3::Hash) -> u64 {
 }
 
 /// The first so many of candidates in an order that a seed and a round decide.
-fn smallest(candidates: &[Vec<u8>], mut left: Vec<usize>, wanted: usize, seed: u64, round: u32) -> Vec<usize> {
+fn smallest(
+    candidates: &[Vec<u8>],
+    mut left: Vec<usize>,
+    wanted: usize,
+    seed: u64,
+    round: u32,
+) -> Vec<usize> {
     let mut keyed = [0; 32];
-    keyed.iter_mut().zip(seed.to_le_bytes().into_iter().chain(round.to_le_bytes())).for_each(|(to, from)| *to = from);
-    let rank = |at: &usize| candidates.get(*at).map_or(u64::MAX, |path| first(&blake3::keyed_hash(&keyed, path)));
+    keyed
+        .iter_mut()
+        .zip(seed.to_le_bytes().into_iter().chain(round.to_le_bytes()))
+        .for_each(|(to, from)| *to = from);
+    let rank =
+        |at: &usize| candidates.get(*at).map_or(u64::MAX, |path| first(&blake3::keyed_hash(&keyed, path)));
     if wanted < left.len() {
         left.sort_by_cached_key(rank);
         left.truncate(wanted);

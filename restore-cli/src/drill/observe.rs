@@ -92,7 +92,9 @@ impl Seen {
 pub(crate) fn observe(path: &Path, hash: bool) -> io::Result<Option<Seen>> {
     let meta = match path.symlink_metadata() {
         Ok(meta) => meta,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     let mut seen = of(&meta);
@@ -137,7 +139,8 @@ fn hash_file(path: &Path, before: &Metadata) -> io::Result<String> {
     let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
     let mut file = File::options().read(true).custom_flags(no_follow).open(path)?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; BUFFER_BYTES.min(usize::try_from(before.len()).unwrap_or(BUFFER_BYTES).max(1) + 1)];
+    let mut buffer =
+        vec![0; BUFFER_BYTES.min(usize::try_from(before.len()).unwrap_or(BUFFER_BYTES).max(1) + 1)];
     loop {
         let n = match file.read(&mut buffer) {
             Ok(0) => break,
@@ -148,7 +151,8 @@ fn hash_file(path: &Path, before: &Metadata) -> io::Result<String> {
         hasher.update(buffer.get(..n).unwrap_or_default());
     }
     let after = file.metadata()?;
-    let state = |meta: &Metadata| (meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec(), meta.mtime_nsec());
+    let state =
+        |meta: &Metadata| (meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec(), meta.mtime_nsec());
     if state(before) != state(&after) {
         return Err(io::Error::new(io::ErrorKind::Interrupted, "it changed while it was read"));
     }
@@ -159,7 +163,12 @@ fn hash_file(path: &Path, before: &Metadata) -> io::Result<String> {
 fn xattrs(path: &Path) -> io::Result<Option<String>> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let none = |error: rustix::io::Errno| {
-        let plain = [rustix::io::Errno::NOTSUP, rustix::io::Errno::NOENT, rustix::io::Errno::ACCESS, rustix::io::Errno::NODATA];
+        let plain = [
+            rustix::io::Errno::NOTSUP,
+            rustix::io::Errno::NOENT,
+            rustix::io::Errno::ACCESS,
+            rustix::io::Errno::NODATA,
+        ];
         if plain.contains(&error) { Ok(0) } else { Err(io::Error::from(error)) }
     };
     // Most have none, and asking for the length costs no room.

@@ -146,7 +146,8 @@ impl Oracle {
             } else if at > case.moment.instant && later.as_ref().is_none_or(|(best, _)| at < *best) {
                 later = Some((at, path));
             } else if at <= case.moment.instant {
-                self.remarks.push(format!("{shown} is of {}, before the instant that is restored", local(at)));
+                self.remarks
+                    .push(format!("{shown} is of {}, before the instant that is restored", local(at)));
             }
         }
         exact.into_iter().chain(later.map(|(_, path)| path)).collect()
@@ -173,7 +174,9 @@ impl Oracle {
                 self.evidence.push(evidence);
                 self.merge(found, &changed_dirs, exact, case.rules);
             }
-            Err(error) => self.remarks.push(format!("{} is of no use: {error}", escape(path.as_os_str().as_bytes()))),
+            Err(error) => {
+                self.remarks.push(format!("{} is of no use: {error}", escape(path.as_os_str().as_bytes())))
+            }
         }
     }
 
@@ -184,8 +187,9 @@ impl Oracle {
         match case.wanted {
             Wanted::Trees(tops) => {
                 let skip = |path: &[u8], is_dir: bool| is_left_out(case.rules, path, is_dir);
-                let mut refused =
-                    |path: &Path, error: io::Error| remarks.push(format!("{}: {error}", escape(path.as_os_str().as_bytes())));
+                let mut refused = |path: &Path, error: io::Error| {
+                    remarks.push(format!("{}: {error}", escape(path.as_os_str().as_bytes())))
+                };
                 for top in tops {
                     walk::walk(as_path(top), &skip, &mut |path| paths.push(path), &mut refused);
                 }

@@ -50,7 +50,9 @@ pub(crate) fn run(session: &Session, args: &DrillArgs, file: &Path, out: &mut Ou
         spec.seed = args.seed;
     }
     for to in spec.hooks.start.iter().chain(&spec.hooks.success).chain(&spec.hooks.failure) {
-        hooks::check(to).map_err(|why| Error::usage(format!("hooks: {why}"), "say an http or https address, or a list of words"))?;
+        hooks::check(to).map_err(|why| {
+            Error::usage(format!("hooks: {why}"), "say an http or https address, or a list of words")
+        })?;
     }
     reports::check(&spec.reports, session.journal())?;
     let info = session.reader()?.info()?;
@@ -68,7 +70,8 @@ pub(crate) fn run(session: &Session, args: &DrillArgs, file: &Path, out: &mut Ou
     let mut draft = Draft::new(&spec, file, &text, session.journal(), &info.uuid);
     draft.report.hooks = hooks::tell(&spec.hooks, Event::Start, &About { drill: &spec.name, report: None });
     draft.report.clean_up = scratch::remove_left(&parent);
-    let mut drill = Drill { session: session.again(), spec: &spec, store: &store, past: &past, out: &mut *out };
+    let mut drill =
+        Drill { session: session.again(), spec: &spec, store: &store, past: &past, out: &mut *out };
     let ended = drill.conduct(&parent, &mut draft);
     let interrupted = match ended {
         Ok(()) => None,
@@ -76,7 +79,9 @@ pub(crate) fn run(session: &Session, args: &DrillArgs, file: &Path, out: &mut Ou
             draft.unjudged(&spec, &why);
             None
         }
-        Err(Stop::Error(error @ (Error::Interrupted | Error::Usage { .. } | Error::OutputClosed | Error::Output(_)))) => Some(error),
+        Err(Stop::Error(
+            error @ (Error::Interrupted | Error::Usage { .. } | Error::OutputClosed | Error::Output(_)),
+        )) => Some(error),
         Err(Stop::Error(error)) => {
             draft.unjudged(&spec, &error.to_string());
             None
@@ -142,7 +147,8 @@ fn show(kept: &Kept, out: &mut Output) -> Result<()> {
             }
         }
     }
-    let at = report.instant.resolved.map_or(String::new(), |at| format!(" as of {}", crate::output::local(at.0)));
+    let at =
+        report.instant.resolved.map_or(String::new(), |at| format!(" as of {}", crate::output::local(at.0)));
     let drill = escape(report.identity.drill.as_bytes());
     let outcome = report.outcome.as_str();
     out.line(&format!("{drill}: {outcome}: {} ({}{at})", escape(report.why.as_bytes()), report.scenario))?;
@@ -158,9 +164,10 @@ fn verdict(kept: &Kept) -> Result<()> {
     match outcome {
         Outcome::Pass => Ok(()),
         Outcome::Fail => Err(Error::assertion(format!("the drill {drill} failed: {why}"), again)),
-        Outcome::Inconclusive => {
-            Err(Error::Inconclusive { what: format!("the drill {drill} is inconclusive: {why}"), next: again })
-        }
+        Outcome::Inconclusive => Err(Error::Inconclusive {
+            what: format!("the drill {drill} is inconclusive: {why}"),
+            next: again,
+        }),
     }
 }
 
@@ -187,7 +194,10 @@ impl Drill<'_> {
             scratch.remove()
         };
         if let (false, Some(why)) = (told.removed, &told.why) {
-            draft.report.warnings.push(format!("scratch space could not be removed: {}: {why}", told.path.path));
+            draft
+                .report
+                .warnings
+                .push(format!("scratch space could not be removed: {}: {why}", told.path.path));
         }
         draft.report.clean_up.push(told);
         done
@@ -196,11 +206,12 @@ impl Drill<'_> {
     fn within(&mut self, scratch: &Scratch, draft: &mut Draft) -> Tried<()> {
         let seed = draft.report.seed;
         let failure = failure::suppose(self, scratch, draft)?;
-        let mut ledger = Ledger::open(self.store.dir(), &self.spec.name, seed).map_err(|source| Error::Io {
-            path: escape(std::os::unix::ffi::OsStrExt::as_bytes(self.store.dir().as_os_str())),
-            action: "reading what was drilled before",
-            source,
-        })?;
+        let mut ledger =
+            Ledger::open(self.store.dir(), &self.spec.name, seed).map_err(|source| Error::Io {
+                path: escape(std::os::unix::ffi::OsStrExt::as_bytes(self.store.dir().as_os_str())),
+                action: "reading what was drilled before",
+                source,
+            })?;
         let mut prepared = scenario::prepare(self, scratch, draft, &mut ledger, seed)?;
         if prepared.chosen.paths.is_empty() {
             return Err(Stop::Inconclusive("nothing was selected: there is nothing to restore".to_owned()));
@@ -267,7 +278,12 @@ impl Drill<'_> {
     }
 
     /// Asks witnesses and the live tree what was chosen had been at an instant of the live journal.
-    pub(crate) fn ask_oracle(&self, moment: &Moment, paths: &BTreeSet<Vec<u8>>, is_trees: bool) -> Tried<Oracle> {
+    pub(crate) fn ask_oracle(
+        &self,
+        moment: &Moment,
+        paths: &BTreeSet<Vec<u8>>,
+        is_trees: bool,
+    ) -> Tried<Oracle> {
         let reader = self.session.reader()?;
         let rules = rules(reader, moment)?;
         let trees: Vec<Vec<u8>> = paths.iter().cloned().collect();
@@ -296,7 +312,12 @@ impl Drill<'_> {
         select::choose(self.spec, reader, moment, ledger, self.spec.seed, &witnessed)
     }
 
-    fn gaps(&self, moment: &Moment, window: std::time::Duration, paths: &BTreeSet<Vec<u8>>) -> Tried<Vec<Gap>> {
+    fn gaps(
+        &self,
+        moment: &Moment,
+        window: std::time::Duration,
+        paths: &BTreeSet<Vec<u8>>,
+    ) -> Tried<Vec<Gap>> {
         let until = moment.instant.max(moment.asked);
         let from = Instant(until.0.saturating_sub(i64::try_from(window.as_nanos()).unwrap_or(i64::MAX)));
         let reader = self.session.reader()?;
@@ -330,7 +351,13 @@ impl Drill<'_> {
     }
 
     /// Takes note of what was drilled, and says how much there was ever.
-    fn cover(&self, ledger: &mut Ledger, prepared: &Prepared, findings: &Findings, draft: &mut Draft) -> Tried<()> {
+    fn cover(
+        &self,
+        ledger: &mut Ledger,
+        prepared: &Prepared,
+        findings: &Findings,
+        draft: &mut Draft,
+    ) -> Tried<()> {
         let reader = self.session.reader()?;
         let info = reader.info()?;
         let head = match reader.at_seq(reader.head())? {
@@ -339,7 +366,12 @@ impl Drill<'_> {
         };
         if !self.spec.scenario.has_lab() && prepared.chosen.counts {
             let taken: BTreeMap<&[u8], bool> = match prepared.chosen.is_trees {
-                false => prepared.chosen.paths.iter().map(|path| (path.as_slice(), findings.compared.contains(path))).collect(),
+                false => prepared
+                    .chosen
+                    .paths
+                    .iter()
+                    .map(|path| (path.as_slice(), findings.compared.contains(path)))
+                    .collect(),
                 true => findings.compared.iter().map(|path| (path.as_slice(), true)).collect(),
             };
             ledger.note(draft.report.seed, prepared.moment.seq.0, prepared.moment.instant.0, taken);

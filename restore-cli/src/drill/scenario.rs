@@ -105,7 +105,19 @@ pub(crate) fn prepare(
     }
     let (failure, rpo) = (None, None);
     let lab_root = None;
-    Ok(Prepared { journal, at, moment, is_newest, chosen, oracle, excused, failure, rpo, lab_root, particular })
+    Ok(Prepared {
+        journal,
+        at,
+        moment,
+        is_newest,
+        chosen,
+        oracle,
+        excused,
+        failure,
+        rpo,
+        lab_root,
+        particular,
+    })
 }
 
 /// Does what belongs to recovery and comes before the restore: an instant that nobody names has to be found.

@@ -40,7 +40,8 @@ impl Scratch {
         let io = |action: &'static str| {
             move |source| Error::Io { path: escape(parent.as_os_str().as_bytes()), action, source }
         };
-        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent).map_err(io("making scratch space"))?;
+        let dir =
+            tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent).map_err(io("making scratch space"))?;
         let lock = File::create(dir.path().join(LOCK)).map_err(io("making scratch space"))?;
         lock.lock().map_err(io("locking scratch space"))?;
         let path = dir.path().to_path_buf();
@@ -159,12 +160,13 @@ impl Drop for Scratch {
 pub(crate) fn remove_left(parent: &Path) -> Vec<CleanUp> {
     let me = rustix::process::geteuid().as_raw();
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    let left = entries.filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())).filter(|entry| {
-        let is_mine = entry.path().symlink_metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == me);
-        // Without a lock it is only just being made.
-        let lock = File::open(entry.path().join(LOCK));
-        is_mine && lock.is_ok_and(|lock| lock.try_lock().is_ok())
-    });
+    let left =
+        entries.filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())).filter(|entry| {
+            let is_mine = entry.path().symlink_metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == me);
+            // Without a lock it is only just being made.
+            let lock = File::open(entry.path().join(LOCK));
+            is_mine && lock.is_ok_and(|lock| lock.try_lock().is_ok())
+        });
     left.map(|entry| {
         let path = entry.path();
         let result = remove_tree(&path);
@@ -255,7 +257,9 @@ mod tests {
         fs::create_dir(dir.path().join("asof-drill-beginning")).unwrap();
         let told = remove_left(dir.path());
         assert_eq!(told.len(), 1);
-        assert!(!left.exists() && running.path().exists() && dir.path().join("asof-drill-beginning").exists());
+        assert!(
+            !left.exists() && running.path().exists() && dir.path().join("asof-drill-beginning").exists()
+        );
     }
 
     #[test]
@@ -263,10 +267,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let scratch = Scratch::create(dir.path(), Some(1 << 20)).unwrap();
         assert!(scratch.room_for(1 << 10).is_ok());
-        assert!(matches!(scratch.room_for(2 << 20), Err(Stop::Inconclusive(why)) if why.contains("max_bytes")));
+        assert!(
+            matches!(scratch.room_for(2 << 20), Err(Stop::Inconclusive(why)) if why.contains("max_bytes"))
+        );
         assert!(matches!(scratch.room_for(u64::MAX), Err(Stop::Inconclusive(_))));
         let scratch = Scratch::create(dir.path(), None).unwrap();
-        assert!(matches!(scratch.room_for(1 << 60), Err(Stop::Inconclusive(why)) if why.contains("room for")));
+        assert!(
+            matches!(scratch.room_for(1 << 60), Err(Stop::Inconclusive(why)) if why.contains("room for"))
+        );
         assert!(scratch.check().is_ok());
     }
 }

@@ -113,7 +113,14 @@ pub(crate) fn choose(
             bytes += bytes_below(&source, entry.node, entry.kind)?;
         }
         let is_trees = true;
-        return Ok(Chosen { tops, paths: below.into_iter().collect(), is_trees, counts: true, bytes, selection });
+        return Ok(Chosen {
+            tops,
+            paths: below.into_iter().collect(),
+            is_trees,
+            counts: true,
+            bytes,
+            selection,
+        });
     };
     let mut candidates: BTreeMap<Vec<u8>, Option<NodeId>> =
         witnessed(&below).into_iter().map(|path| (path, None)).collect();

@@ -146,7 +146,9 @@ impl Sample {
     pub(crate) fn of(self, candidates: usize) -> usize {
         match self {
             Sample::Count(count) => usize::try_from(count).unwrap_or(usize::MAX).min(candidates),
-            Sample::Percent(percent) => ((candidates as f64 * percent / 100.0 - 1e-9).ceil().max(0.0) as usize).min(candidates),
+            Sample::Percent(percent) => {
+                ((candidates as f64 * percent / 100.0 - 1e-9).ceil().max(0.0) as usize).min(candidates)
+            }
         }
     }
 }
@@ -165,7 +167,9 @@ impl<'de> Deserialize<'de> for Sample {
         const WANTED: &str = "a number of files above 0, or a text like \"1%\"";
         let value = toml::Value::deserialize(deserializer)?;
         let sample = match &value {
-            toml::Value::Integer(count) => u64::try_from(*count).ok().filter(|count| *count > 0).map(Sample::Count),
+            toml::Value::Integer(count) => {
+                u64::try_from(*count).ok().filter(|count| *count > 0).map(Sample::Count)
+            }
             toml::Value::String(text) => text
                 .trim()
                 .strip_suffix('%')
@@ -215,12 +219,18 @@ impl<'de> Deserialize<'de> for At {
         }
         if let Some(within) = text.strip_prefix("random-within") {
             let length = timespec::duration(within).filter(|length| !length.is_zero());
-            let wanted = || de::Error::custom(format!("`{text}`: say random-within with a length of time, such as random-within 30d"));
+            let wanted = || {
+                de::Error::custom(format!(
+                    "`{text}`: say random-within with a length of time, such as random-within 30d"
+                ))
+            };
             return length.ok_or_else(wanted).map(|length| At::RandomWithin(length, text.clone()));
         }
         match timespec::parse(&text, &chrono::Local::now()) {
             Ok(_) => Ok(At::Time(text)),
-            Err(error) => Err(de::Error::custom(format!("{error}; say latest, a time, mark:NAME or random-within 30d"))),
+            Err(error) => {
+                Err(de::Error::custom(format!("{error}; say latest, a time, mark:NAME or random-within 30d")))
+            }
         }
     }
 }
@@ -340,10 +350,9 @@ impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Percent, D::Error> {
         let text = String::deserialize(deserializer)?;
         let percent = text.trim().strip_suffix('%').and_then(|percent| percent.trim().parse().ok());
-        percent
-            .filter(|percent| *percent > 0.0 && *percent <= 100.0)
-            .map(Percent)
-            .ok_or_else(|| de::Error::custom(format!("`{text}`: say a share of more than nothing, such as \"95%\"")))
+        percent.filter(|percent| *percent > 0.0 && *percent <= 100.0).map(Percent).ok_or_else(|| {
+            de::Error::custom(format!("`{text}`: say a share of more than nothing, such as \"95%\""))
+        })
     }
 }
 
@@ -367,10 +376,9 @@ impl Length {
 impl<'de> Deserialize<'de> for Length {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Length, D::Error> {
         let text = String::deserialize(deserializer)?;
-        timespec::duration(&text)
-            .filter(|length| !length.is_zero())
-            .map(Length)
-            .ok_or_else(|| de::Error::custom(format!("`{text}` is no length of time: say 30s, 10m, 2h or 8d")))
+        timespec::duration(&text).filter(|length| !length.is_zero()).map(Length).ok_or_else(|| {
+            de::Error::custom(format!("`{text}` is no length of time: say 30s, 10m, 2h or 8d"))
+        })
     }
 }
 
@@ -386,10 +394,9 @@ impl<'de> Deserialize<'de> for Bytes {
             toml::Value::String(text) => size(text),
             _ => None,
         };
-        bytes
-            .filter(|bytes| *bytes > 0)
-            .map(Bytes)
-            .ok_or_else(|| de::Error::custom("max_bytes has to be a number of bytes, or a text like \"20 GiB\""))
+        bytes.filter(|bytes| *bytes > 0).map(Bytes).ok_or_else(|| {
+            de::Error::custom("max_bytes has to be a number of bytes, or a text like \"20 GiB\"")
+        })
     }
 }
 
@@ -424,7 +431,11 @@ impl<'de> Deserialize<'de> for ClockOffset {
         seconds
             .filter(|seconds| (1..=100 * 365 * 86_400).contains(seconds))
             .map(|seconds| ClockOffset(sign * seconds))
-            .ok_or_else(|| de::Error::custom(format!("`{text}`: say how far the clock is off, such as \"-400d\" or \"+2h\"")))
+            .ok_or_else(|| {
+                de::Error::custom(format!(
+                    "`{text}`: say how far the clock is off, such as \"-400d\" or \"+2h\""
+                ))
+            })
     }
 }
 
@@ -472,8 +483,11 @@ impl Spec {
     /// Errors: it cannot be read (status 1), or does not say what it should (status 2).
     pub(crate) fn read(path: &Path) -> Result<(Spec, String)> {
         let shown = || escape(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Io { path: shown(), action: "reading the drill", source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            path: shown(),
+            action: "reading the drill",
+            source,
+        })?;
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         match Spec::parse(&text, &stem) {
             Ok(spec) => Ok((spec, text)),
@@ -494,8 +508,15 @@ impl Spec {
         if spec.name.is_empty() {
             spec.name = stem.to_owned();
         }
-        if spec.name.len() > NAME_BYTES_MAX || spec.name.contains(['/', '\0']) || spec.name.starts_with('.') || spec.name.is_empty() {
-            return Err(format!("name: `{}` cannot name files: 1 to {NAME_BYTES_MAX} bytes without a slash", spec.name));
+        if spec.name.len() > NAME_BYTES_MAX
+            || spec.name.contains(['/', '\0'])
+            || spec.name.starts_with('.')
+            || spec.name.is_empty()
+        {
+            return Err(format!(
+                "name: `{}` cannot name files: 1 to {NAME_BYTES_MAX} bytes without a slash",
+                spec.name
+            ));
         }
         spec.consistent()?;
         if spec.asserts.is_empty() {
@@ -511,12 +532,18 @@ impl Spec {
     fn consistent(&self) -> std::result::Result<(), String> {
         let What { paths, everything, sample } = &self.what;
         let scenario = self.scenario.as_str();
-        let contradict = |one: &str, other: &str, why: &str| Err(format!("{one} and {other} contradict each other: {why}"));
+        let contradict = |one: &str, other: &str, why: &str| {
+            Err(format!("{one} and {other} contradict each other: {why}"))
+        };
         if *everything && !paths.is_empty() {
             return contradict("what.everything", "what.paths", "everything is more than these paths");
         }
         if *everything && sample.is_some() {
-            return contradict("what.everything", "what.sample", "a sample is less; without both paths and everything it is drawn from all that is protected");
+            return contradict(
+                "what.everything",
+                "what.sample",
+                "a sample is less; without both paths and everything it is drawn from all that is protected",
+            );
         }
         if self.scenario == Scenario::Everything && (!paths.is_empty() || sample.is_some()) {
             let key = if paths.is_empty() { "what.sample" } else { "what.paths" };
@@ -529,26 +556,54 @@ impl Spec {
             return contradict("scenario = \"file\"", "what.everything", "say scenario = \"everything\"");
         }
         if self.scenario == Scenario::Tree && sample.is_some() {
-            return contradict("scenario = \"tree\"", "what.sample", "a sample is single files: say scenario = \"file\"");
+            return contradict(
+                "scenario = \"tree\"",
+                "what.sample",
+                "a sample is single files: say scenario = \"file\"",
+            );
         }
         if let Some(relative) = paths.iter().chain(self.absent()).find(|path| !path.is_absolute()) {
-            return Err(format!("{}: paths in a drill have to be absolute", escape(std::os::unix::ffi::OsStrExt::as_bytes(relative.as_os_str()))));
+            return Err(format!(
+                "{}: paths in a drill have to be absolute",
+                escape(std::os::unix::ffi::OsStrExt::as_bytes(relative.as_os_str()))
+            ));
         }
         if self.scenario.has_lab() && self.when.at != At::Latest {
-            return contradict(&format!("scenario = \"{scenario}\""), "when.at", "this scenario finds its instants itself, in a journal of its own");
+            return contradict(
+                &format!("scenario = \"{scenario}\""),
+                "when.at",
+                "this scenario finds its instants itself, in a journal of its own",
+            );
         }
         if self.scenario.has_lab() && sample.is_some() {
-            return contradict(&format!("scenario = \"{scenario}\""), "what.sample", "this scenario works on a copy of trees: say what.paths");
+            return contradict(
+                &format!("scenario = \"{scenario}\""),
+                "what.sample",
+                "this scenario works on a copy of trees: say what.paths",
+            );
         }
-        if self.scenario.has_lab() && self.asserts.iter().any(|assert| matches!(assert, Assert::NoGap { .. })) {
-            return contradict(&format!("scenario = \"{scenario}\""), "assert.kind = \"no-gap\"", "its journal is its own, and minutes old");
+        if self.scenario.has_lab() && self.asserts.iter().any(|assert| matches!(assert, Assert::NoGap { .. }))
+        {
+            return contradict(
+                &format!("scenario = \"{scenario}\""),
+                "assert.kind = \"no-gap\"",
+                "its journal is its own, and minutes old",
+            );
         }
         if self.clock_offset.is_some() && self.scenario != Scenario::WrongClock {
-            return contradict(&format!("scenario = \"{scenario}\""), "clock_offset", "only the clock of scenario = \"wrong-clock\" is off");
+            return contradict(
+                &format!("scenario = \"{scenario}\""),
+                "clock_offset",
+                "only the clock of scenario = \"wrong-clock\" is off",
+            );
         }
-        for (kind, target, key) in [("rto", self.targets.rto, "targets.rto"), ("rpo", self.targets.rpo, "targets.rpo")] {
+        for (kind, target, key) in
+            [("rto", self.targets.rto, "targets.rto"), ("rpo", self.targets.rpo, "targets.rpo")]
+        {
             if target.is_none() && self.asserts.iter().any(|assert| assert.kind() == kind) {
-                return Err(format!("assert.kind = \"{kind}\" has nothing to compare with: {key} is missing"));
+                return Err(format!(
+                    "assert.kind = \"{kind}\" has nothing to compare with: {key} is missing"
+                ));
             }
         }
         for assert in &self.asserts {

@@ -63,10 +63,7 @@ fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Looks at paths with several threads, and hands over what was found in the order of the paths, some at a time.
-pub(crate) fn observe_all(
-    paths: impl IntoIterator<Item = PathBuf>,
-    each: &mut dyn FnMut(PathBuf, Look),
-) {
+pub(crate) fn observe_all(paths: impl IntoIterator<Item = PathBuf>, each: &mut dyn FnMut(PathBuf, Look)) {
     let mut paths = paths.into_iter().peekable();
     while paths.peek().is_some() && !interrupt::requested() {
         let chunk: Vec<PathBuf> = paths.by_ref().take(CHUNK).collect();
@@ -132,7 +129,8 @@ mod tests {
         let mut paths = Vec::new();
         let skip = |path: &[u8], is_dir: bool| is_dir && path.ends_with(b"/skipped");
         walk(dir.path(), &skip, &mut |path| paths.push(path), &mut |path, error| panic!("{path:?}: {error}"));
-        let names: Vec<_> = paths.iter().map(|path| path.strip_prefix(dir.path()).unwrap().to_str().unwrap()).collect();
+        let names: Vec<_> =
+            paths.iter().map(|path| path.strip_prefix(dir.path()).unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["", "a", "a/b", "a/b/c", "a/d", "f"]);
         let mut kinds = Vec::new();
         observe_all(paths, &mut |_, look| kinds.push(look.unwrap().unwrap().kind));

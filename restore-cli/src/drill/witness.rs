@@ -121,7 +121,8 @@ pub(crate) fn header(path: &Path) -> io::Result<Header> {
 }
 
 fn parse_header(line: &[u8]) -> io::Result<Header> {
-    let header: Header = serde_json::from_slice(line).map_err(|error| bad(format!("it is no witness: {error}")))?;
+    let header: Header =
+        serde_json::from_slice(line).map_err(|error| bad(format!("it is no witness: {error}")))?;
     match header.asof_witness {
         FORMAT => Ok(header),
         other => Err(bad(format!("it has format {other}, and this program knows {FORMAT}"))),
@@ -226,7 +227,8 @@ mod tests {
         assert!(read_back(&more).is_err());
         // A line is gone from the middle.
         let text = String::from_utf8(whole).unwrap();
-        let fewer: Vec<&str> = text.lines().enumerate().filter(|(at, _)| *at != 2).map(|(_, line)| line).collect();
+        let fewer: Vec<&str> =
+            text.lines().enumerate().filter(|(at, _)| *at != 2).map(|(_, line)| line).collect();
         assert!(read_back(fewer.join("\n").as_bytes()).unwrap_err().to_string().contains("3 paths"));
     }
 }

@@ -84,7 +84,8 @@ fn a_drill_of_everything_that_is_as_it_was_passes_and_says_so() {
     let times: Vec<u64> = order.iter().map(|key| report["durations"][*key].as_u64().must(*key)).collect();
     assert!(times.is_sorted(), "{times:?}");
     assert_eq!(report["evidence"][0]["what"], "witness");
-    let restores: Vec<_> = report["commands"].as_array().must("commands").iter().filter(|of| of["what"] == "restore").collect();
+    let restores: Vec<_> =
+        report["commands"].as_array().must("commands").iter().filter(|of| of["what"] == "restore").collect();
     assert_eq!((restores.len(), &restores[0]["status"]), (1, &serde_json::json!(0)));
     assert_eq!(report["clean_up"][0]["removed"], true);
     assert_eq!(report["coverage"]["paths"], serde_json::json!({"drilled": 12, "total": 12}));
@@ -96,7 +97,11 @@ fn a_drill_of_everything_that_is_as_it_was_passes_and_says_so() {
     let state = ground.site.path("state");
     let words = ["drill", file.to_str().must("UTF-8"), "--state", state.to_str().must("UTF-8")];
     let plain = ground.site.asof(words).with_variable("TMPDIR", ground.scratch()).exits(0);
-    assert!(plain.text().contains("pass  content") && plain.text().contains("drill: pass: 8 assertions held"), "{}", plain.text());
+    assert!(
+        plain.text().contains("pass  content") && plain.text().contains("drill: pass: 8 assertions held"),
+        "{}",
+        plain.text()
+    );
 }
 
 #[test]
@@ -209,7 +214,11 @@ fn a_command_fails_alone_where_it_says_no_or_hangs() {
     ];
     let ran = ground.run(&with(&hangs), 4);
     assert_eq!(ran.that("fail"), ["command"]);
-    assert!(ran.message("command").contains("was killed with all its children"), "{}", ran.message("command"));
+    assert!(
+        ran.message("command").contains("was killed with all its children"),
+        "{}",
+        ran.message("command")
+    );
     let commands = ran.report["commands"].as_array().must("commands");
     let hung = commands.iter().find(|of| of["timed_out"] == true).must("a command that timed out");
     let child = hung["output"].as_str().must("output").trim().to_owned();
@@ -226,7 +235,9 @@ fn one_flipped_bit_in_the_sample_fails_and_elsewhere_the_negative_control_still_
     });
     ground.flip_bit_of("docs/deep/2.bin");
     let plain = |path: &str| {
-        format!("scenario = 'file'\nwhat.paths = ['ROOT/{path}']\n[oracle]\nwitness = ['WITNESS']\nlive = false")
+        format!(
+            "scenario = 'file'\nwhat.paths = ['ROOT/{path}']\n[oracle]\nwitness = ['WITNESS']\nlive = false"
+        )
     };
     let ran = ground.run(&plain("docs/deep/2.bin"), 4);
     assert_eq!(ran.that("fail"), ["content"], "{:?}", ran.outcomes());

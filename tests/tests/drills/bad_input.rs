@@ -17,8 +17,14 @@ const TREE: &str = "scenario = 'tree'\nwhat.paths = ['ROOT']\n";
 fn what_has_no_meaning_is_a_usage_error_that_says_why() {
     let ground = Ground::new();
     for (text, words) in [
-        ("scenario = 'tree'\n[what]\npath = ['ROOT']", &["line 3", "unknown key what.path", "did you mean paths?"][..]),
-        ("scenario = 'tree'\nwhat = { paths = ['ROOT'], everything = true }", &["what.everything", "what.paths", "contradict"]),
+        (
+            "scenario = 'tree'\n[what]\npath = ['ROOT']",
+            &["line 3", "unknown key what.path", "did you mean paths?"][..],
+        ),
+        (
+            "scenario = 'tree'\nwhat = { paths = ['ROOT'], everything = true }",
+            &["what.everything", "what.paths", "contradict"],
+        ),
         ("scenario = 'file'\nwhat.sample = '0%'", &["sample"]),
         ("scenario = 'tree'\nwhat.paths = ['ROOT']\nscratch = 'ROOT'", &["scratch", "below", "exclude"]),
         ("scenario = 'tree'\nwhat.paths = ['ROOT']\nhooks.start = ['ftp://x']", &["hooks"]),
@@ -41,13 +47,17 @@ fn what_has_no_meaning_is_a_usage_error_that_says_why() {
     ground.site.asof(["drill", "/no/such/drill.toml"]).exits(1);
     ground.site.asof(["drill"]).exits(2);
     let reports = ground.site.path("state");
-    assert!(!reports.exists() || asof_tests::files::names(&reports).is_empty() || no_reports(&reports), "no report of nothing");
+    assert!(
+        !reports.exists() || asof_tests::files::names(&reports).is_empty() || no_reports(&reports),
+        "no report of nothing"
+    );
 }
 
 fn no_reports(state: &Path) -> bool {
-    fs::read_dir(state).must("state").flatten().all(|journal| {
-        fs::read_dir(journal.path().join("reports")).map_or(0, Iterator::count) == 0
-    })
+    fs::read_dir(state)
+        .must("state")
+        .flatten()
+        .all(|journal| fs::read_dir(journal.path().join("reports")).map_or(0, Iterator::count) == 0)
 }
 
 #[test]
@@ -121,7 +131,9 @@ fn a_monitor_that_cannot_be_reached_is_a_warning() {
 #[test]
 fn an_interrupted_drill_cleans_up_and_keeps_no_report() {
     let ground = Ground::new();
-    let text = format!("{TREE}[[assert]]\nkind = 'command'\ncommand = ['sh', '-c', 'touch in-it; sleep 600']\ntimeout = '10m'");
+    let text = format!(
+        "{TREE}[[assert]]\nkind = 'command'\ncommand = ['sh', '-c', 'touch in-it; sleep 600']\ntimeout = '10m'"
+    );
     let file = ground.site.path("long.toml");
     fs::write(&file, text.replace("ROOT", &ground.root())).must("a drill");
     let mut command = Command::new(&ground.site.programs.asof);

@@ -37,7 +37,10 @@ impl Ground {
         make(site.root.join("docs/deep"));
         make(site.root.join("empty"));
         for number in 0..6 {
-            write(site.root.join(format!("docs/{number}.txt")), format!("text {number}\n").repeat(number * 100 + 1));
+            write(
+                site.root.join(format!("docs/{number}.txt")),
+                format!("text {number}\n").repeat(number * 100 + 1),
+            );
             write(site.root.join(format!("docs/deep/{number}.bin")), random.bytes(20_000));
         }
         std::os::unix::fs::symlink("../docs", site.root.join("empty/link")).must("a symlink");
@@ -67,7 +70,8 @@ impl Ground {
     /// Writes a witness of what is there now; gives its file.
     pub(crate) fn witness(&self) -> PathBuf {
         let to = self.site.path("witness");
-        let json = self.site.asof(["--json", "drill", "witness", "--to", to.to_str().must("UTF-8")]).exits(0).json();
+        let json =
+            self.site.asof(["--json", "drill", "witness", "--to", to.to_str().must("UTF-8")]).exits(0).json();
         PathBuf::from(json["path"].as_str().must("path"))
     }
 
@@ -105,7 +109,8 @@ impl Ground {
 
     #[track_caller]
     pub(crate) fn nothing_is_left(&self) {
-        let left: Vec<_> = fs::read_dir(self.scratch()).must("scratch").flatten().map(|entry| entry.path()).collect();
+        let left: Vec<_> =
+            fs::read_dir(self.scratch()).must("scratch").flatten().map(|entry| entry.path()).collect();
         assert!(left.is_empty(), "{left:?} is left");
     }
 
@@ -126,8 +131,13 @@ impl Ground {
         let (segment, offset) = reader.locality(block.must("a block")).must(file).must(file);
         let layout = Layout::new(&self.site.journal);
         let id = SegmentId(segment);
-        let path = [layout.segment(id), layout.open_segment(id)].into_iter().find(|path| path.exists()).must(file);
-        let stored = SegmentFile::open(&OsStorage, path.clone(), id).must(file).frame_header(offset).must(file).stored_len;
+        let path =
+            [layout.segment(id), layout.open_segment(id)].into_iter().find(|path| path.exists()).must(file);
+        let stored = SegmentFile::open(&OsStorage, path.clone(), id)
+            .must(file)
+            .frame_header(offset)
+            .must(file)
+            .stored_len;
         let at = offset + 24 + u64::from(stored) / 2;
         let segment = fs::File::options().read(true).write(true).open(&path).must(path.display());
         let mut byte = [0];

@@ -39,14 +39,21 @@ fn twenty_drills_of_five_percent_check_everything_once() {
             *met.entry(path).or_default() += 1;
         }
         let share = &ran.report["coverage"]["paths"];
-        assert_eq!((share["drilled"].as_u64(), share["total"].as_u64()), (Some(met.len() as u64), Some(total as u64)), "pass {pass}");
+        assert_eq!(
+            (share["drilled"].as_u64(), share["total"].as_u64()),
+            (Some(met.len() as u64), Some(total as u64)),
+            "pass {pass}"
+        );
         last = Some(ran);
     }
     assert_eq!(met.len(), total, "{met:?}");
     assert!(met.values().all(|&times| times == 1), "{met:?}");
     let last = last.must("a drill");
     assert_eq!(last.report["selection"]["candidates"].as_u64(), Some(total as u64));
-    assert_eq!(last.report["coverage"]["history_days"]["drilled"].as_u64(), last.report["coverage"]["history_days"]["total"].as_u64());
+    assert_eq!(
+        last.report["coverage"]["history_days"]["drilled"].as_u64(),
+        last.report["coverage"]["history_days"]["total"].as_u64()
+    );
 }
 
 #[test]

@@ -25,7 +25,9 @@ fn with_witness(scenario: &str) -> String {
 
 #[test]
 fn one_file() {
-    let ran = passes("scenario = 'file'\nwhat.paths = ['ROOT/docs/3.txt', 'ROOT/docs/deep/3.bin']\n[oracle]\nwitness = ['WITNESS']");
+    let ran = passes(
+        "scenario = 'file'\nwhat.paths = ['ROOT/docs/3.txt', 'ROOT/docs/deep/3.bin']\n[oracle]\nwitness = ['WITNESS']",
+    );
     assert_eq!((ran.count("matched"), ran.count("expected")), (2, 2));
 }
 
@@ -39,7 +41,12 @@ fn everything_to_an_empty_directory() {
 fn index_lost() {
     let ran = passes(&with_witness("index-lost"));
     assert_eq!(ran.count("matched"), 13);
-    let restore = ran.report["commands"].as_array().must("commands").iter().find(|of| of["what"] == "restore").must("a restore");
+    let restore = ran.report["commands"]
+        .as_array()
+        .must("commands")
+        .iter()
+        .find(|of| of["what"] == "restore")
+        .must("a restore");
     let journal = restore["argv"][2].as_str().must("a journal");
     assert!(journal.contains("asof-drill-"), "from the copy: {journal}");
 }
@@ -67,21 +74,26 @@ fn planted_corruption_is_found() {
 
 #[test]
 fn ransomware() {
-    let ran = passes("scenario = 'ransomware'\nwhat.paths = ['ROOT']\ntargets.rpo = '1m'\n[[assert]]\nkind = 'content'\n[[assert]]\nkind = 'paths'\n[[assert]]\nkind = 'rpo'");
+    let ran = passes(
+        "scenario = 'ransomware'\nwhat.paths = ['ROOT']\ntargets.rpo = '1m'\n[[assert]]\nkind = 'content'\n[[assert]]\nkind = 'paths'\n[[assert]]\nkind = 'rpo'",
+    );
     assert!(ran.that("pass").contains(&"found".to_owned()), "{:?}", ran.outcomes());
 }
 
 #[test]
 fn agent_dead() {
-    let ran = passes("scenario = 'agent-dead'\nwhat.paths = ['ROOT']\ntargets.rpo = '1m'\n[[assert]]\nkind = 'content'\n[[assert]]\nkind = 'paths'\n[[assert]]\nkind = 'metadata'\n[[assert]]\nkind = 'rpo'");
+    let ran = passes(
+        "scenario = 'agent-dead'\nwhat.paths = ['ROOT']\ntargets.rpo = '1m'\n[[assert]]\nkind = 'content'\n[[assert]]\nkind = 'paths'\n[[assert]]\nkind = 'metadata'\n[[assert]]\nkind = 'rpo'",
+    );
     assert!(ran.that("pass").contains(&"agent-dead".to_owned()), "{:?}", ran.outcomes());
 }
 
 #[test]
 fn wrong_clock() {
-    let has_library = std::fs::read_dir("/usr/lib").must("/usr/lib").flatten().any(|dir| {
-        dir.path().join("faketime/libfaketimeMT.so.1").is_file()
-    });
+    let has_library = std::fs::read_dir("/usr/lib")
+        .must("/usr/lib")
+        .flatten()
+        .any(|dir| dir.path().join("faketime/libfaketimeMT.so.1").is_file());
     let text = "scenario = 'wrong-clock'\nwhat.paths = ['ROOT']\nclock_offset = '-400d'";
     if !has_library {
         let ran = Ground::new().run(text, 3);

@@ -23,9 +23,10 @@ pub(crate) fn run(session: &Session, args: &DrillInitArgs, out: &mut Output) -> 
             out.note(&format!("{shown}: say there what is to be drilled, then: asof drill {shown}"));
             Ok(())
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(Error::failed(format!("{shown} is there already"), "name a new file: what is there may be a drill of yours"))
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::failed(
+            format!("{shown} is there already"),
+            "name a new file: what is there may be a drill of yours",
+        )),
         Err(source) => Err(Error::Io { path: shown, action: "writing the drill", source }),
     }
 }

@@ -40,20 +40,29 @@ struct Written {
 pub(crate) fn run(session: &Session, args: &DrillWitnessArgs, out: &mut Output) -> Result<()> {
     interrupt::catch();
     outside_journal(&args.to, session.journal(), "a witness")?;
-    let synced = sync::ask(session, &args.timeout, "see the log of asofd", |timeout_ms| Request::Sync { timeout_ms })?;
-    let instant = chrono::DateTime::parse_from_rfc3339(&synced.instant).ok().and_then(|at| at.timestamp_nanos_opt());
-    let instant = instant.map(Instant).ok_or_else(|| Error::failed("asofd gave an instant that is none", ""))?;
+    let synced =
+        sync::ask(session, &args.timeout, "see the log of asofd", |timeout_ms| Request::Sync { timeout_ms })?;
+    let instant =
+        chrono::DateTime::parse_from_rfc3339(&synced.instant).ok().and_then(|at| at.timestamp_nanos_opt());
+    let instant =
+        instant.map(Instant).ok_or_else(|| Error::failed("asofd gave an instant that is none", ""))?;
     let reader = session.reader()?;
     let view = reader.view(reader.head());
     let policy = view.policy()?;
     let rules = Rules::new(&policy).map_err(|error| {
-        Error::failed(format!("the rules in the journal are not understood: {error}"), "use the asof of that asofd")
+        Error::failed(
+            format!("the rules in the journal are not understood: {error}"),
+            "use the asof of that asofd",
+        )
     })?;
     let tops = tops(session, args, &policy.roots.iter().map(|root| root.path.clone()).collect::<Vec<_>>())?;
     let to = target(&args.to, instant);
     let shown = escape(to.as_os_str().as_bytes());
     if to.symlink_metadata().is_ok() {
-        return Err(Error::failed(format!("{shown} is there already"), "name a new file, or a directory: then it is named after the instant"));
+        return Err(Error::failed(
+            format!("{shown} is there already"),
+            "name a new file, or a directory: then it is named after the instant",
+        ));
     }
     let io = |action: &'static str| {
         let path = shown.clone();
@@ -61,7 +70,10 @@ pub(crate) fn run(session: &Session, args: &DrillWitnessArgs, out: &mut Output) 
     };
     let header = Header::new(reader.info()?.uuid, Stamp(instant), synced.seq, &tops);
     let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let aside = tempfile::Builder::new().prefix(".asof-witness-").tempfile_in(dir).map_err(io("writing the witness"))?;
+    let aside = tempfile::Builder::new()
+        .prefix(".asof-witness-")
+        .tempfile_in(dir)
+        .map_err(io("writing the witness"))?;
     let mut writer = Writer::new(aside, &header).map_err(io("writing the witness"))?;
     let changed = look(&tops, &rules, instant, &mut writer, out).map_err(io("writing the witness"))?;
     if interrupt::requested() {
@@ -73,10 +85,21 @@ pub(crate) fn run(session: &Session, args: &DrillWitnessArgs, out: &mut Output) 
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("making the witness durable"))?;
     if out.is_json() {
         let file = PathFields::new(to.as_os_str().as_bytes());
-        return out.object(&Written { file, instant: synced.instant, seq: synced.seq, at: synced.at, entries, changed });
+        return out.object(&Written {
+            file,
+            instant: synced.instant,
+            seq: synced.seq,
+            at: synced.at,
+            entries,
+            changed,
+        });
     }
     let at = local(instant);
-    out.line(&format!("{shown}: {} as of {at} ({})", counted(entries, "entry").replace("entrys", "entries"), synced.at))?;
+    out.line(&format!(
+        "{shown}: {} as of {at} ({})",
+        counted(entries, "entry").replace("entrys", "entries"),
+        synced.at
+    ))?;
     if changed > 0 {
         out.note(&format!("{changed} of them changed meanwhile: of those nothing is said"));
     }
@@ -88,8 +111,11 @@ fn tops(session: &Session, args: &DrillWitnessArgs, roots: &[Vec<u8>]) -> Result
     if args.paths.is_empty() {
         return Ok(roots.to_vec());
     }
-    let tops: Vec<Vec<u8>> =
-        args.paths.iter().map(|path| Ok(session.path(path, Some(crate::timespec::TimeSpec::Now))?.0)).collect::<Result<_>>()?;
+    let tops: Vec<Vec<u8>> = args
+        .paths
+        .iter()
+        .map(|path| Ok(session.path(path, Some(crate::timespec::TimeSpec::Now))?.0))
+        .collect::<Result<_>>()?;
     for top in &tops {
         if !roots.iter().any(|root| asof_journal::view::is_below(top, root)) {
             return Err(Error::usage(
@@ -120,7 +146,10 @@ fn look<W: io::Write>(
     let mut paths = Vec::new();
     let skip = |path: &[u8], is_dir: bool| is_left_out(rules, path, is_dir);
     let mut refused = |path: &Path, error: io::Error| {
-        out.warn(&format!("{}: {error}: nothing below it is in the witness", escape(path.as_os_str().as_bytes())));
+        out.warn(&format!(
+            "{}: {error}: nothing below it is in the witness",
+            escape(path.as_os_str().as_bytes())
+        ));
     };
     for top in tops {
         walk::walk(walk::as_path(top), &skip, &mut |path| paths.push(path), &mut refused);

@@ -29,12 +29,8 @@ pub(super) fn run(
         Err((outcome, why)) => return Ok(verdict(KIND, outcome, why)),
     };
     let argv: Vec<OsString> = words.iter().map(OsString::from).collect();
-    let program = Program {
-        what: "assertion".to_owned(),
-        argv,
-        directory: Some(&directory),
-        limit: Some(limit.0),
-    };
+    let program =
+        Program { what: "assertion".to_owned(), argv, directory: Some(&directory), limit: Some(limit.0) };
     let ran = child::run(case.scratch, program, &mut |_| {})?;
     let line = words.iter().map(|word| escape(word.as_bytes())).collect::<Vec<_>>().join(" ");
     let outcome = match (&ran.not_started, ran.is_well()) {
@@ -70,7 +66,12 @@ fn directory(case: &Case<'_>, cwd: Option<&Path>) -> Result<PathBuf, (Outcome, S
     let shown = escape(&bytes);
     match case.brought.place_of(&bytes) {
         Some(place) if place.is_dir() => Ok(place),
-        Some(_) => Err((Outcome::Fail, format!("{shown}, where it should run, did not come back as a directory"))),
-        None => Err((Outcome::Inconclusive, format!("{shown}, where it should run, lies in nothing that was restored"))),
+        Some(_) => {
+            Err((Outcome::Fail, format!("{shown}, where it should run, did not come back as a directory")))
+        }
+        None => Err((
+            Outcome::Inconclusive,
+            format!("{shown}, where it should run, lies in nothing that was restored"),
+        )),
     }
 }

@@ -18,7 +18,14 @@ pub(super) fn content(case: &Case<'_>, least: Percent) -> Assertion {
         wrong.extend(found.missing.iter().cloned());
     }
     let share = Share { known: found.compared.len() as u64, unknown: &found.unknown_content, least };
-    share.judge(case, "content", wrong, "file", "has the bytes that the oracle knows", "have the bytes that the oracle knows")
+    share.judge(
+        case,
+        "content",
+        wrong,
+        "file",
+        "has the bytes that the oracle knows",
+        "have the bytes that the oracle knows",
+    )
 }
 
 /// Whether exactly those paths came back that the oracle knows.
@@ -40,8 +47,14 @@ pub(super) fn paths(case: &Case<'_>, absent: &[PathBuf], least: Percent) -> Asse
         }
     }
     let share = Share { known: found.placed, unknown: &found.unknown_paths, least };
-    let mut told =
-        share.judge(case, "paths", wrong, "path", "is what the oracle knows", "are exactly those that the oracle knows");
+    let mut told = share.judge(
+        case,
+        "paths",
+        wrong,
+        "path",
+        "is what the oracle knows",
+        "are exactly those that the oracle knows",
+    );
     if let (Some(path), Outcome::Pass) = (elsewhere, told.outcome) {
         told.outcome = Outcome::Inconclusive;
         told.message = format!("{} is to be absent, and lies in nothing that was restored", escape(&path));
@@ -54,7 +67,14 @@ pub(super) fn metadata(case: &Case<'_>, least: Percent) -> Assertion {
     let found = case.findings;
     let share = Share { known: found.described, unknown: &found.unknown_metadata, least };
     let told = "have the metadata that the oracle knows";
-    share.judge(case, "metadata", found.metadata.clone(), "path", "has the metadata that the oracle knows", told)
+    share.judge(
+        case,
+        "metadata",
+        found.metadata.clone(),
+        "path",
+        "has the metadata that the oracle knows",
+        told,
+    )
 }
 
 fn asserts(case: &Case<'_>, kind: &str) -> bool {
@@ -80,7 +100,8 @@ impl Share<'_> {
     ) -> Assertion {
         let unknown = self.unknown.len() as u64;
         if !wrong.is_empty() {
-            let first = wrong.first().map(|(path, what)| format!("{} {what}", escape(path))).unwrap_or_default();
+            let first =
+                wrong.first().map(|(path, what)| format!("{} {what}", escape(path))).unwrap_or_default();
             let more = match wrong.len() {
                 1 => String::new(),
                 more => format!(", and {} more", more - 1),
@@ -89,14 +110,20 @@ impl Share<'_> {
         }
         let all = self.known + unknown;
         let why = case.remarks.first().map(|remark| format!(" ({remark})")).unwrap_or_default();
-        let unknown_findings =
-            || self.unknown.iter().map(|path| (path.clone(), "is known to no oracle as of that instant".to_owned()));
+        let unknown_findings = || {
+            self.unknown
+                .iter()
+                .map(|path| (path.clone(), "is known to no oracle as of that instant".to_owned()))
+        };
         if self.known == 0 {
             let message = format!("no oracle knows what was selected as of that instant{why}");
             return with_findings(verdict(kind, Outcome::Inconclusive, message), unknown_findings());
         }
         if (self.known as f64) < all as f64 * self.least.0 / 100.0 {
-            let message = format!("the oracle knows {} of {all} as of that instant, less than {} %{why}", self.known, self.least.0);
+            let message = format!(
+                "the oracle knows {} of {all} as of that instant, less than {} %{why}",
+                self.known, self.least.0
+            );
             return with_findings(verdict(kind, Outcome::Inconclusive, message), unknown_findings());
         }
         let is = if self.known == 1 { one } else { many };

@@ -11,10 +11,15 @@ use crate::output::{counted, local};
 pub(super) fn no_gap(gaps: Vec<Gap>, window: Duration) -> Assertion {
     let shown = shown(super::super::child::ms(window));
     if gaps.is_empty() {
-        return verdict("no-gap", Outcome::Pass, format!("the journal saw everything in the {shown} before the instant"));
+        return verdict(
+            "no-gap",
+            Outcome::Pass,
+            format!("the journal saw everything in the {shown} before the instant"),
+        );
     }
     let number = counted(gaps.len() as u64, "gap");
-    let mut told = verdict("no-gap", Outcome::Fail, format!("there is {number} in the {shown} before the instant"));
+    let mut told =
+        verdict("no-gap", Outcome::Fail, format!("there is {number} in the {shown} before the instant"));
     if gaps.len() > 1 {
         told.message = format!("there are {number} in the {shown} before the instant");
     }
@@ -31,7 +36,8 @@ pub(super) fn no_gap(gaps: Vec<Gap>, window: Duration) -> Assertion {
 /// Whether something took no longer than is wanted.
 pub(super) fn target(kind: &str, measured: Target, unknown: &str) -> Assertion {
     let name = kind.to_uppercase();
-    let (Some(wanted), Some(was), Some(met)) = (measured.target_ms, measured.measured_ms, measured.met) else {
+    let (Some(wanted), Some(was), Some(met)) = (measured.target_ms, measured.measured_ms, measured.met)
+    else {
         return verdict(kind, Outcome::Inconclusive, format!("{name} could not be measured: {unknown}"));
     };
     let (was, wanted) = (shown(was), shown(wanted));
@@ -47,13 +53,19 @@ pub(super) fn last_success(last: LastSuccess, max: Length) -> Assertion {
     let most = shown(max.ms());
     match last {
         LastSuccess::First => verdict(KIND, Outcome::Pass, "this is the first drill of this name".to_owned()),
-        LastSuccess::Never => verdict(KIND, Outcome::Fail, "no drill of this name has ever succeeded".to_owned()),
-        LastSuccess::Ago(ms) if ms <= max.ms() => {
-            verdict(KIND, Outcome::Pass, format!("the last drill that succeeded was {} ago, within {most}", shown(ms)))
+        LastSuccess::Never => {
+            verdict(KIND, Outcome::Fail, "no drill of this name has ever succeeded".to_owned())
         }
-        LastSuccess::Ago(ms) => {
-            verdict(KIND, Outcome::Fail, format!("the last drill that succeeded was {} ago, over {most}", shown(ms)))
-        }
+        LastSuccess::Ago(ms) if ms <= max.ms() => verdict(
+            KIND,
+            Outcome::Pass,
+            format!("the last drill that succeeded was {} ago, within {most}", shown(ms)),
+        ),
+        LastSuccess::Ago(ms) => verdict(
+            KIND,
+            Outcome::Fail,
+            format!("the last drill that succeeded was {} ago, over {most}", shown(ms)),
+        ),
     }
 }
 

@@ -28,7 +28,8 @@ fn witness(dir: &Path, instant: Instant, seq: u64, lines: &[(&str, i64, bool)]) 
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
     for (path, ctime_ns, changed) in lines {
         let kind = if path.ends_with("dir") { "dir" } else { "file" };
-        let seen = Seen { kind: kind.into(), ctime_ns: *ctime_ns, blake3: Some("hash".into()), ..Seen::default() };
+        let seen =
+            Seen { kind: kind.into(), ctime_ns: *ctime_ns, blake3: Some("hash".into()), ..Seen::default() };
         writer.add(&Line { name: Name::new(path.as_bytes()), seen, changed: *changed }).unwrap();
     }
     std::fs::write(&path, writer.finish().unwrap().0).unwrap();
@@ -76,7 +77,11 @@ fn a_witness_of_the_instant_itself_counts_whatever_the_times_and_one_of_later_by
     let later = ask(&spec(witness(dir.path(), after, 9, &lines)), &moment(at, 7), &paths);
     assert_eq!(standing(&later, "/a/file"), None, "written at the instant or after it");
     assert_eq!(standing(&later, "/old"), Some(Standing::Certain));
-    assert_eq!(standing(&later, "/b-dir/file"), Some(Standing::Likely), "the directory may have been another");
+    assert_eq!(
+        standing(&later, "/b-dir/file"),
+        Some(Standing::Likely),
+        "the directory may have been another"
+    );
     assert!(!later.knows_names_of(b"/b-dir"));
     // One of before the instant says nothing, and that is said.
     let before = ask(&spec(witness(dir.path(), at, 7, &lines)), &moment(after, 9), &paths);
@@ -93,7 +98,11 @@ fn of_several_witnesses_the_one_of_the_instant_is_taken_and_then_the_next() {
     let spec = OracleSpec { witness: vec![dir.path().to_path_buf()], live: false, max_age: None };
     let names = |seq: i64| {
         let oracle = ask(&spec, &moment(Instant(seq * 1_000_000_000_000), seq as u64), &["/x"]);
-        oracle.evidence.iter().map(|of| of.path.path.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
+        oracle
+            .evidence
+            .iter()
+            .map(|of| of.path.path.rsplit('/').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(names(5), ["5.witness", "7.witness"]);
     assert_eq!(names(6), ["7.witness"]);
@@ -113,7 +122,13 @@ fn an_old_or_foreign_or_broken_witness_is_of_no_use_and_that_is_said() {
     let spec = OracleSpec { max_age: None, ..spec };
     let wanted = BTreeSet::from([b"/x".to_vec()]);
     let rules = Rules::new(&Policy::default()).unwrap();
-    let case = Case { moment: &moment(at, 7), journal: "other", rules: &rules, wanted: Wanted::Paths(&wanted), now: later() };
+    let case = Case {
+        moment: &moment(at, 7),
+        journal: "other",
+        rules: &rules,
+        wanted: Wanted::Paths(&wanted),
+        now: later(),
+    };
     assert!(Oracle::ask(&spec, &case).remarks[0].contains("another journal"));
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();

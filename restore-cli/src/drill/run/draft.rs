@@ -105,7 +105,8 @@ impl Draft {
         let durations = &mut self.report.durations;
         durations.restoring_ms = ms(ended.saturating_duration_since(requested));
         durations.restored_ms = Some(ms(ended.saturating_duration_since(self.began)));
-        durations.first_byte_ms = brought.first_byte.map(|first| ms(first.saturating_duration_since(self.began)));
+        durations.first_byte_ms =
+            brought.first_byte.map(|first| ms(first.saturating_duration_since(self.began)));
         let stamp = |when: Stopwatch| {
             let ago = i64::try_from(when.elapsed().as_nanos()).unwrap_or(0);
             Stamp(Instant(now().0.0.saturating_sub(ago)))
@@ -133,9 +134,20 @@ impl Draft {
     }
 
     /// What was measured beside its targets.
-    pub(super) fn measured(&mut self, spec: &Spec, rpo_ms: Option<u64>, prepared: &Prepared, failure: Instant) {
+    pub(super) fn measured(
+        &mut self,
+        spec: &Spec,
+        rpo_ms: Option<u64>,
+        prepared: &Prepared,
+        failure: Instant,
+    ) {
         let requested = self.report.durations.requested_ms;
-        let rto = self.report.durations.verified_ms.zip(requested).map(|(verified, from)| verified.saturating_sub(from));
+        let rto = self
+            .report
+            .durations
+            .verified_ms
+            .zip(requested)
+            .map(|(verified, from)| verified.saturating_sub(from));
         self.report.rto = Target::new(spec.targets.rto.map(|rto| rto.ms()), rto);
         self.report.rpo = Target::new(spec.targets.rpo.map(|rpo| rpo.ms()), rpo_ms);
         let failure = prepared.failure.unwrap_or(failure);

@@ -43,16 +43,27 @@ pub(super) fn suppose(drill: &Drill<'_>, scratch: &Scratch, draft: &mut Draft) -
     })?;
     let Some(status) = status else { return Ok(Failure { at, lost_ms: None }) };
     let runs = status.state != "stopped";
-    let age = |durable: &Durable| u64::try_from(at.0.saturating_sub(durable.instant.0.0).max(0) / 1_000_000).ok();
+    let age =
+        |durable: &Durable| u64::try_from(at.0.saturating_sub(durable.instant.0.0).max(0) / 1_000_000).ok();
     let lost_ms = match runs {
         true => Some(status.lag_ms),
         false => status.durable.as_ref().and_then(age),
     };
     if runs && drill.spec.when.at == At::Latest {
         let words = ["sync", "--timeout", "60s"].map(OsStr::new);
-        let ran = bring::ask(scratch, journal, "make everything durable", &words, &mut draft.report.commands, &mut |_| {})?;
+        let ran = bring::ask(
+            scratch,
+            journal,
+            "make everything durable",
+            &words,
+            &mut draft.report.commands,
+            &mut |_| {},
+        )?;
         if !ran.is_well() {
-            draft.report.warnings.push("not everything could be made durable: what is newer is not compared".to_owned());
+            draft
+                .report
+                .warnings
+                .push("not everything could be made durable: what is newer is not compared".to_owned());
         }
     }
     Ok(Failure { at, lost_ms })
@@ -70,7 +81,9 @@ impl Failure {
             return u64::try_from(age / 1_000_000).map_err(|_| "the clock is off");
         }
         let day = std::time::Duration::from_nanos(1);
-        let gaps = drill.gaps(&prepared.moment, day, &prepared.chosen.paths).map_err(|_| "gaps could not be read")?;
+        let gaps = drill
+            .gaps(&prepared.moment, day, &prepared.chosen.paths)
+            .map_err(|_| "gaps could not be read")?;
         let asked = prepared.moment.asked.max(prepared.moment.instant);
         let ages = gaps.iter().map(|gap| asked.0.saturating_sub(gap.from.0.0).max(0) / 1_000_000);
         u64::try_from(ages.max().unwrap_or(0)).map_err(|_| "the clock is off")

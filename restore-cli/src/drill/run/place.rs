@@ -29,7 +29,10 @@ pub(super) fn scratch(reader: &Reader, journal: &Path, parent: &Path) -> Result<
     let shown = escape(parent.as_os_str().as_bytes());
     outside_journal(parent, journal, "the scratch directory")?;
     if !parent.is_dir() {
-        return Err(Error::usage(format!("{shown}: scratch space is made in a directory"), "name one that is there"));
+        return Err(Error::usage(
+            format!("{shown}: scratch space is made in a directory"),
+            "name one that is there",
+        ));
     }
     let parent = real(parent).unwrap_or_else(|| parent.to_path_buf());
     let policy = reader.view(reader.head()).policy()?;

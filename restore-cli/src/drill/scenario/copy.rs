@@ -24,7 +24,11 @@ const LOOKS_MAX: usize = 20;
 /// Copies manifest and segments into the scratch space; gives the copy.
 pub(super) fn copy(journal: &Path, scratch: &Scratch) -> Tried<PathBuf> {
     let (from, to) = (Layout::new(journal), Layout::new(scratch.path().join("journal")));
-    let bytes = names(&from)?.iter().filter_map(|name| from.segments().join(name).metadata().ok()).map(|meta| meta.len()).sum();
+    let bytes = names(&from)?
+        .iter()
+        .filter_map(|name| from.segments().join(name).metadata().ok())
+        .map(|meta| meta.len())
+        .sum();
     scratch.room_for(bytes)?;
     for dir in [to.dir(), &to.segments()] {
         create_private_dir(dir).map_err(|source| failed(dir, source))?;
@@ -70,5 +74,9 @@ fn file(from: &Path, to: &Path) -> Tried<()> {
 }
 
 pub(super) fn failed(path: &Path, source: io::Error) -> Stop {
-    Stop::Error(Error::Io { path: escape(path.as_os_str().as_bytes()), action: "copying the journal", source })
+    Stop::Error(Error::Io {
+        path: escape(path.as_os_str().as_bytes()),
+        action: "copying the journal",
+        source,
+    })
 }

@@ -79,7 +79,8 @@ pub(super) fn prepare(
 fn edit(work: &Path, round: u64) -> Tried<()> {
     for number in 0..FILES {
         let path = work.join(format!("file-{number}"));
-        let text = format!("round {round} of file {number}\n").repeat(usize::try_from(number * 40 + 1).unwrap_or(1));
+        let text =
+            format!("round {round} of file {number}\n").repeat(usize::try_from(number * 40 + 1).unwrap_or(1));
         match (number + round) % 4 {
             0 => put(&path, &text)?,
             1 => {
@@ -119,6 +120,7 @@ fn newest_recovered(journal: &Path, root: &Path, written: &[(Vec<u8>, Instant)])
     let view = reader.view(reader.head());
     let dir = path::join(std::os::unix::ffi::OsStrExt::as_bytes(root.as_os_str()), WORK.as_bytes());
     let Some(dir) = view.resolve(&dir)? else { return Ok(None) };
-    let there: std::collections::BTreeSet<Vec<u8>> = view.list(dir.node)?.into_iter().map(|entry| entry.name).collect();
+    let there: std::collections::BTreeSet<Vec<u8>> =
+        view.list(dir.node)?.into_iter().map(|entry| entry.name).collect();
     Ok(written.iter().rev().find(|(name, _)| there.contains(name)).map(|(_, at)| *at))
 }

@@ -77,7 +77,9 @@ impl<'l> Lab<'l> {
     ) -> Tried<Lab<'l>> {
         let chosen = drill.choose(moment, ledger)?;
         if chosen.tops.is_empty() {
-            return inconclusive("nothing was selected: the journal has none of it, so there is no tree to work on");
+            return inconclusive(
+                "nothing was selected: the journal has none of it, so there is no tree to work on",
+            );
         }
         scratch.room_for(chosen.bytes.saturating_mul(ROOM_TIMES).saturating_add(JOURNAL_BYTES))?;
         let root = scratch.make("lab/root")?;
@@ -95,12 +97,22 @@ impl<'l> Lab<'l> {
     pub(super) fn start(&mut self, variables: &[(&str, OsString)]) -> Tried<()> {
         let program = program()?;
         let log = self.scratch.path().join("lab/agent.log");
-        let failed = |source| Stop::Inconclusive(format!("{}: could not be started: {source}", escape(program.as_os_str().as_bytes())));
+        let failed = |source| {
+            Stop::Inconclusive(format!(
+                "{}: could not be started: {source}",
+                escape(program.as_os_str().as_bytes())
+            ))
+        };
         let log_to = File::options().create(true).append(true).open(&log).map_err(failed)?;
         let mut command = Command::new(&program);
         command.arg("run").arg("--journal").arg(&self.journal).arg("--root").arg(&self.root);
         command.env("ASOF_CONFIG", "/dev/null").env("TMPDIR", self.scratch.temporary()).env("NO_COLOR", "1");
-        command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_to).process_group(0);
+        command
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log_to)
+            .process_group(0);
         for (name, value) in variables {
             command.env(name, value);
         }
@@ -142,9 +154,16 @@ impl<'l> Lab<'l> {
         let mut synced = None;
         let words = ["sync", "--timeout", "10m"].map(OsStr::new);
         let commands = &mut draft.report.commands;
-        let ran = bring::ask(self.scratch, &self.journal, "make everything durable", &words, commands, &mut |value| {
-            synced = serde_json::from_value(value).ok();
-        })?;
+        let ran = bring::ask(
+            self.scratch,
+            &self.journal,
+            "make everything durable",
+            &words,
+            commands,
+            &mut |value| {
+                synced = serde_json::from_value(value).ok();
+            },
+        )?;
         match synced {
             Some(synced) => Ok(synced),
             None => inconclusive(format!("`asof sync` of the scratch agent {}", ran.how())),
@@ -216,7 +235,10 @@ impl<'l> Lab<'l> {
         let root = self.root.as_os_str().as_bytes().to_vec();
         let moment = Reader::open(&self.journal)?.at_seq(Seq(at.seq))?;
         let Some(moment) = moment else {
-            return inconclusive(format!("the scratch journal does not have seq:{}, which its agent had acknowledged", at.seq));
+            return inconclusive(format!(
+                "the scratch journal does not have seq:{}, which its agent had acknowledged",
+                at.seq
+            ));
         };
         let selection = std::mem::take(&mut self.chosen.selection);
         let chosen = Chosen {
@@ -276,7 +298,11 @@ pub(super) fn put(path: &Path, text: &str) -> Tried<()> {
 
 /// An error of the working copy.
 pub(super) fn failed(path: &Path, source: std::io::Error) -> Stop {
-    Stop::Error(Error::Io { path: escape(path.as_os_str().as_bytes()), action: "changing the working copy", source })
+    Stop::Error(Error::Io {
+        path: escape(path.as_os_str().as_bytes()),
+        action: "changing the working copy",
+        source,
+    })
 }
 
 /// So long between two instants, in ms.

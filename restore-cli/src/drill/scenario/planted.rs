@@ -67,25 +67,33 @@ pub(super) fn plant(
     let (path, place) = {
         let reader = Reader::open(copy)?;
         let Some((path, segment, offset)) = target(&reader, moment, chosen, seed)? else {
-            return inconclusive("nothing of what was chosen has a block of its own: files of 512 bytes and less have none");
+            return inconclusive(
+                "nothing of what was chosen has a block of its own: files of 512 bytes and less have none",
+            );
         };
         (path, change(copy, segment, offset, seed)?)
     };
     let mut named = BTreeSet::new();
     let words = ["verify", "--deep"].map(OsStr::new);
-    let ran = bring::ask(scratch, copy, "find planted damage", &words, &mut draft.report.commands, &mut |value| {
-        if let Ok(Line::Affected { name, from_seq, until_seq }) = serde_json::from_value(value)
-            && from_seq <= moment.seq.0
-            && until_seq.is_none_or(|until| until > moment.seq.0)
-        {
-            named.insert(name.bytes());
-        }
-    })?;
+    let ran =
+        bring::ask(scratch, copy, "find planted damage", &words, &mut draft.report.commands, &mut |value| {
+            if let Ok(Line::Affected { name, from_seq, until_seq }) = serde_json::from_value(value)
+                && from_seq <= moment.seq.0
+                && until_seq.is_none_or(|until| until > moment.seq.0)
+            {
+                named.insert(name.bytes());
+            }
+        })?;
     Ok(Planted { path, place, named, status: ran.command.status })
 }
 
 /// A file of what was chosen, and where one of its blocks lies.
-fn target(reader: &Reader, moment: &Moment, chosen: &Chosen, seed: u64) -> Tried<Option<(Vec<u8>, SegmentId, u64)>> {
+fn target(
+    reader: &Reader,
+    moment: &Moment,
+    chosen: &Chosen,
+    seed: u64,
+) -> Tried<Option<(Vec<u8>, SegmentId, u64)>> {
     let source = AtSeq::new(reader, moment);
     let mut files: Vec<(Vec<u8>, NodeId)> = Vec::new();
     for path in &chosen.paths {
@@ -130,7 +138,8 @@ impl Planted {
     /// Whether it was found, by the check and by the restore.
     pub(super) fn judge(&self, brought: &Brought, findings: &Findings) -> Assertion {
         let (path, place) = (escape(&self.path), &self.place);
-        let is_wrong = findings.differing.iter().any(|(path, _)| self.named.contains(path) || *path == self.path);
+        let is_wrong =
+            findings.differing.iter().any(|(path, _)| self.named.contains(path) || *path == self.path);
         let outcome = |outcome, what: &str| {
             let mut told = verdict("detected", outcome, what.to_owned());
             told.details = vec![format!("one bit is changed in {place}, which {path} needs")];
@@ -138,14 +147,17 @@ impl Planted {
         };
         match (self.status, self.named.contains(&self.path), brought.refused.contains_key(&self.path)) {
             _ if is_wrong => outcome(Outcome::Fail, "wrong bytes came back from a damaged block"),
-            (Some(4), true, true) => {
-                outcome(Outcome::Pass, &format!("`asof verify --deep` names {path}, and the restore refuses it"))
-            }
+            (Some(4), true, true) => outcome(
+                Outcome::Pass,
+                &format!("`asof verify --deep` names {path}, and the restore refuses it"),
+            ),
             (Some(4), false, _) => {
                 outcome(Outcome::Fail, &format!("`asof verify --deep` found damage, and did not name {path}"))
             }
             (Some(4), true, false) => outcome(Outcome::Fail, &format!("the restore did not refuse {path}")),
-            (Some(0), ..) => outcome(Outcome::Fail, "`asof verify --deep` found nothing: the damage went unnoticed"),
+            (Some(0), ..) => {
+                outcome(Outcome::Fail, "`asof verify --deep` found nothing: the damage went unnoticed")
+            }
             _ => outcome(Outcome::Inconclusive, "`asof verify --deep` could not be run to its end"),
         }
     }

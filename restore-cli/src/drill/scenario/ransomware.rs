@@ -78,7 +78,10 @@ pub(super) fn prepare(
 fn work(lab: &Lab<'_>, seed: u64) -> Tried<()> {
     let dir = lab.work()?;
     for number in 0..EDITS {
-        put(&dir.join(format!("notes-{number}.txt")), &format!("note {number} of {seed}: all is well\n").repeat(40))?;
+        put(
+            &dir.join(format!("notes-{number}.txt")),
+            &format!("note {number} of {seed}: all is well\n").repeat(40),
+        )?;
     }
     let mut files = files(&lab.root);
     files.sort_by_key(|path| drawn(seed, &String::from_utf8_lossy(path.as_os_str().as_bytes()), u64::MAX));
@@ -149,7 +152,10 @@ impl Attack {
     pub(super) fn judge(&self, prepared: &Prepared) -> Assertion {
         let (found, before) = (prepared.moment, &self.before);
         let victims = counted(self.victims, "file");
-        let message = format!("{} was found to be the last good place; {victims} had been encrypted after seq:{}", prepared.at, before.seq);
+        let message = format!(
+            "{} was found to be the last good place; {victims} had been encrypted after seq:{}",
+            prepared.at, before.seq
+        );
         let is_right = found.seq.0 >= before.seq && found.instant <= self.began;
         verdict("found", if is_right { Outcome::Pass } else { Outcome::Fail }, message)
     }

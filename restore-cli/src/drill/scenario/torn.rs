@@ -16,7 +16,8 @@ const CUTS: [u64; 5] = [64, 1 << 10, 16 << 10, 256 << 10, 4 << 20];
 /// Cuts the end off the newest segment; gives the newest moment that is left. `whole` is the journal that was copied.
 pub(super) fn tear(copy: &Path, whole: &Reader, seed: u64) -> Tried<Moment> {
     let layout = Layout::new(copy);
-    let newest = names(&layout)?.into_iter().filter_map(|name| Some((Layout::parse_segment(&name)?.0, name))).max();
+    let newest =
+        names(&layout)?.into_iter().filter_map(|name| Some((Layout::parse_segment(&name)?.0, name))).max();
     let Some((_, name)) = newest else {
         return inconclusive("the journal has no segment that could be torn");
     };

@@ -33,7 +33,9 @@ pub(super) fn prepare(
     _: u64,
 ) -> Tried<Prepared> {
     let Some(library) = library() else {
-        return inconclusive("libfaketime is not installed, and without it no clock can be off for one program alone");
+        return inconclusive(
+            "libfaketime is not installed, and without it no clock can be off for one program alone",
+        );
     };
     let seconds = drill.spec.clock_offset.map_or(OFFSET_SECONDS, |offset| offset.0);
     let mut lab = Lab::fill(drill, moment, scratch, draft, ledger)?;
@@ -87,8 +89,12 @@ fn state(
     let at = format!("seq:{}", synced.seq);
     let words = [OsStr::new("cat"), OsStr::new("--at"), OsStr::new(&at), file.as_os_str()];
     let argv = bring::asof(&lab.journal, &words)?;
-    let program =
-        crate::drill::child::Program { what: "the state at a place".to_owned(), argv, directory: None, limit: None };
+    let program = crate::drill::child::Program {
+        what: "the state at a place".to_owned(),
+        argv,
+        directory: None,
+        limit: None,
+    };
     let mut found = String::new();
     let ran = crate::drill::child::run(scratch, program, &mut |line| {
         found.push_str(&String::from_utf8_lossy(line));
@@ -102,7 +108,7 @@ fn state(
 
 fn library() -> Option<PathBuf> {
     let dirs = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
-    let mut candidates = dirs.chain([PathBuf::from("/usr/lib"), PathBuf::from("/usr/lib64")]).map(|dir| dir.join(LIBRARY));
+    let mut candidates =
+        dirs.chain([PathBuf::from("/usr/lib"), PathBuf::from("/usr/lib64")]).map(|dir| dir.join(LIBRARY));
     candidates.find(|path| path.is_file())
 }
-

@@ -10,8 +10,20 @@ const TABLES: &[(&str, &[&str])] = &[
     (
         "",
         &[
-            "assert", "clock_offset", "hooks", "max_bytes", "name", "oracle", "reports", "scenario", "scratch", "seed", "state",
-            "targets", "what", "when",
+            "assert",
+            "clock_offset",
+            "hooks",
+            "max_bytes",
+            "name",
+            "oracle",
+            "reports",
+            "scenario",
+            "scratch",
+            "seed",
+            "state",
+            "targets",
+            "what",
+            "when",
         ],
     ),
     ("what", &["everything", "paths", "sample"]),
@@ -47,7 +59,11 @@ pub(super) fn check(text: &str) -> Result<(), String> {
     })?;
     let top = table.get_ref();
     for (name, known) in TABLES {
-        let table = if name.is_empty() { Some(top) } else { top.get(*name).and_then(|value| value.get_ref().as_table()) };
+        let table = if name.is_empty() {
+            Some(top)
+        } else {
+            top.get(*name).and_then(|value| value.get_ref().as_table())
+        };
         if let Some(table) = table {
             knows(text, name, table, known)?;
         }
@@ -72,7 +88,10 @@ fn assert(text: &str, table: &DeTable<'_>, at: usize) -> Result<(), String> {
     };
     let Some((_, more)) = ASSERTS.iter().find(|(known, _)| *known == kind) else {
         let at = table.get("kind").map_or(at, |value| line(text, value.span().start));
-        return Err(format!("line {at}: assert.kind = \"{kind}\": there is no such kind; {}", meant(kind, &kinds)));
+        return Err(format!(
+            "line {at}: assert.kind = \"{kind}\": there is no such kind; {}",
+            meant(kind, &kinds)
+        ));
     };
     let mut known = vec!["kind"];
     known.extend_from_slice(more);

@@ -34,12 +34,18 @@ fn a_drill_that_says_little_has_defaults() {
 fn unknown_keys_are_named_with_what_was_meant_and_where() {
     let error = refused("scenario = 'tree'\n[what]\npath = ['/a']");
     assert_eq!(error, "line 3: unknown key what.path; did you mean paths?");
-    assert!(refused("scenario = 'tree'\nscretch = 1").contains("line 2: unknown key scretch; did you mean scratch?"));
+    assert!(
+        refused("scenario = 'tree'\nscretch = 1")
+            .contains("line 2: unknown key scretch; did you mean scratch?")
+    );
     let error = refused("scenario = 'tree'\nwhat.paths = ['/a']\n[[assert]]\nkind = 'contents'");
     assert_eq!(error, "line 4: assert.kind = \"contents\": there is no such kind; did you mean content?");
     let error = refused("scenario = 'tree'\nwhat.paths = ['/a']\n[[assert]]\nkind = 'rto'\nmax = '1d'");
     assert!(error.contains("unknown key assert.max"), "{error}");
-    assert!(refused("scenario = 'trees'\nwhat.paths = ['/a']").contains("unknown variant"), "no such scenario");
+    assert!(
+        refused("scenario = 'trees'\nwhat.paths = ['/a']").contains("unknown variant"),
+        "no such scenario"
+    );
     assert!(refused("scenario = 'tree").contains("line 1"), "no TOML");
 }
 
@@ -47,7 +53,11 @@ fn unknown_keys_are_named_with_what_was_meant_and_where() {
 fn keys_that_contradict_each_other_are_both_named() {
     for (text, one, other) in [
         ("scenario = 'tree'\nwhat = { paths = ['/a'], everything = true }", "what.everything", "what.paths"),
-        ("scenario = 'index-lost'\nwhat = { sample = 1, everything = true }", "what.everything", "what.sample"),
+        (
+            "scenario = 'index-lost'\nwhat = { sample = 1, everything = true }",
+            "what.everything",
+            "what.sample",
+        ),
         ("scenario = 'everything'\nwhat.paths = ['/a']", "scenario", "what.paths"),
         ("scenario = 'everything'\nwhat.sample = 3", "scenario", "what.sample"),
         ("scenario = 'file'\nwhat.everything = true", "scenario", "what.everything"),

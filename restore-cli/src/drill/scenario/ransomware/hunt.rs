@@ -64,9 +64,16 @@ impl Change {
 pub(super) fn hunt(journal: &Path, root: &Path, scratch: &Scratch, draft: &mut Draft) -> Tried<Found> {
     let mut changes: Vec<Change> = Vec::new();
     let words = [OsStr::new("log"), OsStr::new("--all"), root.as_os_str()];
-    bring::ask(scratch, journal, "the history, for an attack in it", &words, &mut draft.report.commands, &mut |value| {
-        changes.extend(serde_json::from_value::<Change>(value));
-    })?;
+    bring::ask(
+        scratch,
+        journal,
+        "the history, for an attack in it",
+        &words,
+        &mut draft.report.commands,
+        &mut |value| {
+            changes.extend(serde_json::from_value::<Change>(value));
+        },
+    )?;
     changes.sort_by_key(|change| change.seq);
     let Some(first) = first_victims(&changes) else { return Ok(Found::Nothing) };
     let mut earliest = first.seq;
@@ -103,7 +110,9 @@ fn first_victims(changes: &[Change]) -> Option<Victims> {
     for change in changes {
         let path = change.name.bytes();
         let ending = match change.what.as_str() {
-            "renamed" => change.from().and_then(|from| path.strip_prefix(from.as_slice()).map(<[u8]>::to_vec)),
+            "renamed" => {
+                change.from().and_then(|from| path.strip_prefix(from.as_slice()).map(<[u8]>::to_vec))
+            }
             // A rename that was seen as a file that went and one that came.
             "created" => path.iter().rposition(|&byte| byte == b'.').and_then(|dot| {
                 let (stem, ending) = path.split_at_checked(dot)?;
@@ -124,9 +133,11 @@ fn first_victims(changes: &[Change]) -> Option<Victims> {
 /// The first bytes of a file at a place.
 fn head(journal: &Path, path: &[u8], seq: u64, scratch: &Scratch) -> Tried<Vec<u8>> {
     let at = format!("seq:{seq}");
-    let words = [OsStr::new("cat"), OsStr::new("--at"), OsStr::new(&at), OsStr::new("--"), OsStr::from_bytes(path)];
+    let words =
+        [OsStr::new("cat"), OsStr::new("--at"), OsStr::new(&at), OsStr::new("--"), OsStr::from_bytes(path)];
     let argv = bring::asof(journal, &words)?;
-    let program = Program { what: "a file, for an attack in it".to_owned(), argv, directory: None, limit: None };
+    let program =
+        Program { what: "a file, for an attack in it".to_owned(), argv, directory: None, limit: None };
     let mut bytes = Vec::new();
     run(scratch, program, &mut |line| {
         if bytes.len() < HEAD_BYTES {
@@ -150,7 +161,11 @@ fn is_random(bytes: &[u8]) -> bool {
         }
     }
     let n = bytes.len() as f64;
-    let shannon: f64 = counts.iter().filter(|&&count| count > 0).map(|&count| -(f64::from(count) / n) * (f64::from(count) / n).log2()).sum();
+    let shannon: f64 = counts
+        .iter()
+        .filter(|&&count| count > 0)
+        .map(|&count| -(f64::from(count) / n) * (f64::from(count) / n).log2())
+        .sum();
     // So few bytes cannot have all 8 bits each (Miller and Madow's correction for the 256 values there are).
     let random = (8.0 - 255.0 / (2.0 * n * std::f64::consts::LN_2)).min(n.log2());
     shannon > random - SHORT_OF_RANDOM

@@ -91,6 +91,7 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Release(args) => commands::hold::release(&session, args, out),
         Verb::Top(args) => commands::top::run(&session, args, out),
         Verb::Verify(args) => commands::verify::run(&session, args, out),
+        Verb::Drill(args) => commands::drill::run(&session, args, out),
     };
     result.map_err(|error| advice::complete(&session, verb, error))
 }

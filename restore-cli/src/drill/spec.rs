@@ -183,23 +183,18 @@ impl<'de> Deserialize<'de> for Sample {
 }
 
 /// As of when.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct When {
     /// `latest`, a time as `--at` takes it, `mark:NAME`, or `random-within 30d`.
     pub(crate) at: At,
 }
 
-impl Default for When {
-    fn default() -> When {
-        When { at: At::Latest }
-    }
-}
-
 /// The instant that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum At {
     /// The newest there is.
+    #[default]
     Latest,
     /// At random within so long before now.
     RandomWithin(Duration, String),
@@ -213,12 +208,6 @@ impl fmt::Display for At {
             At::Latest => f.write_str("latest"),
             At::RandomWithin(_, text) | At::Time(text) => f.write_str(text),
         }
-    }
-}
-
-impl Default for At {
-    fn default() -> At {
-        At::Latest
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::args::DrillHistoryArgs;
-use crate::drill::report::{Coverage, Outcome, Name, Stamp, Target};
+use crate::drill::report::{Coverage, Name, Outcome, Stamp, Target};
 use crate::drill::reports::{measured, percent, time};
 use crate::drill::store::{self, Kept, Store};
 use crate::errors::{Error, Result};
@@ -64,7 +64,9 @@ pub(crate) fn run(session: &Session, args: &DrillHistoryArgs, out: &mut Output) 
         0 => Ok(()),
         breaks => Err(Error::assertion(
             format!("the chain of reports is broken in {}", crate::output::counted(breaks as u64, "place")),
-            format!("what is in {dir} is not what drills wrote; take the reports from a backup of it, or from where copies went"),
+            format!(
+                "what is in {dir} is not what drills wrote; take the reports from a backup of it, or from where copies went"
+            ),
         )),
     }
 }
@@ -103,7 +105,9 @@ fn print(kept: &Kept, out: &mut Output) -> Result<()> {
     ))?;
     match report.outcome {
         Outcome::Pass => Ok(()),
-        Outcome::Fail | Outcome::Inconclusive => out.line(&format!("       {}", escape(report.why.as_bytes()))),
+        Outcome::Fail | Outcome::Inconclusive => {
+            out.line(&format!("       {}", escape(report.why.as_bytes())))
+        }
     }
 }
 

@@ -116,8 +116,7 @@ fn directories(given: &[PathBuf]) -> Vec<(PathBuf, bool)> {
         return given.iter().map(|dir| (dir.clone(), true)).collect();
     }
     let variable = |name: &str| std::env::var_os(name);
-    let surroundings =
-        Surroundings { is_root: rustix::process::geteuid().is_root(), variable: &variable };
+    let surroundings = Surroundings { is_root: rustix::process::geteuid().is_root(), variable: &variable };
     let own = surroundings.config().map(|config| (config.with_file_name("drills"), false));
     let system = (PathBuf::from(SYSTEM), false);
     let mut all: Vec<_> = own.into_iter().chain([system]).collect();
@@ -183,7 +182,8 @@ fn print(line: &Line, out: &mut Output) -> Result<()> {
         return out.object(line);
     }
     let drill = escape(line.drill.as_bytes());
-    let file = line.file.as_ref().map_or_else(|| "(run from elsewhere)".to_owned(), |file| escape(&file.bytes()));
+    let file =
+        line.file.as_ref().map_or_else(|| "(run from elsewhere)".to_owned(), |file| escape(&file.bytes()));
     let Some(last) = &line.last else {
         return out.line(&format!("{:12}  {drill}  {file}", "never run"));
     };

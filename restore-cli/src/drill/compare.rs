@@ -60,6 +60,7 @@ pub(crate) fn compare(restored: &Restored<'_>, oracle: &Oracle) -> Findings {
     let mut findings = Findings::default();
     let mut all: BTreeSet<&[u8]> = restored.there.keys().map(Vec::as_slice).collect();
     all.extend(oracle.all().map(|(path, _)| path));
+    all.extend(oracle.names());
     all.extend(restored.chosen.iter().map(Vec::as_slice));
     all.extend(restored.refused.keys().map(Vec::as_slice));
     for path in all {
@@ -99,6 +100,10 @@ fn one(path: &[u8], restored: &Restored<'_>, oracle: &Oracle, findings: &mut Fin
         }
     }
     match (known, there) {
+        (None, None) if oracle.has_name(path) && !restored.excused.contains(path) => {
+            findings.placed += 1;
+            findings.missing.push((path.to_vec(), "is missing: there was something of that name".to_owned()));
+        }
         (None, None) => findings.unknown_paths.push(path.to_vec()),
         (Some(known), None) => match is_certain || oracle.knows_names_of(path::parent(path)) {
             _ if restored.excused.contains(path) => {}
@@ -111,14 +116,17 @@ fn one(path: &[u8], restored: &Restored<'_>, oracle: &Oracle, findings: &mut Fin
             false => findings.unknown_paths.push(path.to_vec()),
         },
         (None, Some(seen)) => {
-            if oracle.knows_names_of(path::parent(path)) {
-                findings.placed += 1;
-                findings
-                    .extra
-                    .push((path.to_vec(), format!("was not there, and a {} is restored", seen.kind)));
-                return;
+            let knows_names = oracle.knows_names_of(path::parent(path));
+            match (knows_names, oracle.has_name(path)) {
+                (true, false) => {
+                    findings.placed += 1;
+                    let what = format!("was not there, and a {} is restored", seen.kind);
+                    findings.extra.push((path.to_vec(), what));
+                    return;
+                }
+                (true, true) => findings.placed += 1,
+                (false, _) => findings.unknown_paths.push(path.to_vec()),
             }
-            findings.unknown_paths.push(path.to_vec());
             findings.unknown_metadata.push(path.to_vec());
             if !seen.is_dir() {
                 findings.unknown_content.push(path.to_vec());

@@ -1,7 +1,7 @@
 //! What the past was, by those who do not depend on the journal: witnesses, and the live tree where it is unchanged since.
 //!
-//! Owns when such a source may be believed. A file whose change time lies before an instant was at that instant what it is
-//! now; a directory above it that changed since may have been another one then, so a difference below it proves nothing,
+//! Owns when such a source may be believed. A file whose change time lies before an instant was at that instant what it was
+//! when somebody looked later; what somebody saw earlier holds as long as the file on disk has the same times. A directory above it that changed since may have been another one then, so a difference below it proves nothing,
 //! while equal bytes are equal bytes.
 
 use std::collections::BTreeMap;
@@ -118,6 +118,17 @@ impl Oracle {
             .map(|(path, known)| (path.as_slice(), known))
     }
 
+    /// Whether something of that name was there, though it is not known what: it was written to, and its directory was not.
+    pub(crate) fn has_name(&self, path: &[u8]) -> bool {
+        self.known.contains_key(path) && self.knows_names_of(path::parent(path))
+    }
+
+    /// The paths of which the name alone is known.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        let void = self.known.iter().filter(|(_, known)| known.standing == Standing::Void);
+        void.map(|(path, _)| path.as_slice()).filter(|path| self.has_name(path))
+    }
+
     /// Whether exactly those names that are known were in a directory.
     pub(crate) fn knows_names_of(&self, dir: &[u8]) -> bool {
         self.get(dir).is_some_and(|known| known.seen.is_dir() && known.standing == Standing::Certain)
@@ -127,6 +138,7 @@ impl Oracle {
     fn choose(&mut self, spec: &OracleSpec, case: &Case<'_>) -> Vec<PathBuf> {
         let mut exact = None;
         let mut later: Option<(Instant, PathBuf)> = None;
+        let mut earlier: Option<(Instant, PathBuf)> = None;
         for path in files(&spec.witness, &mut self.remarks) {
             let shown = escape(path.as_os_str().as_bytes());
             let header = match witness::header(&path) {
@@ -145,23 +157,28 @@ impl Oracle {
                 exact = Some(path);
             } else if at > case.moment.instant && later.as_ref().is_none_or(|(best, _)| at < *best) {
                 later = Some((at, path));
-            } else if at <= case.moment.instant {
-                self.remarks
-                    .push(format!("{shown} is of {}, before the instant that is restored", local(at)));
+            } else if at <= case.moment.instant && earlier.as_ref().is_none_or(|(best, _)| at > *best) {
+                earlier = Some((at, path));
             }
         }
-        exact.into_iter().chain(later.map(|(_, path)| path)).collect()
+        exact.into_iter().chain([later, earlier].into_iter().flatten().map(|(_, path)| path)).collect()
     }
 
     fn add_witness(&mut self, path: &Path, case: &Case<'_>) {
         let (mut found, mut changed_dirs) = (BTreeMap::new(), Vec::new());
-        let mut exact = false;
-        if let Ok(header) = witness::header(path) {
-            exact = is_exact(&header, case.moment);
-        }
+        let header = witness::header(path).ok();
+        let exact = header.as_ref().is_some_and(|header| is_exact(header, case.moment));
+        let earlier = header.is_some_and(|header| header.instant.0 <= case.moment.instant);
+        let mut since = 0;
         let read = witness::read(path, &mut |line| {
             let path = line.name.bytes();
-            let is_void = line.changed || !(exact || is_unchanged(&line.seen, case.moment.instant));
+            let holds = match (exact, earlier) {
+                (true, _) => true,
+                (false, true) => is_still(&path, &line.seen),
+                (false, false) => is_unchanged(&line.seen, case.moment.instant),
+            };
+            let is_void = line.changed || !holds;
+            since += u64::from(is_void && !exact);
             if is_void && line.seen.is_dir() {
                 changed_dirs.push(path.clone());
             }
@@ -171,6 +188,12 @@ impl Oracle {
         });
         match read {
             Ok((_, evidence)) => {
+                if since > 0 {
+                    let shown = escape(path.as_os_str().as_bytes());
+                    let at = evidence.made.map_or(String::new(), |at| format!(" of {}", local(at.0)));
+                    let when = if earlier { "changed since" } else { "changed between the instant and it" };
+                    self.remarks.push(format!("{shown}{at}: {since} of its paths {when}"));
+                }
                 self.evidence.push(evidence);
                 self.merge(found, &changed_dirs, exact, case.rules);
             }
@@ -268,6 +291,16 @@ fn changed_above(paths: &std::collections::BTreeSet<Vec<u8>>, case: &Case<'_>) -
 /// Whether something was at an instant what it was when it was looked at later.
 pub(crate) fn is_unchanged(seen: &Seen, instant: Instant) -> bool {
     seen.ctime_ns.saturating_add(TICK_NS) <= instant.0
+}
+
+/// Whether something on disk still has the times that an earlier look saw, so that nothing was done to it since.
+fn is_still(path: &[u8], seen: &Seen) -> bool {
+    super::observe::observe(as_path(path), false).is_ok_and(|now| {
+        now.is_some_and(|now| {
+            (&now.kind, now.size, now.mtime_ns, now.ctime_ns)
+                == (&seen.kind, seen.size, seen.mtime_ns, seen.ctime_ns)
+        })
+    })
 }
 
 /// Whether the policy, or what the journal never has, leaves something out.

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::rules::Rules;
-use asof_journal::types::Instant;
+use asof_journal::types::{GapReason, Instant};
 use asof_journal::view::related;
 
 use super::assert::{self, LastSuccess};
@@ -323,8 +323,12 @@ impl Drill<'_> {
         let from = Instant(until.0.saturating_sub(i64::try_from(window.as_nanos()).unwrap_or(i64::MAX)));
         let reader = self.session.reader()?;
         let mut gaps = reader.view(reader.head()).all_gaps()?;
+        // Before the first capture there is no history that could have a gap.
         gaps.retain(|gap| {
-            gap.from <= until && gap.until >= from && paths.iter().any(|path| related(path, &gap.scope))
+            gap.reason != GapReason::Starting
+                && gap.from <= until
+                && gap.until >= from
+                && paths.iter().any(|path| related(path, &gap.scope))
         });
         let gaps = gaps.into_iter().map(|gap| Gap {
             from: Stamp(gap.from),

@@ -74,7 +74,7 @@ pub(crate) fn report(day: u64) -> Report {
         instant: AsOf { requested: "latest".into(), resolved: Some(at(0)), seq: Some(90_000 + day * 731) },
         times: Times {
             started: at(0),
-            requested: Some(at(120)),
+            requested: known.then(|| at(200)),
             failure: None,
             newest_recovered: known.then(|| Stamp(Instant(started - 180_000_000))),
             first_byte: known.then(|| at(first_byte)),
@@ -83,7 +83,7 @@ pub(crate) fn report(day: u64) -> Report {
             ended: at(verified + 400),
         },
         durations: Durations {
-            requested_ms: Some(120),
+            requested_ms: known.then_some(200),
             first_byte_ms: known.then_some(first_byte),
             restored_ms: known.then_some(restored),
             verified_ms: known.then_some(verified),

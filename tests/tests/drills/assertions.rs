@@ -77,9 +77,9 @@ fn a_drill_of_everything_that_is_as_it_was_passes_and_says_so() {
     assert_eq!(report["outcome"], "pass");
     assert_eq!(report["chain"]["number"], 1);
     assert_eq!((ran.count("missing"), ran.count("extra"), ran.count("differing")), (0, 0, 0));
-    // 12 files, a symlink; the root and three directories below it.
-    assert_eq!((ran.count("matched"), ran.count("restored"), ran.count("expected")), (13, 17, 17));
-    assert!(report["bytes"].as_u64() > Some(120_000), "{report}");
+    // 14 files, a symlink; the root and three directories below it.
+    assert_eq!((ran.count("matched"), ran.count("restored"), ran.count("expected")), (15, 19, 19));
+    assert!(report["bytes"].as_u64() > Some(900_000), "{report}");
     let order = ["requested_ms", "first_byte_ms", "restored_ms", "verified_ms", "total_ms"];
     let times: Vec<u64> = order.iter().map(|key| report["durations"][*key].as_u64().must(*key)).collect();
     assert!(times.is_sorted(), "{times:?}");
@@ -88,7 +88,7 @@ fn a_drill_of_everything_that_is_as_it_was_passes_and_says_so() {
         report["commands"].as_array().must("commands").iter().filter(|of| of["what"] == "restore").collect();
     assert_eq!((restores.len(), &restores[0]["status"]), (1, &serde_json::json!(0)));
     assert_eq!(report["clean_up"][0]["removed"], true);
-    assert_eq!(report["coverage"]["paths"], serde_json::json!({"drilled": 12, "total": 12}));
+    assert_eq!(report["coverage"]["paths"], serde_json::json!({"drilled": 14, "total": 14}));
     // The next one is chained to it, and people get a line for each assertion.
     let again = ground.run(&with(&[]), 0);
     assert_eq!(again.report["chain"]["number"], 2);
@@ -122,7 +122,9 @@ fn content_fails_alone_where_a_byte_is_another_than_the_witness_saw() {
 #[test]
 fn paths_fail_alone_where_something_is_missing_or_too_much_or_not_absent() {
     let ground = Ground::new();
-    let witness = ground.witness();
+    let (witness, at) = ground.witness_at();
+    let at = format!("when.at = \"{at}\"");
+    let text = with(&[("when.at = \"latest\"", &at)]);
     let whole = fs::read_to_string(&witness).must("witness");
     // The witness saw a file more; the journal does not know of it.
     let entries = whole.lines().count() - 2;
@@ -135,7 +137,7 @@ fn paths_fail_alone_where_something_is_missing_or_too_much_or_not_absent() {
         fs::write(&witness, text).must("witness");
     };
     mend(1);
-    let ran = ground.run(&with(&[]), 4);
+    let ran = ground.run(&text, 4);
     assert_eq!((ran.that("fail"), ran.count("missing")), (vec!["paths".to_owned()], 1));
     assert!(ran.message("paths").contains("docs/lost.txt is missing"), "{}", ran.message("paths"));
     // It saw one less.
@@ -143,7 +145,7 @@ fn paths_fail_alone_where_something_is_missing_or_too_much_or_not_absent() {
     let less: Vec<&str> = whole.lines().filter(|line| !line.contains("docs/3.txt")).collect();
     fs::write(&witness, less.join("\n") + "\n").must("witness");
     mend(-1);
-    let ran = ground.run(&with(&[]), 4);
+    let ran = ground.run(&text, 4);
     assert_eq!((ran.that("fail"), ran.count("extra")), (vec!["paths".to_owned()], 1));
     // All is well, but something was to be absent.
     fs::write(&witness, &whole).must("witness");
@@ -233,17 +235,17 @@ fn one_flipped_bit_in_the_sample_fails_and_elsewhere_the_negative_control_still_
     let ground = Ground::new().without_agent_after(|ground| {
         ground.witness();
     });
-    ground.flip_bit_of("docs/deep/2.bin");
+    ground.flip_bit_of("docs/deep/one.big");
     let plain = |path: &str| {
         format!(
             "scenario = 'file'\nwhat.paths = ['ROOT/{path}']\n[oracle]\nwitness = ['WITNESS']\nlive = false"
         )
     };
-    let ran = ground.run(&plain("docs/deep/2.bin"), 4);
+    let ran = ground.run(&plain("docs/deep/one.big"), 4);
     assert_eq!(ran.that("fail"), ["content"], "{:?}", ran.outcomes());
     assert!(ran.message("content").contains("could not be restored"), "{}", ran.message("content"));
-    ground.run(&plain("docs/deep/3.bin"), 0);
-    let control = plain("docs/deep/3.bin").replace("'file'", "'planted-corruption'");
+    ground.run(&plain("docs/deep/other.big"), 0);
+    let control = plain("docs/deep/other.big").replace("'file'", "'planted-corruption'");
     let ran = ground.run(&control, 0);
     assert_eq!(ran.report["assertions"].as_array().must("assertions").last().must("one")["name"], "detected");
 }

@@ -43,6 +43,9 @@ impl Ground {
             );
             write(site.root.join(format!("docs/deep/{number}.bin")), random.bytes(20_000));
         }
+        for name in ["one.big", "other.big"] {
+            write(site.root.join("docs/deep").join(name), random.bytes(400_000));
+        }
         std::os::unix::fs::symlink("../docs", site.root.join("empty/link")).must("a symlink");
         make(site.path("scratch"));
         make(site.path("witness"));
@@ -67,12 +70,17 @@ impl Ground {
         self.site.path("scratch")
     }
 
-    /// Writes a witness of what is there now; gives its file.
-    pub(crate) fn witness(&self) -> PathBuf {
+    /// Writes a witness of what is there now; gives its file and the instant for `--at`.
+    pub(crate) fn witness_at(&self) -> (PathBuf, String) {
         let to = self.site.path("witness");
         let json =
             self.site.asof(["--json", "drill", "witness", "--to", to.to_str().must("UTF-8")]).exits(0).json();
-        PathBuf::from(json["path"].as_str().must("path"))
+        (PathBuf::from(json["path"].as_str().must("path")), json["at"].as_str().must("at").to_owned())
+    }
+
+    /// The same, where the instant does not matter.
+    pub(crate) fn witness(&self) -> PathBuf {
+        self.witness_at().0
     }
 
     /// A drill with a text, in which ROOT, WITNESS and SCRATCH stand for themselves.

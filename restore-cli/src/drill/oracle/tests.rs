@@ -83,10 +83,30 @@ fn a_witness_of_the_instant_itself_counts_whatever_the_times_and_one_of_later_by
         "the directory may have been another"
     );
     assert!(!later.knows_names_of(b"/b-dir"));
-    // One of before the instant says nothing, and that is said.
+    // One of before the instant says nothing of what is not there any more, and that is said.
     let before = ask(&spec(witness(dir.path(), at, 7, &lines)), &moment(after, 9), &paths);
     assert_eq!(standing(&before, "/old"), None);
-    assert!(before.remarks[0].contains("before the instant"), "{:?}", before.remarks);
+    assert!(before.remarks[0].contains("5 of its paths changed since"), "{:?}", before.remarks);
+}
+
+#[test]
+fn an_earlier_witness_counts_where_the_file_has_the_same_times_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    std::fs::write(&path, "x").unwrap();
+    let name = path.to_str().unwrap();
+    let seen = super::super::observe::observe(&path, true).unwrap().unwrap();
+    let at = Instant(seen.ctime_ns + 1_000_000_000);
+    let to = dir.path().join("7.witness");
+    let header = Header::new("j".into(), Stamp(at), 7, &[b"/".to_vec()]);
+    let mut writer = Writer::new(Vec::new(), &header).unwrap();
+    writer.add(&Line { name: Name::new(name.as_bytes()), seen, changed: false }).unwrap();
+    std::fs::write(&to, writer.finish().unwrap().0).unwrap();
+    let spec = OracleSpec { witness: vec![to], live: false, max_age: None };
+    let after = moment(Instant(at.0 + 1_000_000_000), 9);
+    assert_eq!(standing(&ask(&spec, &after, &[name]), name), Some(Standing::Certain));
+    std::fs::write(&path, "y").unwrap();
+    assert_eq!(standing(&ask(&spec, &after, &[name]), name), None);
 }
 
 #[test]
@@ -104,9 +124,9 @@ fn of_several_witnesses_the_one_of_the_instant_is_taken_and_then_the_next() {
             .map(|of| of.path.path.rsplit('/').next().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
-    assert_eq!(names(5), ["5.witness", "7.witness"]);
-    assert_eq!(names(6), ["7.witness"]);
-    assert!(names(10).is_empty());
+    assert_eq!(names(5), ["5.witness", "7.witness", "3.witness"]);
+    assert_eq!(names(6), ["7.witness", "5.witness"]);
+    assert_eq!(names(10), ["9.witness"]);
 }
 
 #[test]

@@ -84,6 +84,7 @@ pub(super) fn over_time(drills: &[&Kept]) -> Markup {
             (durations("rpo", "RPO", "age of the newest recovered change at the failure", &reports, |report| report.rpo))
             (coverage(&reports))
             ul.legend {
+                li { "How the drill ended:" }
                 @for outcome in [Outcome::Pass, Outcome::Fail, Outcome::Inconclusive] {
                     li { (key(outcome)) (outcome.as_str()) }
                 }
@@ -259,17 +260,17 @@ fn grid(y: f64, label: &str) -> Markup {
 /// The dates below: first and last drill, and what is between them, as far as there is room.
 fn dates(reports: &[&Report], x: &impl Fn(&Report) -> f64) -> Markup {
     const APART: f64 = 104.0;
-    let day = |report: &Report| report.times.started.0.to_utc().format("%Y-%m-%d").to_string();
     let span = match (reports.first(), reports.last()) {
         (Some(first), Some(last)) => last.times.started.0.0.saturating_sub(first.times.started.0.0),
         _ => 0,
     };
-    // Within two days the hour tells more than the date.
-    let is_short = span > 0 && span / 1_000_000 < 2 * DAY as i64;
-    let label = |report: &Report| match is_short {
-        true => report.times.started.0.to_utc().format("%m-%d %H:%M").to_string(),
-        false => day(report),
+    // Where all is of one day, the hour tells more than the date.
+    let form = match span / 1_000_000 {
+        1..7_200_000 => "%H:%M:%S",
+        7_200_000..172_800_000 => "%m-%d %H:%M",
+        _ => "%Y-%m-%d",
     };
+    let label = |report: &Report| report.times.started.0.to_utc().format(form).to_string();
     let all: Vec<f64> = reports.iter().map(|report| x(report)).collect();
     let (first, last) = (all.first().copied().unwrap_or(LEFT), all.last().copied().unwrap_or(LEFT));
     // Where they would lie evenly, each is given to the drill that is nearest.

@@ -15,8 +15,8 @@ pub(super) fn key(report: &Report) -> Markup {
             (target("RPO", "newest change to failure", report.rpo))
             div.figure {
                 p.label { "Matched" }
-                p.value { (words::number(counts.matched)) span.of { " of " (words::number(counts.expected)) } }
-                p.note { "paths as the oracle knows them" }
+                p.value { (words::number(counts.matched)) span.of { " of " (words::number(counts.matched + counts.differing)) } }
+                p.note { "files with the bytes that the oracle knows" }
             }
             div.figure {
                 p.label { "Restored" }

@@ -38,7 +38,7 @@ pub(crate) struct Store {
 /// What a store holds, and what is wrong with it.
 #[derive(Debug, Default)]
 pub(crate) struct Past {
-    /// The reports that can be read, oldest first.
+    /// The reports that can be read, oldest first, without what fills only a report's own page.
     pub(crate) reports: Vec<Kept>,
     /// Where the chain is broken, by number.
     pub(crate) breaks: Vec<Break>,
@@ -181,7 +181,7 @@ impl Store {
         };
         let hash = hash(&bytes);
         match serde_json::from_slice(&bytes) {
-            Ok(report) => Found::Report(Box::new(Kept { report, hash, file })),
+            Ok(report) => Found::Report(Box::new(Kept { report: lighter(report), hash, file })),
             Err(error) => Found::Unreadable { hash: Some(hash), why: error.to_string() },
         }
     }
@@ -223,6 +223,17 @@ impl Past {
     pub(crate) fn of<'p>(&'p self, drill: &'p str) -> impl DoubleEndedIterator<Item = &'p Kept> {
         self.reports.iter().filter(move |kept| kept.report.identity.drill == drill)
     }
+}
+
+/// A report without its long lists: of thousands of past ones, all are in memory at once.
+fn lighter(mut report: Report) -> Report {
+    for assertion in &mut report.assertions {
+        assertion.details = Vec::new();
+    }
+    let Report { evidence, commands, clean_up, hooks, warnings, gaps, .. } = &mut report;
+    (*evidence, *commands, *clean_up) = (Vec::new(), Vec::new(), Vec::new());
+    (*hooks, *warnings, *gaps) = (Vec::new(), Vec::new(), Vec::new());
+    report
 }
 
 /// JSON as it is kept and as it is handed out.

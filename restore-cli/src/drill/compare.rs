@@ -84,6 +84,7 @@ fn one(path: &[u8], restored: &Restored<'_>, oracle: &Oracle, findings: &mut Fin
     let there = restored.there.get(path);
     let is_certain = known.is_some_and(|known| known.standing == Standing::Certain);
     if known.is_some()
+        || oracle.has_name(path)
         || restored.chosen.contains(path)
         || there.is_some() && !oracle.knows_names_of(path::parent(path))
     {
@@ -251,6 +252,28 @@ mod tests {
         assert!(planted.refused.is_empty() && planted.missing.is_empty());
         let wrong = found(&[("/t", dir()), ("/t/a", file("A"))], &known, &["/t/a"], &["/t/a"]);
         assert_eq!(names(&wrong.differing), ["/t/a"], "wrong bytes are never excused");
+    }
+
+    #[test]
+    fn a_name_is_known_where_its_directory_is_though_nobody_knows_what_it_was() {
+        let mut oracle = Oracle::told(map(&[("/t", dir()), ("/t/a", file("a"))]));
+        oracle.forget_content_of(b"/t/a");
+        let look = |there: &[(&str, Seen)]| {
+            let there = map(there);
+            let (refused, chosen) = (BTreeMap::new(), BTreeSet::from([b"/t".to_vec()]));
+            let excused = BTreeSet::new();
+            let restored = Restored {
+                there: &there,
+                refused: &refused,
+                chosen: &chosen,
+                excused: &excused,
+                owners: true,
+            };
+            compare(&restored, &oracle)
+        };
+        let there = look(&[("/t", dir()), ("/t/a", file("b"))]);
+        assert_eq!((there.placed, there.unknown_content.len(), there.extra.len()), (2, 1, 0));
+        assert_eq!(names(&look(&[("/t", dir())]).missing), ["/t/a"]);
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub(crate) const RESTORED: &str = "restored";
 /// Runs a drill, keeps its report, and ends with its verdict.
 pub(crate) fn run(session: &Session, args: &DrillArgs, file: &Path, out: &mut Output) -> Result<()> {
     interrupt::catch();
+    interrupt::catch_hangup();
     let (mut spec, text) = Spec::read(file)?;
     if args.seed.is_some() {
         spec.seed = args.seed;

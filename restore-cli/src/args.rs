@@ -106,6 +106,29 @@ pub(crate) struct DrillArgs {
     /// Keep reports, and what was drilled already, here [default: as the drill says].
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// Where else the report goes.
+    #[command(flatten)]
+    pub(crate) reports: DrillReports,
+}
+
+/// Where the report of a drill goes, besides where reports are kept; each wins over the same key of the file.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct DrillReports {
+    /// Write the report as JUnit XML, for CI: what could not be told is an error.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Write it as metrics for the text file collector of Prometheus.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prometheus: Option<PathBuf>,
+    /// Write it as Markdown.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) markdown: Option<PathBuf>,
+    /// Write it as a page with plots of past drills.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write the report itself.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// What belongs to drills.
@@ -115,6 +138,35 @@ pub(crate) enum DrillVerb {
     Init(DrillInitArgs),
     /// Note what is there now, outside the journal, for drills to compare with.
     Witness(DrillWitnessArgs),
+    /// List the drills that there are, and how each ended last.
+    List(DrillListArgs),
+    /// List the drills that were run, newest first, and say where reports were changed or removed.
+    History(DrillHistoryArgs),
+}
+
+/// `drill list`.
+#[derive(Debug, Args)]
+pub(crate) struct DrillListArgs {
+    /// Directories of drills [default: ~/.config/asof/drills and /etc/asof/drills].
+    #[arg(value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// Where reports are kept [default: as each drill says].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// `drill history`.
+#[derive(Debug, Args)]
+pub(crate) struct DrillHistoryArgs {
+    /// The drills of this name only [default: all].
+    #[arg(value_name = "NAME")]
+    pub(crate) drill: Option<String>,
+    /// Show the newest N only.
+    #[arg(short = 'n', value_name = "N")]
+    pub(crate) count: Option<usize>,
+    /// Where reports are kept [default: $XDG_STATE_HOME/asof-drills; for root /var/lib/asof-drills].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 /// `drill init`.

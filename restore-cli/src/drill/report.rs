@@ -298,7 +298,7 @@ pub(crate) struct Gap {
 /// Something that was asserted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Assertion {
-    /// What kind of assertion: `content`, `paths`, `metadata`, `no-gap`, `rto`, `rpo`, `last-success`, `command`, ...
+    /// What kind of assertion: those of the file (`content`, `paths`, ...), and those that a scenario makes by itself.
     pub(crate) kind: String,
     /// Which one of its kind; unique in a report.
     pub(crate) name: String,

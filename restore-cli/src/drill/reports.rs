@@ -17,10 +17,11 @@ use std::path::{Path, PathBuf};
 use super::aside::{self, Existing};
 use super::spec::ReportFiles;
 use super::store::{self, Kept, Past};
+use crate::args::DrillReports;
 use crate::errors::{Error, Result};
 use crate::output::escape;
 
-pub(crate) use words::{duration, percent, target, time};
+pub(crate) use words::{duration, measured, percent, time};
 
 /// Whoever may read the directory may read a report, as with any file: the umask decides.
 const MODE: u32 = 0o666;
@@ -37,6 +38,28 @@ fn files(wanted: &ReportFiles) -> impl Iterator<Item = (Form, &PathBuf)> {
         (Form::Html, &wanted.html),
     ];
     forms.into_iter().filter_map(|(form, path)| Some((form, path.as_ref()?)))
+}
+
+/// What the command line says of a form wins.
+pub(crate) fn prefer(wanted: &mut ReportFiles, said: &DrillReports) {
+    let DrillReports { junit, prometheus, markdown, html, report } = said.clone();
+    let ReportFiles {
+        json,
+        junit: for_junit,
+        prometheus: for_prometheus,
+        markdown: for_markdown,
+        html: for_html,
+    } = wanted;
+    let places = [
+        (json, report),
+        (for_junit, junit),
+        (for_prometheus, prometheus),
+        (for_markdown, markdown),
+        (for_html, html),
+    ];
+    for (place, said) in places {
+        *place = said.or_else(|| place.take());
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -50,6 +50,7 @@ pub(crate) fn run(session: &Session, args: &DrillArgs, file: &Path, out: &mut Ou
     if args.seed.is_some() {
         spec.seed = args.seed;
     }
+    reports::prefer(&mut spec.reports, &args.reports);
     for to in spec.hooks.start.iter().chain(&spec.hooks.success).chain(&spec.hooks.failure) {
         hooks::check(to).map_err(|why| {
             Error::usage(format!("hooks: {why}"), "say an http or https address, or a list of words")

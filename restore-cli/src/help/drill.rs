@@ -22,12 +22,18 @@ inconclusive. Samples are taken without putting anything back: 100 drills of
 
 Each report is kept with the hash of the one before (default:
 $XDG_STATE_HOME/asof-drills, for root /var/lib/asof-drills); --json prints it.
+`asof drill history` says where a report was changed or removed, with status 4.
+Other files of it are replaced as a whole: --html has plots of past drills,
+--junit a case for each assertion, --prometheus the time of the last success.
+[hooks] tells a monitor; one that cannot be reached is a warning.
 
 Examples:
   asof drill init weekly.toml
   asof drill witness --to /var/lib/asof-drills/witness
-  asof drill weekly.toml
+  asof drill weekly.toml --html weekly.html
   asof --json drill weekly.toml --seed 7     the same choices as with that seed
+  asof drill list                            which are there, how they ended
+  asof drill history                         all that were run
 
 Exit status:
   0 passed; 1 an error; 2 the file says what has no meaning, or contradicts

@@ -5,5 +5,6 @@
 mod assertions;
 mod bad_input;
 mod ground;
+mod reports;
 mod sampling;
 mod scenarios;

@@ -146,7 +146,7 @@ fn assertions(report: &Report) -> Markup {
                                     }
                                 }
                             }
-                            span.took { (words::duration(assertion.ms)) }
+                            @if assertion.ms > 0 { span.took { (words::duration(assertion.ms)) } }
                         }
                     }
                 }

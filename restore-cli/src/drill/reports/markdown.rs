@@ -93,13 +93,14 @@ fn figures(page: &mut String, report: &Report) {
     row("ever drilled, of the days of history", &share(report.coverage.history_days));
     let durations = &report.durations;
     let times = [
+        ("requested", durations.requested_ms),
         ("first byte", durations.first_byte_ms),
         ("restored", durations.restored_ms),
         ("verified", durations.verified_ms),
         ("ended", Some(durations.total_ms)),
     ];
     let times = times.map(|(name, ms)| format!("{name} {}", ms.map_or("never".into(), words::duration)));
-    row("after the request", &times.join(", "));
+    row("after the beginning", &times.join(", "));
     let memory = report.cost.peak_memory_bytes.map(words::size);
     row("memory at most", memory.as_deref().unwrap_or("not measured"));
     page.push('\n');

@@ -246,7 +246,13 @@ fn markdown_says_it_all_and_names_stay_names() {
         assert!(text.contains(wanted), "no {wanted} in\n{text}");
     }
     let text = markdown::render(&kept(sample::wicked()), &past);
-    assert!(!text.contains("<script") && !text.contains("](http:"), "{text}");
+    // Within a fence everything is text; the fence is longer than what is in it.
+    let outside: Vec<&str> = text.split("````").step_by(2).collect();
+    assert!(
+        outside.len() > 1
+            && outside.iter().all(|part| !part.contains("<script") && !part.contains("](http:")),
+        "{text}"
+    );
     // No row has more cells than its head.
     for table in text.split("\n\n").filter(|block| block.contains("\n|---")) {
         let rows = table.lines().filter(|line| line.starts_with('|'));
@@ -326,4 +332,32 @@ fn pages_to_look_at() {
     }
     let page = html::render(&kept(sample::wicked()), &sample::past(5));
     std::fs::write(dir.join("wicked.html"), page).unwrap();
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let mut wanted = all_in(Path::new("/file"));
+    let said = DrillReports {
+        html: Some("/said.html".into()),
+        report: Some("/said.json".into()),
+        ..DrillReports::default()
+    };
+    prefer(&mut wanted, &said);
+    let paths: Vec<&Path> = files(&wanted).map(|(_, path)| path.as_path()).collect();
+    let expected = ["/said.json", "/file/r.xml", "/file/r.prom", "/file/r.md", "/said.html"];
+    assert_eq!(paths, expected.map(Path::new));
+}
+
+#[test]
+fn the_drills_that_come_along_are_sound() {
+    let mut found = 0;
+    for entry in std::fs::read_dir(project("packaging/drills")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            let (spec, _) = crate::drill::spec::Spec::read(&path).unwrap();
+            assert_eq!(Some(spec.name.as_str()), path.file_stem().and_then(|stem| stem.to_str()));
+            found += 1;
+        }
+    }
+    assert_eq!(found, 3);
 }

@@ -115,7 +115,7 @@ pub(crate) fn selection(report: &Report) -> String {
     let below: Vec<String> = selection.below.iter().map(path).collect();
     let of = selection.candidates.map_or(String::new(), |of| format!(" of {}", number(of)));
     let below = if below.is_empty() { String::new() } else { format!(", below {}", below.join(", ")) };
-    format!("{}: {} paths{of}{below}", tame(&selection.what), number(selection.chosen))
+    format!("{}: {} chosen{of}{below}", tame(&selection.what), number(selection.chosen))
 }
 
 /// The counts with their names, in the order in which they are read.

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use maud::{Markup, html};
 
 use super::super::words;
-use super::{class, sign};
+use super::class;
 use crate::drill::report::{Outcome, Report, Share, Stamp, Target};
 use crate::drill::store::Kept;
 
@@ -84,8 +84,9 @@ pub(super) fn over_time(drills: &[&Kept]) -> Markup {
             (durations("rpo", "RPO", "age of the newest recovered change at the failure", &reports, |report| report.rpo))
             (coverage(&reports))
             ul.legend {
+                li { "How the drill ended:" }
                 @for outcome in [Outcome::Pass, Outcome::Fail, Outcome::Inconclusive] {
-                    li { (sign(outcome, 13)) (outcome.as_str()) }
+                    li { (key(outcome)) (outcome.as_str()) }
                 }
                 li { "on the axis: not measured" }
             }
@@ -117,7 +118,7 @@ fn durations(id: &str, name: &str, what: &str, reports: &[&Report], of: fn(&Repo
                 @for at in (0..=top / step).map(|at| at * step) { (grid(y(at), &axis(at))) }
                 (dates(reports, &x))
                 @if let Some(line) = target_line { path.target d=(line) {} }
-                path.line d=(line(&points)) {}
+                path.line.thin[reports.len() > MARKS_LARGE_MAX] d=(line(&points)) {}
                 @for (report, (x, y)) in reports.iter().zip(&points) {
                     (mark(report, *x, *y, reports.len(), &words::measured(of(report))))
                 }
@@ -259,25 +260,31 @@ fn grid(y: f64, label: &str) -> Markup {
 /// The dates below: first and last drill, and what is between them, as far as there is room.
 fn dates(reports: &[&Report], x: &impl Fn(&Report) -> f64) -> Markup {
     const APART: f64 = 104.0;
-    let day = |report: &Report| report.times.started.0.to_utc().format("%Y-%m-%d").to_string();
     let span = match (reports.first(), reports.last()) {
         (Some(first), Some(last)) => last.times.started.0.0.saturating_sub(first.times.started.0.0),
         _ => 0,
     };
-    // Within two days the hour tells more than the date.
-    let label = |report: &Report| match span / 1_000_000 < 2 * DAY as i64 {
-        true => report.times.started.0.to_utc().format("%m-%d %H:%M").to_string(),
-        false => day(report),
+    // Where all is of one day, the hour tells more than the date.
+    let form = match span / 1_000_000 {
+        1..7_200_000 => "%H:%M:%S",
+        7_200_000..172_800_000 => "%m-%d %H:%M",
+        _ => "%Y-%m-%d",
     };
+    let label = |report: &Report| report.times.started.0.to_utc().format(form).to_string();
+    let all: Vec<f64> = reports.iter().map(|report| x(report)).collect();
+    let (first, last) = (all.first().copied().unwrap_or(LEFT), all.last().copied().unwrap_or(LEFT));
+    // Where they would lie evenly, each is given to the drill that is nearest.
+    let parts = ((last - first) / APART).floor().max(1.0);
     let mut shown: Vec<(f64, String)> = Vec::new();
-    let last = reports.last().map(|report| x(report));
-    for (at, report) in reports.iter().enumerate() {
-        let here = x(report);
-        let is_last = at + 1 == reports.len();
-        let clear = shown.last().is_none_or(|(before, _)| here - before >= APART);
-        let before_last = last.is_none_or(|last| last - here >= APART);
-        if clear && (is_last || before_last) {
-            shown.push((here, label(report)));
+    for part in 0..=parts as u32 {
+        let wanted = first + (last - first) * f64::from(part) / parts;
+        let nearest = reports
+            .iter()
+            .zip(&all)
+            .min_by(|(_, one), (_, other)| (*one - wanted).abs().total_cmp(&(*other - wanted).abs()));
+        let Some((report, here)) = nearest else { continue };
+        if shown.last().is_none_or(|(before, _)| here - before >= APART * 0.75) {
+            shown.push((*here, label(report)));
         }
     }
     html! {
@@ -321,13 +328,24 @@ fn steps(
 
 /// The mark of a drill, with what it stands for.
 fn mark(report: &Report, x: f64, y: Option<f64>, among: usize, value: &str) -> Markup {
-    let r = if among > MARKS_LARGE_MAX { 2.6 } else { 4.6 };
-    let at = y.unwrap_or(BOTTOM);
+    let r = if among > MARKS_LARGE_MAX { 2.1 } else { 4.6 };
     let told = title(report.times.started, report.outcome, value);
     html! {
-        g.mark.(class(report.outcome)).missing[y.is_none()] {
-            title { (told) }
-            @match report.outcome {
+        g.mark.(class(report.outcome)) { title { (told) } (shape(report.outcome, x, y.unwrap_or(BOTTOM), r)) }
+    }
+}
+
+/// A mark as it is named below the plots.
+fn key(outcome: Outcome) -> Markup {
+    html! {
+        svg viewBox="0 0 14 14" width="14" height="14" aria-hidden="true" { g.mark.(class(outcome)) { (shape(outcome, 7.0, 7.0, 4.6)) } }
+    }
+}
+
+/// The form of a mark.
+fn shape(outcome: Outcome, x: f64, at: f64, r: f64) -> Markup {
+    html! {
+            @match outcome {
                 Outcome::Pass => { circle cx=(format!("{x:.1}")) cy=(format!("{at:.1}")) r=(r) {} }
                 Outcome::Fail => {
                     path d=(format!("M{:.1} {:.1}l{:.1} {:.1}m0 {:.1}l{:.1} {:.1}", x - r, at - r, 2.0 * r, 2.0 * r, -2.0 * r, -2.0 * r, 2.0 * r)) {}
@@ -336,7 +354,6 @@ fn mark(report: &Report, x: f64, y: Option<f64>, among: usize, value: &str) -> M
                     path d=(format!("M{x:.1} {:.1}l{r:.1} {r:.1}l{:.1} {r:.1}l{:.1} {:.1}z", at - r, -r, -r, -r)) {}
                 }
             }
-        }
     }
 }
 

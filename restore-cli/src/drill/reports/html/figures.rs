@@ -15,8 +15,8 @@ pub(super) fn key(report: &Report) -> Markup {
             (target("RPO", "newest change to failure", report.rpo))
             div.figure {
                 p.label { "Matched" }
-                p.value { (words::number(counts.matched)) span.of { " of " (words::number(counts.expected)) } }
-                p.note { "paths like the oracle has them" }
+                p.value { (words::number(counts.matched)) span.of { " of " (words::number(counts.matched + counts.differing)) } }
+                p.note { "files with the bytes that the oracle knows" }
             }
             div.figure {
                 p.label { "Restored" }
@@ -60,16 +60,16 @@ fn share(label: &str, share: Share, what: &str) -> Markup {
     }
 }
 
-/// From the request to the end, as one line in proportion.
+/// From the beginning to the end, as one line in proportion.
 pub(super) fn course(report: &Report) -> Markup {
     let durations = &report.durations;
     let marks =
         [durations.first_byte_ms, durations.restored_ms, durations.verified_ms, Some(durations.total_ms)];
-    let phases = ["until the first byte", "restoring", "verifying", "the rest"];
+    let phases = ["preparing", "until the first byte", "restoring", "verifying", "the rest"];
     let total = durations.total_ms.max(1) as f64;
     let mut from = 0;
     let mut parts = Vec::new();
-    for ((name, mark), class) in phases.into_iter().zip(marks).zip(["p1", "p2", "p3", "p4"]) {
+    for ((name, mark), class) in phases.into_iter().zip(marks).zip(["p0", "p1", "p2", "p3", "p4"]) {
         let Some(until) = mark.map(|mark| mark.max(from)) else { continue };
         parts.push((name, class, from, until));
         from = until;
@@ -78,7 +78,7 @@ pub(super) fn course(report: &Report) -> Markup {
         section {
             h2 { "How it went" }
             svg.course viewBox="0 0 1000 28" preserveAspectRatio="none" role="img"
-                aria-label=(format!("{} from the request to the end", words::duration(durations.total_ms))) {
+                aria-label=(format!("{} from the beginning to the end", words::duration(durations.total_ms))) {
                 @for (_, class, from, until) in &parts {
                     @let x = *from as f64 / total * 1000.0;
                     @let width = (until - from) as f64 / total * 1000.0;

@@ -47,6 +47,8 @@ pub(crate) struct Findings {
     pub(crate) unknown_metadata: Vec<Vec<u8>>,
     /// Files and symlinks whose bytes were compared.
     pub(crate) compared: BTreeSet<Vec<u8>>,
+    /// Paths with planted damage that did not come back.
+    pub(crate) spared: u64,
     /// Paths whose being there was compared.
     pub(crate) placed: u64,
     /// Paths whose metadata was compared.
@@ -91,7 +93,9 @@ fn one(path: &[u8], restored: &Restored<'_>, oracle: &Oracle, findings: &mut Fin
         findings.counts.expected += 1;
     }
     if let Some(why) = restored.refused.get(path) {
-        if !restored.excused.contains(path) {
+        if restored.excused.contains(path) {
+            findings.spared += u64::from(there.is_none());
+        } else {
             findings.refused.push((path.to_vec(), format!("could not be restored: {why}")));
             findings.compared.insert(path.to_vec());
         }
@@ -249,7 +253,7 @@ mod tests {
             (vec!["/t/a"], 0, 1)
         );
         let planted = found(&known[..1], &known, &["/t/a"], &["/t/a"]);
-        assert!(planted.refused.is_empty() && planted.missing.is_empty());
+        assert!(planted.refused.is_empty() && planted.missing.is_empty() && planted.spared == 1);
         let wrong = found(&[("/t", dir()), ("/t/a", file("A"))], &known, &["/t/a"], &["/t/a"]);
         assert_eq!(names(&wrong.differing), ["/t/a"], "wrong bytes are never excused");
     }

@@ -86,6 +86,9 @@ fn outermost(paths: &[Vec<u8>]) -> Vec<Vec<u8>> {
     kept
 }
 
+/// Which files below paths a witness knows.
+pub(crate) type Witnessed<'w> = &'w dyn Fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
+
 /// Chooses. `witnessed` are the files that a witness of this very instant knows, which are drawn from even where the
 /// journal does not know them.
 pub(crate) fn choose(
@@ -94,7 +97,7 @@ pub(crate) fn choose(
     moment: &Moment,
     ledger: &mut Ledger,
     asked: Option<u64>,
-    witnessed: &dyn Fn(&[Vec<u8>]) -> Vec<Vec<u8>>,
+    witnessed: Witnessed<'_>,
 ) -> Tried<Chosen> {
     let source = AtSeq::new(reader, moment);
     let everything = spec.what.everything || spec.scenario == Scenario::Everything;

@@ -49,8 +49,8 @@ pub(crate) struct Case<'c> {
 pub(crate) enum LastSuccess {
     /// There was no drill of that name before.
     First,
-    /// There were drills, and none succeeded.
-    Never,
+    /// There were drills, and none succeeded; the first was so many milliseconds ago.
+    Never(u64),
     /// So many milliseconds ago.
     Ago(u64),
 }

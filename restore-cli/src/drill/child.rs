@@ -150,7 +150,6 @@ enum Ended {
     AtItsLimit,
 }
 
-#[expect(clippy::too_many_arguments, reason = "one loop with all that it watches")]
 fn watch(
     scratch: &Scratch,
     program: &Program<'_>,

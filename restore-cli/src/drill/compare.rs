@@ -47,6 +47,8 @@ pub(crate) struct Findings {
     pub(crate) unknown_metadata: Vec<Vec<u8>>,
     /// Files and symlinks whose bytes were compared.
     pub(crate) compared: BTreeSet<Vec<u8>>,
+    /// Paths with planted damage that did not come back.
+    pub(crate) spared: u64,
     /// Paths whose being there was compared.
     pub(crate) placed: u64,
     /// Paths whose metadata was compared.
@@ -84,13 +86,16 @@ fn one(path: &[u8], restored: &Restored<'_>, oracle: &Oracle, findings: &mut Fin
     let there = restored.there.get(path);
     let is_certain = known.is_some_and(|known| known.standing == Standing::Certain);
     if known.is_some()
+        || oracle.has_name(path)
         || restored.chosen.contains(path)
         || there.is_some() && !oracle.knows_names_of(path::parent(path))
     {
         findings.counts.expected += 1;
     }
     if let Some(why) = restored.refused.get(path) {
-        if !restored.excused.contains(path) {
+        if restored.excused.contains(path) {
+            findings.spared += u64::from(there.is_none());
+        } else {
             findings.refused.push((path.to_vec(), format!("could not be restored: {why}")));
             findings.compared.insert(path.to_vec());
         }
@@ -248,9 +253,31 @@ mod tests {
             (vec!["/t/a"], 0, 1)
         );
         let planted = found(&known[..1], &known, &["/t/a"], &["/t/a"]);
-        assert!(planted.refused.is_empty() && planted.missing.is_empty());
+        assert!(planted.refused.is_empty() && planted.missing.is_empty() && planted.spared == 1);
         let wrong = found(&[("/t", dir()), ("/t/a", file("A"))], &known, &["/t/a"], &["/t/a"]);
         assert_eq!(names(&wrong.differing), ["/t/a"], "wrong bytes are never excused");
+    }
+
+    #[test]
+    fn a_name_is_known_where_its_directory_is_though_nobody_knows_what_it_was() {
+        let mut oracle = Oracle::told(map(&[("/t", dir()), ("/t/a", file("a"))]));
+        oracle.forget_content_of(b"/t/a");
+        let look = |there: &[(&str, Seen)]| {
+            let there = map(there);
+            let (refused, chosen) = (BTreeMap::new(), BTreeSet::from([b"/t".to_vec()]));
+            let excused = BTreeSet::new();
+            let restored = Restored {
+                there: &there,
+                refused: &refused,
+                chosen: &chosen,
+                excused: &excused,
+                owners: true,
+            };
+            compare(&restored, &oracle)
+        };
+        let there = look(&[("/t", dir()), ("/t/a", file("b"))]);
+        assert_eq!((there.placed, there.unknown_content.len(), there.extra.len()), (2, 1, 0));
+        assert_eq!(names(&look(&[("/t", dir())]).missing), ["/t/a"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use asof_journal::temporary::is_temporary;
 use asof_journal::types::Instant;
 
 use super::observe::Seen;
-use super::report::Evidence;
+use super::report::{Evidence, Name};
 use super::spec::OracleSpec;
 use super::walk::{self, Look, as_path};
 use super::witness::{self, Header, TICK_NS};
@@ -90,7 +90,11 @@ impl Oracle {
     /// One that is told what there was, all of it, such as by whoever made it.
     pub(crate) fn told(known: impl IntoIterator<Item = (Vec<u8>, Seen)>) -> Oracle {
         let certain = |(path, seen)| (path, Known { seen, standing: Standing::Certain });
-        Oracle { known: known.into_iter().map(certain).collect(), ..Oracle::default() }
+        let known: BTreeMap<Vec<u8>, Known> = known.into_iter().map(certain).collect();
+        let evidence = known.first_key_value().map(|(top, _)| {
+            digest("working copy, hashed before", top, known.iter().map(|(path, known)| (path, &known.seen)))
+        });
+        Oracle { known, evidence: evidence.into_iter().collect(), remarks: Vec::new() }
     }
 
     /// Asks witnesses, and then the live tree for what they do not know.
@@ -103,6 +107,14 @@ impl Oracle {
             oracle.add_live(case);
         }
         oracle
+    }
+
+    /// As after a write to it.
+    #[cfg(test)]
+    pub(crate) fn forget_content_of(&mut self, path: &[u8]) {
+        if let Some(known) = self.known.get_mut(path) {
+            known.standing = Standing::Void;
+        }
     }
 
     /// What is known of a path.
@@ -233,6 +245,12 @@ impl Oracle {
             }
             found.insert(path, (seen, is_void));
         });
+        let counted =
+            || found.iter().filter(|(_, (_, is_void))| !is_void).map(|(path, (seen, _))| (path, seen));
+        if let Some((first, _)) = counted().next() {
+            let top = case.rules.root_of(first).unwrap_or(first).to_vec();
+            self.evidence.push(digest("live tree, where it is unchanged since", &top, counted()));
+        }
         self.merge(found, &changed_dirs, false, case.rules);
     }
 
@@ -263,6 +281,21 @@ impl Oracle {
             }
         }
     }
+}
+
+/// What was seen on disk, as evidence: a hash of all paths with the hashes of their content, as `PATH NUL HASH NEWLINE`.
+fn digest<'s>(what: &str, top: &[u8], seen: impl Iterator<Item = (&'s Vec<u8>, &'s Seen)>) -> Evidence {
+    let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
+    for (path, seen) in seen {
+        hasher
+            .update(path)
+            .update(b"\0")
+            .update(seen.blake3.as_deref().unwrap_or_default().as_bytes())
+            .update(b"\n");
+        bytes += seen.size;
+    }
+    let (path, blake3) = (Name::new(top), hasher.finalize().to_hex().to_string());
+    Evidence { what: what.to_owned(), path, blake3, bytes, made: None }
 }
 
 /// The directories above a path, the nearest first, up to its root, which is a place by its path and no other.

@@ -45,6 +45,7 @@ pub(crate) const RESTORED: &str = "restored";
 /// Runs a drill, keeps its report, and ends with its verdict.
 pub(crate) fn run(session: &Session, args: &DrillArgs, file: &Path, out: &mut Output) -> Result<()> {
     interrupt::catch();
+    interrupt::catch_hangup();
     let (mut spec, text) = Spec::read(file)?;
     if args.seed.is_some() {
         spec.seed = args.seed;
@@ -431,14 +432,14 @@ fn witnessed_files(spec: &Spec, journal: &str, moment: &Moment, below: &[Vec<u8>
 
 /// How long ago everything but the age itself held.
 fn last_success(past: &Past, name: &str, now: Stamp) -> LastSuccess {
-    let mut met = false;
+    let ago = |at: Stamp| u64::try_from(now.0.0.saturating_sub(at.0.0).max(0)).unwrap_or(0) / 1_000_000;
+    let mut first = None;
     for kept in past.of(name).rev() {
-        met = true;
+        first = Some(kept.report.times.ended);
         let mut others = kept.report.assertions.iter().filter(|of| of.kind != "last-success-age").peekable();
         if others.peek().is_some() && others.all(|of| of.outcome == Outcome::Pass) {
-            let ago = now.0.0.saturating_sub(kept.report.times.ended.0.0).max(0);
-            return LastSuccess::Ago(u64::try_from(ago).unwrap_or(0) / 1_000_000);
+            return LastSuccess::Ago(ago(kept.report.times.ended));
         }
     }
-    if met { LastSuccess::Never } else { LastSuccess::First }
+    first.map_or(LastSuccess::First, |first| LastSuccess::Never(ago(first)))
 }

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use super::report::{CleanUp, Name};
@@ -169,6 +170,7 @@ pub(crate) fn remove_left(parent: &Path) -> Vec<CleanUp> {
         });
     left.map(|entry| {
         let path = entry.path();
+        end_agents_of(&path);
         let result = remove_tree(&path);
         CleanUp {
             what: "scratch space that a killed drill left".to_owned(),
@@ -178,6 +180,25 @@ pub(crate) fn remove_left(parent: &Path) -> Vec<CleanUp> {
         }
     })
     .collect()
+}
+
+/// Ends agents that work in a scratch directory: whoever started them was killed.
+fn end_agents_of(scratch: &Path) {
+    let inside: Vec<u8> = [scratch.as_os_str().as_bytes(), b"/"].concat();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let mut words = line.split(|&byte| byte == 0);
+        let is_agent = words.next().is_some_and(|program| program.ends_with(b"asofd"));
+        let mut words = words.skip_while(|word| *word != b"--journal").skip(1);
+        if let Some(pid) = pid
+            && is_agent
+            && words.next().is_some_and(|journal| journal.starts_with(&inside))
+        {
+            // One that has gone by now is as good.
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
 }
 
 /// Removes a tree, also one whose directories keep their owner out.

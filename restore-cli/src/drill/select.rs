@@ -86,6 +86,9 @@ fn outermost(paths: &[Vec<u8>]) -> Vec<Vec<u8>> {
     kept
 }
 
+/// Which files below paths a witness knows.
+pub(crate) type Witnessed<'w> = &'w dyn Fn(&[Vec<u8>]) -> Vec<Vec<u8>>;
+
 /// Chooses. `witnessed` are the files that a witness of this very instant knows, which are drawn from even where the
 /// journal does not know them.
 pub(crate) fn choose(
@@ -94,7 +97,7 @@ pub(crate) fn choose(
     moment: &Moment,
     ledger: &mut Ledger,
     asked: Option<u64>,
-    witnessed: &dyn Fn(&[Vec<u8>]) -> Vec<Vec<u8>>,
+    witnessed: Witnessed<'_>,
 ) -> Tried<Chosen> {
     let source = AtSeq::new(reader, moment);
     let everything = spec.what.everything || spec.scenario == Scenario::Everything;
@@ -146,8 +149,14 @@ pub(crate) fn choose(
     Ok(Chosen { tops, paths, is_trees: false, counts, bytes, selection })
 }
 
+/// A path and what it stood for.
+pub(crate) type Placed = (Vec<u8>, NodeId);
+
+/// What is done with each path that is met.
+type Taker<'t> = &'t mut dyn FnMut(&[u8], NodeId, Kind) -> Tried<()>;
+
 /// The files at and below a path as the journal has them.
-pub(crate) fn files(source: &dyn Source, top: &[u8]) -> Tried<Vec<(Vec<u8>, NodeId)>> {
+pub(crate) fn files(source: &dyn Source, top: &[u8]) -> Tried<Vec<Placed>> {
     let mut found = Vec::new();
     let Some(entry) = source.resolve(top)? else { return Ok(found) };
     each(source, top, entry.node, entry.kind, &mut |path, node, kind| {
@@ -175,13 +184,7 @@ fn size(source: &dyn Source, node: NodeId) -> Tried<u64> {
     Ok(source.version(node)?.map_or(0, |at| at.version.meta.size))
 }
 
-fn each(
-    source: &dyn Source,
-    top: &[u8],
-    node: NodeId,
-    kind: Kind,
-    take: &mut dyn FnMut(&[u8], NodeId, Kind) -> Tried<()>,
-) -> Tried<()> {
+fn each(source: &dyn Source, top: &[u8], node: NodeId, kind: Kind, take: Taker<'_>) -> Tried<()> {
     let mut open = vec![(top.to_vec(), node, kind)];
     // Damage may make a directory its own.
     let mut met = BTreeSet::new();

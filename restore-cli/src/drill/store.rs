@@ -136,7 +136,7 @@ impl Store {
     pub(crate) fn past(&self) -> Result<Past> {
         let found = self.found()?;
         let breaks = chain::check(&found, self.head()?.as_ref());
-        let reports = found.into_iter().filter_map(|(_, found)| match found {
+        let reports = found.into_values().filter_map(|found| match found {
             Found::Report(kept) => Some(*kept),
             Found::Unreadable { .. } => None,
         });

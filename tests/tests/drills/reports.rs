@@ -203,5 +203,5 @@ fn a_report_that_could_not_be_written_is_said_before_the_drill() {
     let inside = ground.site.journal.join("page.html");
     let ran = ground.end(ground.drill(TREE).with_word("--html").with_word(&inside), 2);
     assert!(ran.output.stderr.contains("may not go into the journal"), "{}", ran.output.stderr);
-    assert!(!inside.exists() && !kept(&ground, 1).exists());
+    assert!(!inside.exists() && !ground.site.path("state").exists());
 }

@@ -53,8 +53,21 @@ pub(super) fn last_success(last: LastSuccess, max: Length) -> Assertion {
     let most = shown(max.ms());
     match last {
         LastSuccess::First => verdict(KIND, Outcome::Pass, "this is the first drill of this name".to_owned()),
-        LastSuccess::Never => {
-            verdict(KIND, Outcome::Fail, "no drill of this name has ever succeeded".to_owned())
+        LastSuccess::Never(ms) if ms <= max.ms() => {
+            let first = shown(ms);
+            verdict(
+                KIND,
+                Outcome::Pass,
+                format!("no drill has succeeded yet, and the first was {first} ago, within {most}"),
+            )
+        }
+        LastSuccess::Never(ms) => {
+            let first = shown(ms);
+            verdict(
+                KIND,
+                Outcome::Fail,
+                format!("no drill has ever succeeded, and the first was {first} ago, over {most}"),
+            )
         }
         LastSuccess::Ago(ms) if ms <= max.ms() => verdict(
             KIND,
@@ -89,7 +102,8 @@ mod tests {
         let max = Length(Duration::from_secs(100));
         for (last, outcome) in [
             (LastSuccess::First, Outcome::Pass),
-            (LastSuccess::Never, Outcome::Fail),
+            (LastSuccess::Never(99_999), Outcome::Pass),
+            (LastSuccess::Never(100_001), Outcome::Fail),
             (LastSuccess::Ago(100_000), Outcome::Pass),
             (LastSuccess::Ago(100_001), Outcome::Fail),
         ] {

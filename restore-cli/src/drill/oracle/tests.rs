@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use asof_journal::types::{Policy, Seq};
 
-use super::super::report::{Name, Stamp};
+use super::super::report::Stamp;
 use super::super::witness::{Line, Writer};
 use super::*;
 

@@ -8,6 +8,8 @@ use super::*;
 use crate::drill::sample;
 
 const LONG: Duration = Duration::from_secs(60);
+/// For what is not going to answer.
+const SHORT: Duration = Duration::from_millis(300);
 
 fn about(report: Option<&Report>) -> About<'_> {
     About { drill: "workstation \"weekly\"", report }
@@ -64,7 +66,7 @@ fn a_monitor_that_is_not_there_or_says_nothing_is_a_warning() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     for url in [format!("http://{closed}/"), format!("http://{}/", silent.local_addr().unwrap())] {
-        let told = tell_one(&HookTo::Url(url), Event::Start, &about(None), Duration::from_millis(200), LONG);
+        let told = tell_one(&HookTo::Url(url), Event::Start, &about(None), SHORT, LONG);
         assert!(!told.done && !told.message.is_empty(), "{told:?}");
     }
 }
@@ -73,7 +75,8 @@ fn a_monitor_that_is_not_there_or_says_nothing_is_a_warning() {
 fn a_monitor_with_tls_that_nobody_vouches_for_is_not_reached() {
     // Whatever answers here does not speak TLS: what matters is that a handshake is tried at all.
     let (url, heard) = monitor("no TLS here\r\n\r\n");
-    let told = tell_one(&HookTo::Url(url.replace("http:", "https:")), Event::Start, &about(None), LONG, LONG);
+    let told =
+        tell_one(&HookTo::Url(url.replace("http:", "https:")), Event::Start, &about(None), SHORT, LONG);
     assert!(!told.done, "{told:?}");
     assert!(!heard.join().unwrap().starts_with("GET"));
 }

@@ -265,14 +265,14 @@ fn all_drills(this: &Kept, past: &Past) -> Markup {
             }
             div.wide { table {
                 thead { tr {
-                    th.number scope="col" { "no." } th scope="col" { "when" } th scope="col" { "drill" } th scope="col" { "scenario" }
+                    th.number scope="col" { "no." } th scope="col" { "when, UTC" } th scope="col" { "drill" } th scope="col" { "scenario" }
                     th scope="col" { "outcome" } th.number scope="col" { "RTO" } th.number scope="col" { "RPO" }
                     th.number scope="col" { "paths drilled" } th scope="col" { "why" }
                 } }
                 tbody { @for Kept { report, .. } in &all[..shown] { tr {
                     td.number { (words::number(report.chain.number)) }
-                    td.when { (words::time(report.times.started)) }
-                    td { (words::tame(&report.identity.drill)) }
+                    td.when { (words::minute(report.times.started)) }
+                    td.drill { (words::tame(&report.identity.drill)) }
                     td { (words::tame(&report.scenario)) }
                     td { (badge(report.outcome)) }
                     td.number { (words::measured(report.rto)) }

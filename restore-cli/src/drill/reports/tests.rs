@@ -195,7 +195,7 @@ fn the_page_is_sound_and_needs_nothing_else() {
             assert!(text.contains(wanted), "{days}: no {wanted}");
         }
         for kept in &past.reports {
-            assert!(text.contains(&words::time(kept.report.times.started)));
+            assert!(text.contains(&words::minute(kept.report.times.started)));
         }
     }
 }

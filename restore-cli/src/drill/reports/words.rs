@@ -82,6 +82,11 @@ pub(crate) fn time(stamp: Stamp) -> String {
     stamp.0.to_utc().format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+/// The same to the minute, for tables that name the zone in their heads.
+pub(crate) fn minute(stamp: Stamp) -> String {
+    stamp.0.to_utc().format("%Y-%m-%d %H:%M").to_string()
+}
+
 /// A path.
 pub(crate) fn path(name: &Name) -> String {
     escape(&name.bytes())

@@ -317,11 +317,22 @@ fn steps(
     y: impl Fn(&Target) -> Option<f64>,
 ) -> String {
     let mut path = String::new();
+    let mut before = None;
     for (at, target) in targets.iter().enumerate() {
-        let Some(y) = y(target) else { continue };
-        let from = if at == 0 { LEFT } else { x(reports[at]) };
+        let height = y(target);
         let to = reports.get(at + 1).map_or(RIGHT, |next| x(next));
-        let _ = write!(path, "M{from:.1} {y:.1}H{to:.1}");
+        // One line as long as nothing changes, so that its dashes go on.
+        match height {
+            Some(height) if before == Some(height) => {
+                let _ = write!(path, "H{to:.1}");
+            }
+            Some(height) => {
+                let from = if at == 0 { LEFT } else { x(reports[at]) };
+                let _ = write!(path, "M{from:.1} {height:.1}H{to:.1}");
+            }
+            None => {}
+        }
+        before = height;
     }
     path
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::words;
-use crate::drill::report::{Report, Share, Target};
+use crate::drill::report::{Durations, Report, Share, Target};
 
 /// The few that count.
 pub(super) fn key(report: &Report) -> Markup {
@@ -60,33 +60,53 @@ fn share(label: &str, share: Share, what: &str) -> Markup {
     }
 }
 
+/// A part of the course of a drill, in milliseconds after its beginning.
+#[derive(Debug, PartialEq, Eq)]
+struct Phase {
+    name: &'static str,
+    class: &'static str,
+    from: u64,
+    until: u64,
+}
+
+/// The parts of the course: each ends where the next begins, the last at the end.
+fn phases(durations: &Durations) -> Vec<Phase> {
+    let marks = [
+        ("preparing", "p0", durations.requested_ms),
+        ("until the first byte", "p1", durations.first_byte_ms),
+        ("restoring", "p2", durations.restored_ms),
+        ("verifying", "p3", durations.verified_ms),
+        ("the rest", "p4", Some(durations.total_ms)),
+    ];
+    let mut from = 0;
+    let mut phases = Vec::new();
+    for (name, class, mark) in marks {
+        // What was never reached is part of what came after it.
+        let Some(until) = mark.map(|mark| mark.max(from)) else { continue };
+        phases.push(Phase { name, class, from, until });
+        from = until;
+    }
+    phases
+}
+
 /// From the beginning to the end, as one line in proportion.
 pub(super) fn course(report: &Report) -> Markup {
     let durations = &report.durations;
-    let marks =
-        [durations.first_byte_ms, durations.restored_ms, durations.verified_ms, Some(durations.total_ms)];
-    let phases = ["preparing", "until the first byte", "restoring", "verifying", "the rest"];
     let total = durations.total_ms.max(1) as f64;
-    let mut from = 0;
-    let mut parts = Vec::new();
-    for ((name, mark), class) in phases.into_iter().zip(marks).zip(["p0", "p1", "p2", "p3", "p4"]) {
-        let Some(until) = mark.map(|mark| mark.max(from)) else { continue };
-        parts.push((name, class, from, until));
-        from = until;
-    }
+    let parts = phases(durations);
     html! {
         section {
             h2 { "How it went" }
             svg.course viewBox="0 0 1000 28" preserveAspectRatio="none" role="img"
                 aria-label=(format!("{} from the beginning to the end", words::duration(durations.total_ms))) {
-                @for (_, class, from, until) in &parts {
+                @for Phase { class, from, until, .. } in &parts {
                     @let x = *from as f64 / total * 1000.0;
                     @let width = (until - from) as f64 / total * 1000.0;
                     rect.(class) x=(format!("{x:.1}")) width=(format!("{width:.1}")) y="0" height="28" {}
                 }
             }
             ul.legend {
-                @for (name, class, from, until) in &parts {
+                @for Phase { name, class, from, until } in &parts {
                     li {
                         svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true" { rect.(class) width="12" height="12" {} }
                         (name) " " strong { (words::duration(until - from)) }
@@ -136,5 +156,36 @@ pub(super) fn details(report: &Report) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_phase_of_the_course_ends_where_the_next_begins() {
+        let mut durations = Durations {
+            requested_ms: Some(100),
+            first_byte_ms: Some(150),
+            restored_ms: Some(400),
+            verified_ms: Some(900),
+            total_ms: 1_000,
+            ..Durations::default()
+        };
+        let said = |durations: &Durations| -> Vec<(&str, u64)> {
+            phases(durations).iter().map(|phase| (phase.name, phase.until - phase.from)).collect()
+        };
+        let all = [
+            ("preparing", 100),
+            ("until the first byte", 50),
+            ("restoring", 250),
+            ("verifying", 500),
+            ("the rest", 100),
+        ];
+        assert_eq!(said(&durations), all);
+        (durations.first_byte_ms, durations.verified_ms) = (None, None);
+        assert_eq!(said(&durations), [("preparing", 100), ("restoring", 300), ("the rest", 600)]);
+        assert_eq!(said(&Durations { total_ms: 7, ..Durations::default() }), [("the rest", 7)]);
     }
 }

@@ -1,8 +1,9 @@
 //! What a drill leaves behind: each form of a real report read by a reader of others, the chain of reports, who is told.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use asof_tests::must::Must;
 use serde_json::Value;
@@ -157,6 +158,55 @@ fn hooks_are_told_and_a_monitor_that_is_not_there_fails_nothing() {
     let ran = ground.run(&format!("{}{hooks}", TREE.replace("WITNESS", "WITNESS/none")), 3);
     assert!(fs::read_to_string(&heard).must("heard").ends_with("start\nfailure inconclusive\n"));
     assert!(ran.report["warnings"].to_string().contains("status 9"), "{}", ran.report["warnings"]);
+}
+
+/// A certificate for `localhost`, its key, and the authority that vouches for it.
+fn certificate(dir: &Path) -> [PathBuf; 3] {
+    let script = "set -e
+        new='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+        openssl req -x509 $new -keyout ca.key -out ca.pem -subj /CN=authority -days 2
+        openssl req -new $new -keyout leaf.key -out leaf.csr -subj /CN=localhost
+        printf 'subjectAltName=DNS:localhost\\nbasicConstraints=CA:FALSE\\n' > extensions
+        openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile extensions -out leaf.pem -days 2";
+    let output = Command::new("sh").args(["-c", script]).current_dir(dir).output().must("openssl");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ["leaf.pem", "leaf.key", "ca.pem"].map(|name| dir.join(name))
+}
+
+#[test]
+fn a_monitor_with_https_is_told_where_the_system_trusts_it_and_only_there() {
+    let ground = Ground::new().without_agent_after(|ground| {
+        ground.witness();
+    });
+    let [leaf, key, authority] = certificate(&ground.scratch());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/monitor.py");
+    let mut monitor = Command::new("python3")
+        .arg("-B")
+        .args([script.as_path(), &leaf, &key, Path::new("2")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .must("python3");
+    let mut said = BufReader::new(monitor.stdout.take().must("stdout")).lines().map_while(Result::ok);
+    let port = said.next().must("a port");
+    let vouched = ground.site.path("authority.pem");
+    fs::copy(&authority, &vouched).must("copy");
+    for entry in fs::read_dir(ground.scratch()).must("scratch").flatten() {
+        fs::remove_file(entry.path()).must("scratch");
+    }
+    let text = format!("{TREE}hooks.start = ['https://localhost:{port}/ping/one']\n");
+    let ran = ground.run(&text, 0);
+    assert!(
+        ran.report["warnings"].to_string().contains("invalid peer certificate"),
+        "{}",
+        ran.report["warnings"]
+    );
+    let ran = ground.end(ground.drill(&text).with_variable("SSL_CERT_FILE", &vouched), 0);
+    assert_eq!(
+        (&ran.report["hooks"][0]["done"], &ran.report["hooks"][0]["message"]),
+        (&true.into(), &"HTTP 200".into())
+    );
+    assert_eq!(said.collect::<Vec<_>>(), ["refused", "GET /ping/one HTTP/1.1"]);
+    monitor.wait().must("monitor");
 }
 
 #[test]

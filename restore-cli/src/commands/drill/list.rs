@@ -189,7 +189,10 @@ fn print(line: &Line, out: &mut Output) -> Result<()> {
     };
     let ago = u64::try_from(last.age_seconds).map_or_else(
         |_| format!("at {}, which is yet to come", time(last.ended)),
-        |seconds| format!("{} ago", duration(seconds.saturating_mul(1000))),
+        |seconds| match seconds {
+            0 => "just now".to_owned(),
+            seconds => format!("{} ago", duration(seconds.saturating_mul(1000))),
+        },
     );
     let success = match (last.outcome, line.last_success) {
         (Outcome::Pass, _) => String::new(),

@@ -294,9 +294,8 @@ mod tests {
             .unwrap();
             assert_eq!(ran.command.timed_out, timed_out);
             let gone = (0..500).any(|_| {
-                let gone = !alive(&child);
-                std::thread::sleep(Duration::from_millis(10));
-                gone
+                interrupt::pause(Duration::from_millis(10));
+                !alive(&child)
             });
             assert!(gone, "{script}: {child} is still there");
         }

@@ -199,7 +199,10 @@ fn an_agent_of_a_drill_that_was_killed_is_ended_by_the_next() {
     eventually(PATIENCE, "a scratch agent", || (!agents_below(&ground.scratch()).is_empty()).then_some(()));
     child.kill().must("SIGKILL");
     child.wait().must("asof drill");
-    ground.run(TREE, 0);
+    let ran = ground.drill(TREE).exits(0).json();
+    assert_eq!(ran["clean_up"].as_array().must("clean-up").len(), 2, "{ran}");
+    let drills = |name: &String| name.starts_with("asof-drill-");
+    assert_eq!(asof_tests::files::names(&ground.scratch()).iter().filter(|name| drills(name)).count(), 0);
     eventually(PATIENCE, "no scratch agent", || agents_below(&ground.scratch()).is_empty().then_some(()));
 }
 

@@ -13,6 +13,7 @@
 mod choose;
 mod decide;
 mod live;
+mod purge;
 mod retire;
 pub(crate) mod swap;
 mod write;
@@ -33,6 +34,7 @@ use crate::storage::{Layout, Storage};
 use crate::types::{Instant, SegmentId, Seq};
 
 pub use choose::Eagerness;
+pub use purge::{Note, Purged};
 pub use retire::{Awaited, Pin};
 
 /// How long compaction waits for those who have looked up blocks that may go.
@@ -193,6 +195,9 @@ impl Compactor {
                 Err(decide::Refusal::Error(error)) => Err(error),
             };
         let Some(mut decided) = decide(run, terms, done)? else { return Ok(()) };
+        if decided.commits.is_empty() {
+            return Ok(());
+        }
         let mut run = run;
         if eagerness == Eagerness::WorthIt {
             let going = |segment: &Arc<SegmentFile>| {

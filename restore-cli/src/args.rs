@@ -79,6 +79,9 @@ pub(crate) enum Verb {
     /// End a hold.
     #[command(long_about = help::release::ABOUT, after_long_help = help::release::MORE)]
     Release(ReleaseArgs),
+    /// Take paths out of all history, content and names; or list what was forgotten.
+    #[command(long_about = help::forget::ABOUT, after_long_help = help::forget::MORE)]
+    Forget(ForgetArgs),
     /// What takes the space in the journal: by path, by what is new, by age.
     #[command(long_about = help::taken::ABOUT, after_long_help = help::taken::MORE)]
     Top(TopArgs),
@@ -430,6 +433,29 @@ pub(crate) struct HoldArgs {
     pub(crate) timeout: String,
 }
 
+/// `forget`.
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// Files or directories, also vanished ones, as they were named at any time [default: list what was forgotten].
+    #[arg(value_name = "PATH", add = complete::path())]
+    pub(crate) paths: Vec<OsString>,
+    /// Keep what stood at this time and later [default: nothing is kept].
+    #[arg(long, value_name = "TIME", requires = "paths", allow_hyphen_values = true, add = complete::time())]
+    pub(crate) before: Option<String>,
+    /// Say what would go, and remove nothing.
+    #[arg(long, requires = "paths")]
+    pub(crate) dry_run: bool,
+    /// Do not ask before anything goes.
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Name the paths in the note that the journal keeps of this.
+    #[arg(long, requires = "paths", conflicts_with = "dry_run")]
+    pub(crate) record_names: bool,
+    /// Go on with what was begun and has not come to its end.
+    #[arg(long, conflicts_with = "paths")]
+    pub(crate) finish: bool,
+}
+
 /// `release`.
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseArgs {
@@ -537,7 +563,7 @@ mod tests {
 
     #[test]
     fn verbs_that_do_not_exist_are_a_usage_error() {
-        for verb in ["forget", "compact"] {
+        for verb in ["compact", "prune"] {
             assert_eq!(Cli::try_parse_from(["asof", verb]).unwrap_err().exit_code(), 2, "{verb}");
         }
     }

@@ -212,6 +212,15 @@ def operation(cursor):
         cursor.choice(2, "what is held"), cursor.bytes(), cursor.time()
     elif tag == 12:
         cursor.choice(2, "what is held"), cursor.bytes()
+    elif tag == 14:
+        if cursor.choice(2, "note about a forgetting") == 0:
+            cursor.uint(), cursor.uint(), cursor.uint()
+            for _ in range(2):
+                for _ in range(cursor.count()):
+                    cursor.bytes()
+        else:
+            for _ in range(4):
+                cursor.uint()
     else:
         raise Refused(f"operation {tag} is unknown")
     return None
@@ -292,7 +301,7 @@ class Batch:
         self.commits = []
         for _ in range(cursor.count()):
             flags = cursor.u8()
-            if flags > 3:
+            if flags > 7:
                 raise Refused("a commit with unknown flags")
             last, wall = first + cursor.uint(), cursor.time()
             cursor.uint()

@@ -160,6 +160,7 @@ fn watch(
     each: &mut dyn FnMut(&[u8]),
 ) -> Tried<Ended> {
     let mut looked_at_space = Stopwatch::now();
+    let mut looked_at_memory: Option<Stopwatch> = None;
     loop {
         match lines.recv_timeout(LOOK_EVERY) {
             Ok(piece) => tail.take(piece, each),
@@ -172,6 +173,10 @@ fn watch(
         if has_ended(child) {
             return Ok(Ended::ByItself);
         }
+        if looked_at_memory.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+            scratch.note_memory(peak_memory(&child.id().to_string()));
+            looked_at_memory = Some(Stopwatch::now());
+        }
         if program.limit.is_some_and(|limit| started.elapsed() >= limit) {
             return Ok(Ended::AtItsLimit);
         }
@@ -180,6 +185,14 @@ fn watch(
             looked_at_space = Stopwatch::now();
         }
     }
+}
+
+/// The largest resident set of a process so far; `self` is this one.
+pub(crate) fn peak_memory(process: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }
 
 fn pid(child: &Child) -> Option<Pid> {
@@ -294,9 +307,8 @@ mod tests {
             .unwrap();
             assert_eq!(ran.command.timed_out, timed_out);
             let gone = (0..500).any(|_| {
-                let gone = !alive(&child);
-                std::thread::sleep(Duration::from_millis(10));
-                gone
+                interrupt::pause(Duration::from_millis(10));
+                !alive(&child)
             });
             assert!(gone, "{script}: {child} is still there");
         }

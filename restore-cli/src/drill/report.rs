@@ -361,6 +361,9 @@ pub(crate) struct Cost {
     /// The largest resident set of the drill itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) peak_memory_bytes: Option<u64>,
+    /// The largest one of the programs that it ran, as it was seen every now and then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) peak_memory_of_programs_bytes: Option<u64>,
     /// Processor time of the drill itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_ms: Option<u64>,

@@ -190,6 +190,7 @@ impl Drill<'_> {
         let scratch = Scratch::create(parent, self.spec.max_bytes.map(|most| most.0))?;
         let done = self.within(&scratch, draft);
         draft.report.cost.scratch_limit_bytes = scratch.limit();
+        draft.report.cost.peak_memory_of_programs_bytes = scratch.memory();
         let told = {
             scratch.used();
             draft.report.cost.scratch_bytes = Some(scratch.peak());

@@ -133,6 +133,7 @@ pub(crate) fn report(day: u64) -> Report {
         }],
         cost: Cost {
             peak_memory_bytes: Some(61 << 20),
+            peak_memory_of_programs_bytes: Some(70 << 20),
             cpu_ms: Some(3_120),
             scratch_bytes: Some(44 << 20),
             scratch_limit_bytes: Some(2 << 30),

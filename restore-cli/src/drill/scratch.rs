@@ -32,6 +32,7 @@ pub(crate) struct Scratch {
     limit: Option<u64>,
     free_before: u64,
     peak: Cell<u64>,
+    memory: Cell<Option<u64>>,
     _lock: File,
 }
 
@@ -48,7 +49,15 @@ impl Scratch {
         let path = dir.path().to_path_buf();
         fs::create_dir(path.join("tmp")).map_err(io("making scratch space"))?;
         let free_before = free(&path).map_err(io("asking for room"))?;
-        Ok(Scratch { dir: Some(dir), path, limit, free_before, peak: Cell::new(0), _lock: lock })
+        Ok(Scratch {
+            dir: Some(dir),
+            path,
+            limit,
+            free_before,
+            peak: Cell::new(0),
+            memory: Cell::new(None),
+            _lock: lock,
+        })
     }
 
     /// The directory.
@@ -122,6 +131,16 @@ impl Scratch {
     /// The most that it was seen to take.
     pub(crate) fn peak(&self) -> u64 {
         self.peak.get()
+    }
+
+    /// Takes note of the resident set of a program that works in it.
+    pub(crate) fn note_memory(&self, bytes: Option<u64>) {
+        self.memory.set(self.memory.get().max(bytes));
+    }
+
+    /// The largest resident set of those that were seen.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.memory.get()
     }
 
     /// What it may take.

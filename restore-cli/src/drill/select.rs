@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 
 use asof_journal::reader::{Moment, Reader};
-use asof_journal::types::{Instant, Kind, NodeId, Seq};
+use asof_journal::types::{GapReason, Instant, Kind, NodeId, Seq};
 use asof_journal::view::is_below;
 
 use super::bring::Top;
@@ -62,7 +62,16 @@ fn random(session: &Session, reader: &Reader, within: std::time::Duration, seed:
     let Some(first) = reader.info()?.first else {
         return inconclusive("nothing has been captured yet");
     };
-    let from = now.saturating_sub(i64::try_from(within.as_nanos()).unwrap_or(i64::MAX)).max(first.instant.0);
+    // While the first capture was under way, less was there than there had been.
+    let gaps = reader.view(reader.head()).all_gaps()?;
+    let whole = gaps
+        .iter()
+        .filter(|gap| gap.reason == GapReason::Starting && gap.from <= first.instant && !gap.is_open())
+        .map(|gap| gap.until)
+        .max()
+        .map_or(first.instant, |until| until.max(first.instant));
+    let within = i64::try_from(within.as_nanos()).unwrap_or(i64::MAX);
+    let from = now.saturating_sub(within).max(whole.0).min(now);
     let span = u64::try_from(now.saturating_sub(from)).unwrap_or(0);
     Ok(Instant(from.saturating_add(i64::try_from(drawn(seed, "instant", span)).unwrap_or(0))))
 }

@@ -141,7 +141,7 @@ fn an_interrupted_drill_cleans_up_and_keeps_no_report() {
     command.arg("--journal").arg(&ground.site.journal).arg("drill").arg(&file);
     command.arg("--state").arg(ground.site.path("state")).env("TMPDIR", ground.scratch());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    for signal in [Signal::INT, Signal::TERM] {
+    for signal in signals() {
         let mut child = command.spawn().must("asof drill");
         let in_it = |dir: &Path| -> bool {
             fs::read_dir(dir).must("scratch").flatten().any(|entry| {
@@ -157,6 +157,53 @@ fn an_interrupted_drill_cleans_up_and_keeps_no_report() {
         ground.nothing_is_left();
     }
     assert!(no_reports(&ground.site.path("state")));
+}
+
+/// Those that end a drill in order. A hangup does only where whoever runs the tests has not had it ignored.
+fn signals() -> Vec<Signal> {
+    let status = fs::read_to_string("/proc/self/status").must("status");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).must("SigIgn");
+    let ignored = u64::from_str_radix(ignored.trim(), 16).must("a mask");
+    let mut signals = vec![Signal::INT, Signal::TERM];
+    if ignored & 1 == 0 {
+        signals.push(Signal::HUP);
+    }
+    signals
+}
+
+/// The scratch agents that work below a directory.
+fn agents_below(dir: &Path) -> Vec<String> {
+    let processes = fs::read_dir("/proc").must("/proc").flatten();
+    let below = format!("\0--journal\0{}/", dir.display());
+    processes
+        .filter(|process| {
+            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line);
+            line.split('\0').next().is_some_and(|program| program.ends_with("asofd")) && line.contains(&below)
+        })
+        .map(|process| process.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn an_agent_of_a_drill_that_was_killed_is_ended_by_the_next() {
+    let ground = Ground::new();
+    let file = ground.site.path("lab.toml");
+    let text = "scenario = 'agent-dead'\nwhat.paths = ['ROOT']".replace("ROOT", &ground.root());
+    fs::write(&file, text).must("a drill");
+    let mut command = Command::new(&ground.site.programs.asof);
+    command.arg("--journal").arg(&ground.site.journal).arg("drill").arg(&file);
+    command.arg("--state").arg(ground.site.path("state")).env("TMPDIR", ground.scratch());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().must("asof drill");
+    eventually(PATIENCE, "a scratch agent", || (!agents_below(&ground.scratch()).is_empty()).then_some(()));
+    child.kill().must("SIGKILL");
+    child.wait().must("asof drill");
+    let ran = ground.drill(TREE).exits(0).json();
+    assert_eq!(ran["clean_up"].as_array().must("clean-up").len(), 2, "{ran}");
+    let drills = |name: &String| name.starts_with("asof-drill-");
+    assert_eq!(asof_tests::files::names(&ground.scratch()).iter().filter(|name| drills(name)).count(), 0);
+    eventually(PATIENCE, "no scratch agent", || agents_below(&ground.scratch()).is_empty().then_some(()));
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! What an oracle believes of whom: witnesses of the instant, of before and after it, the live tree.
+
 use std::collections::BTreeSet;
 
 use asof_journal::types::{Policy, Seq};

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{Assertion, Findings, Name, Outcome, Prepared, Report, Spec, Stamp, Target, assert, ms};
 use crate::drill::bring::Brought;
+use crate::drill::child;
 use crate::drill::report::{self, AsOf, Coverage, Share};
 
 /// The report so far.
@@ -189,7 +190,7 @@ impl Draft {
     pub(super) fn end(&mut self) {
         self.report.times.ended = now();
         self.report.durations.total_ms = self.since(Stopwatch::now());
-        self.report.cost.peak_memory_bytes = peak_memory();
+        self.report.cost.peak_memory_bytes = child::peak_memory("self");
         let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         let ms = spent.tv_sec.saturating_mul(1000).saturating_add(spent.tv_nsec / 1_000_000);
         self.report.cost.cpu_ms = u64::try_from(ms).ok();
@@ -199,12 +200,4 @@ impl Draft {
 /// What the clock shows.
 pub(crate) fn now() -> Stamp {
     Stamp(Instant(chrono::Utc::now().timestamp_nanos_opt().unwrap_or(0)))
-}
-
-/// The largest resident set so far.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }

@@ -1,3 +1,5 @@
+//! What the file of a drill may say, and what is refused.
+
 use super::*;
 
 fn parse(text: &str) -> std::result::Result<Spec, String> {

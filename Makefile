@@ -13,7 +13,8 @@ PROGRAMS := $(CARGO_TARGET_DIR)/release
 
 # What the build needs (RocksDB is C++, its bindings are made by libclang), and what the tests use to check it.
 BUILD_PACKAGES := clang libclang-dev g++ make pkg-config
-TEST_PACKAGES := rsync attr acl e2fsprogs xfsprogs btrfs-progs faketime tmux python3 python3-zstandard
+TEST_PACKAGES := rsync attr acl e2fsprogs xfsprogs btrfs-progs faketime openssl tmux python3 python3-zstandard \
+	python3-html5lib python3-jsonschema python3-junitparser python3-prometheus-client
 BENCH_PACKAGES := restic borgbackup zstd
 CAPTURE_PACKAGES := strace
 STORM_PACKAGES := git nodejs npm

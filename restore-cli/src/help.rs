@@ -6,6 +6,7 @@
 pub(crate) mod browse;
 pub(crate) mod cat;
 pub(crate) mod diff;
+pub(crate) mod drill;
 pub(crate) mod explain;
 pub(crate) mod find;
 pub(crate) mod forget;

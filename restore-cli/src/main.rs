@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod complete;
 mod content;
+mod drill;
 mod errors;
 #[cfg(test)]
 mod fuzz;
@@ -91,6 +92,7 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Forget(args) => commands::forget::run(&session, args, out),
         Verb::Top(args) => commands::top::run(&session, args, out),
         Verb::Verify(args) => commands::verify::run(&session, args, out),
+        Verb::Drill(args) => commands::drill::run(&session, args, out),
     };
     result.map_err(|error| advice::complete(&session, verb, error))
 }

@@ -103,6 +103,12 @@ pub(crate) fn clock_jumps(place: &Place) -> Outcome {
         clock.set(offset);
         put(&file, content);
         taken.push((site.take(&format!("{content}, {offset}")), content));
+        let shown = &taken.last().must("an instant").0.instant;
+        assert_eq!(
+            shown.as_str() > "2090",
+            offset == "+73y",
+            "the agent's clock is off by {offset}: {shown}"
+        );
     }
     site.check_all("the agent runs");
     site.check_all("by the other kind of time");

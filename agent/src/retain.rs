@@ -388,7 +388,7 @@ impl Worker {
             if done.waiting == 0 || self.shared.ends.load(Ordering::Relaxed) {
                 break;
             }
-            thread::sleep(FORGET_WAIT);
+            thread::park_timeout(FORGET_WAIT);
             done.waiting = compactor.remove_old().map_err(|error| error.to_string())?;
         }
         tracing::info!(

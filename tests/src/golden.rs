@@ -11,7 +11,7 @@ use asof_journal::append::Limits;
 use asof_journal::compact::Eagerness;
 use asof_journal::content::{Piece, Source};
 use asof_journal::history::{self, Change, What};
-use asof_journal::landmarks::{Holding, Restored};
+use asof_journal::landmarks::{Forgot, Holding, Restored};
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::retention::{Ladder, Policy as RetentionPolicy};
 use asof_journal::types::{

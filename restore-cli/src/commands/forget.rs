@@ -169,7 +169,7 @@ fn here(dir: &Path, order: Option<&Order>) -> Result<Forgotten> {
             if done.waiting == 0 || interrupt::requested() {
                 break;
             }
-            std::thread::sleep(WAIT);
+            interrupt::pause(WAIT);
             done.waiting = compactor.remove_old()?;
         }
         Ok(done)

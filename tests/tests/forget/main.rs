@@ -1,24 +1,22 @@
 //! `asof forget`: nothing of what was forgotten is found in any byte of the journal, stored or decompressed, and everything else is
 //! given back as before.
 
+mod faults;
+mod programs;
+
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use asof_journal::append::Limits;
-use asof_journal::forget::{Order, forget, survey};
-use asof_journal::open::Journal;
+use asof_journal::forget::{Order, survey};
 use asof_journal::reader::Reader;
 use asof_journal::storage::Layout;
 use asof_journal::types::{BlockId, Content, Kind, NodeId, Seq};
 use asof_journal::verify::{Options, verify};
-use asof_tests::desk::{Desk, Shown, clock};
+use asof_tests::desk::{Desk, Shown};
 use asof_tests::leavings::{blocks_of, found_in, found_in_blocks};
 use asof_tests::must::Must;
-use asof_tests::random::seed_given;
-use asof_tests::site::Site;
-use asof_tests::specimen::{content_of, copy_journal, read_dir, text};
-use asof_tests::torture::Fate;
-use asof_tests::torture::medium::{Fault, Medium};
+use asof_tests::specimen::{content_of, read_dir, text};
 
 /// Segments of a few commits.
 const LIMITS: Limits = Limits { segment_bytes_max: 24 << 10, segment_age_ns_max: 6 * 3_600 * 1_000_000_000 };
@@ -403,179 +401,6 @@ fn a_reader_of_before_keeps_the_old_files_and_is_named() {
     desk.close();
 }
 
-/// A journal with a secret, and media that copies of it are put on.
-struct Old {
-    tmp: tempfile::TempDir,
-    dir: PathBuf,
-    shown: Vec<Shown>,
-    blocks: BTreeSet<BlockId>,
-}
-
-/// What becomes of the index when the process ends.
-#[derive(Clone, Copy, Debug)]
-enum Index {
-    AsItIs,
-    AsItWas,
-    Gone,
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).must(to.display());
-    for entry in std::fs::read_dir(from).must(from.display()).flatten() {
-        std::fs::copy(entry.path(), to.join(entry.file_name())).must(entry.path().display());
-    }
-}
-
-fn forget_in(journal: &mut Journal) -> asof_journal::Result<asof_journal::compact::Purged> {
-    let paths = secret_paths().into_iter().map(String::into_bytes).collect();
-    let order = Order { paths, before: None, by: 7, record_names: false };
-    let Journal { head, appender, compactor, .. } = journal;
-    forget((head, appender, compactor), Some(&order), &|| clock(200_000))
-}
-
-impl Old {
-    fn new() -> Old {
-        let tmp = tempfile::tempdir().must("a temporary directory");
-        let dir = tmp.path().join("old");
-        let Lived { desk, blocks } = Lived::live(&dir);
-        let shown = desk.close();
-        Old { tmp, dir, shown, blocks }
-    }
-
-    fn put(&self, seed: u64) -> (Medium, PathBuf) {
-        let root = self.tmp.path();
-        let dir = root.join("case");
-        let _ = std::fs::remove_dir_all(&dir);
-        copy_journal(&self.dir, &dir, true);
-        let medium = Medium::new(root, seed);
-        let storage = medium.storage();
-        let layout = Layout::new(&dir);
-        for place in [dir.clone(), layout.segments()] {
-            storage.create_dir(&place).must("a directory");
-            for (name, bytes) in read_dir(&place) {
-                let mut file = storage.create(&place.join(&name)).must("a file");
-                file.append(&bytes).must("its bytes");
-                file.sync().must("its bytes");
-            }
-            storage.sync_dir(&place).must("a directory");
-        }
-        storage.sync_dir(root).must("a directory");
-        (medium, dir)
-    }
-
-    /// Everything else is as before, whatever of the secret is still there.
-    fn judge(&self, medium: &Medium, dir: &Path, what: &str) {
-        let reader = Reader::open_on(medium.storage(), dir).must(what);
-        for state in &self.shown {
-            for (path, content) in state.files.iter().filter(|(path, _)| !is_secret(path)) {
-                let bytes = content_of(&reader, path, state.seq).must(what).must(what);
-                assert!(bytes == *content, "{what}: {path} at {}", state.seq);
-            }
-        }
-    }
-
-    /// Ends the process at an operation of forgetting, or fails it. Gives whether the operation came.
-    fn case(&self, number: u64, fault: Fault, index: Index, fate: Option<Fate>) -> bool {
-        let what = format!("{fault:?} at operation {number}, index {index:?}, {fate:?}");
-        let (medium, dir) = self.put(number);
-        let before = dir.with_extension("index");
-        let _ = std::fs::remove_dir_all(&before);
-        let open = || Journal::open_on(medium.storage(), &dir, &clock(200_000), LIMITS).must(&what);
-        let mut journal = open();
-        copy_dir(&Layout::new(&dir).index(), &before);
-        let operations = medium.operations();
-        medium.fail_at(operations + number, fault);
-        let done = forget_in(&mut journal);
-        let came = medium.operations() > operations + number;
-        medium.heal();
-        if fault == Fault::End {
-            drop(journal);
-            match fate {
-                Some(fate) => medium.power_cut(fate),
-                None => medium.restart(),
-            }
-            let index_dir = Layout::new(&dir).index();
-            match index {
-                Index::AsItIs => {}
-                Index::AsItWas => {
-                    std::fs::remove_dir_all(&index_dir).must(&what);
-                    copy_dir(&before, &index_dir);
-                }
-                Index::Gone => std::fs::remove_dir_all(&index_dir).must(&what),
-            }
-            self.judge(&medium, &dir, &format!("{what}, read"));
-            journal = open();
-            assert!(journal.report.damage.is_empty(), "{what}: {:?}", journal.report);
-        } else {
-            assert!(
-                done.is_err() || !came || done.as_ref().is_ok_and(|done| done.segments > 0),
-                "{what}: {done:?}"
-            );
-        }
-        self.judge(&medium, &dir, &format!("{what}, opened"));
-        // There is room again, as an agent finds out.
-        journal.appender.look_for_room();
-        let done = forget_in(&mut journal).must(&what);
-        assert_eq!((done.left, done.waiting), (0, 0), "{what}: {done:?}");
-        let reader = Reader::open_on(medium.storage(), &dir).must(&what);
-        judge(&reader, &self.shown, &|_, path| is_secret(path), &format!("{what}, forgotten"));
-        drop(reader);
-        let Journal { appender, .. } = journal;
-        appender.close(&clock(200_001)).must(&what);
-        assert_eq!(medium.violations(), [] as [String; 0], "{what}");
-        // What is on the medium, as a directory that everything can be asked of.
-        let flat = dir.with_extension("flat");
-        let _ = std::fs::remove_dir_all(&flat);
-        copy_journal(&self.dir, &flat, false);
-        std::fs::remove_dir_all(Layout::new(&flat).segments()).must(&what);
-        std::fs::create_dir(Layout::new(&flat).segments()).must(&what);
-        for (name, bytes) in medium.files(&Layout::new(&dir).segments()) {
-            std::fs::write(Layout::new(&flat).segments().join(name), bytes).must(&what);
-        }
-        copy_dir(&Layout::new(&dir).index(), &flat.join("index"));
-        for (name, bytes) in medium.files(&dir) {
-            std::fs::write(flat.join(name), bytes).must(&what);
-        }
-        assert_gone(&flat, &self.blocks, &what);
-        assert_sound(&flat, &what);
-        came
-    }
-}
-
-/// Every step, and everything that can happen there: nothing else is lost, and it comes to its end later.
-#[test]
-fn forgetting_that_ends_or_fails_anywhere_loses_nothing_else_and_is_finished_later() {
-    let old = Old::new();
-    let all = std::env::var("ASOF_FORGET").is_ok_and(|value| value == "all");
-    let ends = [
-        (Fault::End, Index::AsItIs, None),
-        (Fault::End, Index::AsItWas, None),
-        (Fault::End, Index::AsItIs, Some(Fate::Nothing)),
-        (Fault::End, Index::AsItWas, Some(Fate::Mixed)),
-        (Fault::End, Index::Gone, Some(Fate::Sectors)),
-        (Fault::Io, Index::AsItIs, None),
-        (Fault::Full, Index::AsItIs, None),
-    ];
-    let (mut cases, mut number) = (0, 0);
-    let first = seed_given().unwrap_or(0);
-    loop {
-        let mut came = false;
-        for (at, (fault, index, fate)) in ends.iter().enumerate() {
-            // Here each step gets one of them, and each of them every few steps.
-            if all || (number + first + at as u64).is_multiple_of(ends.len() as u64) {
-                came |= old.case(number, *fault, *index, *fate);
-                cases += 1;
-            }
-        }
-        if !came {
-            break;
-        }
-        number += 1;
-    }
-    println!("{cases} cases at {number} operations of forgetting");
-    assert!(number > 30, "only {number} operations");
-}
-
 /// The newest `Seq` is never among what a plan takes: whoever forgets nothing changes nothing.
 #[test]
 fn what_was_never_there_is_forgotten_without_a_change() {
@@ -590,124 +415,4 @@ fn what_was_never_there_is_forgotten_without_a_change() {
     let shown = desk.close();
     assert!(shown.iter().any(|state| state.seq == seq));
     judge(&Reader::open(&dir).must("it"), &shown, &|_, _| false, "nothing");
-}
-
-/// Saves a secret at a site, in a journal that a test writes itself.
-fn lived_at(site: &Site) -> BTreeSet<BlockId> {
-    let Lived { desk, blocks } = Lived::live(&site.journal);
-    desk.close();
-    blocks
-}
-
-#[test]
-fn the_command_shows_asks_does_it_and_tells_of_it() {
-    let site = Site::new();
-    let blocks = lived_at(&site);
-    let paths = secret_paths();
-    let before = site.segment_bytes();
-    let error = site.asof(["forget"].into_iter().chain(as_refs(&paths))).exits(2).stderr;
-    assert!(error.contains("--yes") && error.contains("--dry-run"), "{error}");
-    let plan =
-        site.asof(["--json", "forget", "--dry-run"].into_iter().chain(as_refs(&paths))).exits(0).json_lines();
-    let total = plan.last().must("a plan");
-    assert_eq!(total["type"], "plan");
-    assert!(total["versions"].as_u64().must("versions") > 10, "{total}");
-    assert!(plan.iter().any(|line| line["path"] == paths[2].as_str()), "{plan:?}");
-    site.asof(["forget", "--dry-run", "/d/nothing"]).exits(5);
-    assert_eq!(site.segment_bytes(), before);
-
-    let done = site.asof(["--json", "forget", "--yes"].into_iter().chain(as_refs(&paths))).exits(0).json();
-    assert_eq!((done["by_agent"].as_bool(), done["left"].as_u64()), (Some(false), Some(0)), "{done}");
-    assert_gone(&site.journal, &blocks, "by the command");
-    site.asof(["verify", "--deep"]).exits(0);
-    for path in &paths {
-        for verb in ["cat", "log", "ls"] {
-            site.asof([verb, path]).exits(5);
-        }
-    }
-    let found = site.asof(["find", "*", "/", "--deleted"]).exits(0).text();
-    assert!(!found.contains(NAME) && found.contains("plain0"), "{found}");
-    let told = site.asof(["--json", "forget"]).exits(0).json_lines();
-    assert_eq!(
-        (told.len(), told[0]["paths"].as_u64(), told[0]["finished"].as_bool()),
-        (1, Some(6), Some(true)),
-        "{told:?}"
-    );
-    assert_eq!(told[0]["names"].as_array().map(Vec::len), Some(0), "{told:?}");
-    site.asof(["forget", "--yes", "--record-names", "/d/e/plain5"]).exits(0);
-    let told = site.asof(["forget"]).exits(0).text();
-    assert!(told.contains("/d/e/plain5") && told.lines().count() == 2, "{told}");
-    site.asof(["forget", "--finish"]).exits(0);
-}
-
-#[test]
-fn the_agent_forgets_and_captures_on() {
-    let site = Site::new();
-    let agent = site.start();
-    let secret = site.root.join(NAME);
-    std::fs::write(&secret, secret_text(5_000, 1)).must("a secret");
-    std::fs::write(site.root.join("other"), text(5_000, 2)).must("another");
-    let first = site.sync();
-    std::fs::write(&secret, secret_text(300_000, 3)).must("a secret");
-    site.sync();
-    let path = secret.to_str().must("a path");
-    site.asof(["hold", path]).exits(0);
-    let error = site.asof(["forget", "--yes", path]).exits(1).stderr;
-    assert!(error.contains("is held") && error.contains("release"), "{error}");
-    site.asof(["release", path]).exits(0);
-    let warned = site.asof(["forget", "--dry-run", path]).exits(0).stderr;
-    assert!(warned.contains("is there now"), "{warned}");
-    std::fs::remove_file(&secret).must("the secret");
-    site.sync();
-    assert!(found_in(&site.journal, &[SECRET]).len() > 1);
-    let done = site.asof(["--json", "forget", "--yes", path]).exits(0).json();
-    assert_eq!((done["by_agent"].as_bool(), done["left"].as_u64()), (Some(true), Some(0)), "{done}");
-    assert_gone(&site.journal, &BTreeSet::new(), "by the agent");
-    // Nothing in the whole journal has it, however it is stored.
-    let why = site.asof(["explain", path, "--at", &first.at]).exits(0).text();
-    assert!(why.contains("taken out of all history"), "{why}");
-    std::fs::write(site.root.join("after"), "after").must("a file");
-    let synced = site.sync();
-    let restored = site.restore(&site.root.join("after"), &synced.at);
-    assert_eq!(std::fs::read(restored).must("the file"), b"after");
-    let restored = site.restore(&site.root.join("other"), &first.at);
-    assert_eq!(std::fs::read(restored).must("the file"), text(5_000, 2));
-    // What is there is forgotten, too, and captured anew when it changes.
-    let other = site.root.join("other");
-    let done = site.asof(["--json", "forget", "--yes", other.to_str().must("a path")]).exits(0).json();
-    assert_eq!(done["left"].as_u64(), Some(0), "{done}");
-    std::fs::write(&other, text(6_000, 4)).must("another");
-    let synced = site.sync();
-    let restored = site.restore(&other, &synced.at);
-    assert_eq!(std::fs::read(restored).must("the file"), text(6_000, 4));
-    site.asof(["cat", other.to_str().must("a path"), "--at", &first.at]).exits(5);
-    agent.terminate();
-    site.asof(["verify", "--deep"]).exits(0);
-    assert_gone(&site.journal, &BTreeSet::new(), "at the end");
-}
-
-/// What was begun before an agent starts it goes on with.
-#[test]
-fn an_agent_finishes_what_was_begun() {
-    let site = Site::new();
-    let blocks = lived_at(&site);
-    let journal = Journal::open(&site.journal, &clock(200_000), LIMITS).must("the journal");
-    let paths = secret_paths().into_iter().map(String::into_bytes).collect();
-    let order = Order { paths, ..Order::default() };
-    // It ends before anything is noted.
-    let failed = journal.compactor.forget(Some(&order), clock(200_000).wall, &mut |_| {
-        Err(asof_journal::Error::Poisoned { cause: "it ends here".to_string() })
-    });
-    assert!(failed.is_err(), "{failed:?}");
-    drop(journal);
-    assert!(Layout::new(&site.journal).forgetting().exists());
-    let told = site.asof(["forget"]).exits(0);
-    assert!(told.stderr.contains("--finish"), "{}", told.stderr);
-    let agent = site.start();
-    asof_tests::wait::eventually(asof_tests::wait::PATIENCE, "it is finished", || {
-        (!Layout::new(&site.journal).forgetting().exists()).then_some(())
-    });
-    agent.terminate();
-    assert_gone(&site.journal, &blocks, "finished by an agent");
-    site.asof(["verify", "--deep"]).exits(0);
 }

@@ -59,11 +59,10 @@ impl Pending {
         bytes.truncate(read);
         let found =
             bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_at_checked(rest.len().checked_sub(4)?));
-        let Some((body, check)) = found.filter(|(body, check)| crc32c::crc32c(body).to_le_bytes() == *check)
+        let Some((body, _)) = found.filter(|(body, check)| crc32c::crc32c(body).to_le_bytes() == *check)
         else {
             return Err(corrupt("not what was written there"));
         };
-        let _ = check;
         wire::whole(body, take_pending).map(Some).map_err(|error| corrupt(error.0))
     }
 

@@ -120,7 +120,7 @@ fn a_program_that_does_not_end_is_ended_with_all_that_it_started() {
         Err(_) => true,
     };
     while !gone() {
-        std::thread::sleep(POLL);
+        interrupt::pause(POLL);
     }
 }
 

@@ -5,6 +5,9 @@
 use crate::drill::report::{Counts, Name, Outcome, Report, Share, Stamp, Target};
 use crate::output::{content_line, escape};
 
+/// So many words of a command are shown: a restore may name thousands of paths.
+const WORDS_MAX: usize = 16;
+
 /// An outcome as a verdict.
 pub(crate) fn verdict(outcome: Outcome) -> &'static str {
     match outcome {
@@ -148,10 +151,15 @@ pub(crate) fn ending(command: &crate::drill::report::Command) -> String {
     }
 }
 
-/// Words of a command as a shell would take them.
+/// Words of a command as a shell would take them: so many as a person reads. The report itself has all.
 pub(crate) fn command_line(argv: &[String]) -> String {
-    let words: Vec<String> = argv.iter().map(|word| crate::suggest::quoted(word.as_bytes())).collect();
-    tame(&words.join(" "))
+    let words = argv.iter().take(WORDS_MAX).map(|word| crate::suggest::quoted(word.as_bytes()));
+    let mut line = words.collect::<Vec<_>>().join(" ");
+    if argv.len() > WORDS_MAX {
+        let more = argv.len() - WORDS_MAX;
+        line.push_str(&format!(" ... and {} more words", number(more as u64)));
+    }
+    tame(&line)
 }
 
 #[cfg(test)]
@@ -177,6 +185,14 @@ mod tests {
         assert_eq!(said(999_999, 1_000_000), "99.9 %");
         assert_eq!(said(1, 3), "33.3 %");
         assert_eq!(said(3, 3), "100.0 %");
+    }
+
+    #[test]
+    fn a_command_with_thousands_of_words_is_not_shown_in_full() {
+        let argv: Vec<String> = (0..4_000).map(|word| format!("w{word}")).collect();
+        assert!(command_line(&argv).ends_with("w14 w15 ... and 3,984 more words"));
+        assert_eq!(command_line(&argv[..3]), "w0 w1 w2");
+        assert_eq!(command_line(&argv[..16]).matches(' ').count(), 15);
     }
 
     #[test]

@@ -117,9 +117,9 @@ impl Compactor {
         retire::clear(&*self.storage, &self.layout)?;
         self.remove_retired(&self.segments()?)?;
         pending.write(&*self.storage, &self.layout)?;
-        let submitted = self.head.watermarks().queued;
+        let durable = self.head.watermarks().durable.seq;
         let id = note(Op::Forgotten(Forgotten::Begun(self.begun(&pending.order)?)))?;
-        if self.sealed_through()? < submitted {
+        if self.sealed_through()? < durable {
             return Err(Error::Full { path: self.layout.segments() });
         }
         let mut outcome = ForgetOutcome::default();

@@ -38,6 +38,8 @@ const ASKED_MAX: usize = 16;
 /// How often, and how long each time, whoever forgets waits for readers of the old segments.
 const FORGET_WAITS: u32 = 20;
 const FORGET_WAIT: Duration = Duration::from_millis(250);
+/// How long it waits for what was submitted before.
+const FORGET_PATIENCE: Duration = Duration::from_secs(30);
 /// Damaged places that a status names.
 const DAMAGE_MAX: usize = 8;
 
@@ -382,6 +384,8 @@ impl Worker {
     fn forget(&self, order: Option<&Order>) -> Result<Purged, String> {
         let wall = self.clock.now().wall;
         let compactor = &self.compactor;
+        // What was seen before is forgotten with the rest.
+        self.head.wait_durable(self.head.watermarks().queued, FORGET_PATIENCE);
         let mut done =
             compactor.forget(order, wall, &mut |op| compactor.note(op)).map_err(|error| error.to_string())?;
         for _ in 0..FORGET_WAITS {

@@ -117,9 +117,9 @@ impl Compactor {
         retire::clear(&*self.storage, &self.layout)?;
         self.remove_retired(&self.segments()?)?;
         pending.write(&*self.storage, &self.layout)?;
-        let submitted = self.head.watermarks().queued;
+        let durable = self.head.watermarks().durable.seq;
         let id = note(Op::Forgotten(Forgotten::Begun(self.begun(&pending.order)?)))?;
-        if self.sealed_through()? < submitted {
+        if self.sealed_through()? < durable {
             return Err(Error::Full { path: self.layout.segments() });
         }
         let mut outcome = ForgetOutcome::default();
@@ -200,7 +200,7 @@ impl Compactor {
         pending.write(&*self.storage, &self.layout)?;
         let mut gone = 0;
         let mut refused: HashSet<SegmentId> = HashSet::new();
-        for _ in 0..PASSES_MAX {
+        for pass in 0..=PASSES_MAX {
             let set = self.segments()?;
             self.remove_retired(&set)?;
             let set = if set.superseded.is_empty() { set } else { self.segments()? };
@@ -208,11 +208,12 @@ impl Compactor {
             let mut wanted = purge.blocks.clone();
             wanted.extend(standing.values().flatten());
             let met = self.walk(&set, &pending.plan, &wanted, false)?;
-            done.damage = met.damage;
+            let new = met.damage.into_iter().filter(|found| !done.damage.contains(found)).collect::<Vec<_>>();
+            done.damage.extend(new);
+            done.left = met.touched.len() as u64;
             let touched: Vec<SegmentId> =
                 met.touched.into_iter().filter(|id| !refused.contains(id)).collect();
-            done.left = (touched.len() + refused.len()) as u64;
-            if touched.is_empty() {
+            if touched.is_empty() || pass == PASSES_MAX {
                 break;
             }
             let mut taken: HashSet<SegmentId> = HashSet::new();
@@ -224,7 +225,11 @@ impl Compactor {
                 let set = self.segments()?;
                 let run = run_of(&set, id)?;
                 taken.extend(run.iter().map(|segment| segment.id));
-                match self.rewrite(&set, &run, pending, &purge.blocks, &standing, wall, done)? {
+                // It went with one before it.
+                if run.is_empty() {
+                    continue;
+                }
+                match self.rewrite(&set, run, pending, &purge.blocks, &standing, wall, done)? {
                     Some(blocks) => gone += blocks,
                     None => drop(refused.insert(id)),
                 }
@@ -282,7 +287,7 @@ impl Compactor {
     fn rewrite(
         &self,
         set: &SegmentSet,
-        run: &[Arc<SegmentFile>],
+        mut run: Vec<Arc<SegmentFile>>,
         pending: &Pending,
         purged: &HashSet<BlockId>,
         standing: &HashMap<BlockId, Vec<BlockId>>,
@@ -290,17 +295,27 @@ impl Compactor {
         done: &mut Purged,
     ) -> Result<Option<u64>> {
         let records = self.head.records();
-        let decided = match decide(set, run, &pending.plan) {
-            Ok(decided) => decided,
-            Err(Refusal::Damaged(damage)) => {
-                done.damage.push(damage);
-                return Ok(None);
+        let decided = loop {
+            let decided = match decide(set, &run, &pending.plan) {
+                Ok(decided) => decided,
+                Err(Refusal::Damaged(damage)) => {
+                    if !done.damage.contains(&damage) {
+                        done.damage.push(damage);
+                    }
+                    return Ok(None);
+                }
+                Err(Refusal::Error(error)) => return Err(error),
+            };
+            if !decided.commits.is_empty() {
+                break decided;
             }
-            Err(Refusal::Error(error)) => return Err(error),
+            // It was given up before anything in it counted: it goes with the one that took its place.
+            match next_of(set, &run) {
+                Some(next) => run.push(next),
+                None => return Ok(None),
+            }
         };
-        if decided.commits.is_empty() {
-            return Ok(None);
-        }
+        let run = run.as_slice();
         let bytes: u64 = run.iter().map(|segment| segment.len()).sum::<Result<u64>>()?;
         if !self.has_room(bytes) {
             done.short_of_room = true;
@@ -382,6 +397,14 @@ fn run_of(set: &SegmentSet, id: SegmentId) -> Result<Vec<Arc<SegmentFile>>> {
         at -= 1;
     }
     Ok(ordered.get(at..=end).unwrap_or_default().iter().map(|segment| Arc::clone(segment)).collect())
+}
+
+/// The segment behind a run; `None` where that is the one that is written to.
+fn next_of(set: &SegmentSet, run: &[Arc<SegmentFile>]) -> Option<Arc<SegmentFile>> {
+    let last = run.last()?.id;
+    let mut behind = set.in_order().into_iter().skip_while(|segment| segment.id != last).skip(1);
+    let next = behind.next()?;
+    (set.last().map(|last| last.id) != Some(next.id)).then(|| Arc::clone(next))
 }
 
 /// What is left of a run without what goes.

@@ -13,7 +13,8 @@ PROGRAMS := $(CARGO_TARGET_DIR)/release
 
 # What the build needs (RocksDB is C++, its bindings are made by libclang), and what the tests use to check it.
 BUILD_PACKAGES := clang libclang-dev g++ make pkg-config
-TEST_PACKAGES := rsync attr acl e2fsprogs xfsprogs btrfs-progs faketime tmux python3 python3-zstandard
+TEST_PACKAGES := rsync attr acl e2fsprogs xfsprogs btrfs-progs faketime openssl tmux python3 python3-zstandard \
+	python3-html5lib python3-jsonschema python3-junitparser python3-prometheus-client
 BENCH_PACKAGES := restic borgbackup zstd
 CAPTURE_PACKAGES := strace
 STORM_PACKAGES := git nodejs npm
@@ -119,7 +120,7 @@ fuzz: setup ## every decoder against broken input, with a new seed; MINUTES=10 S
 	@export FUZZ_SEED="$${SEED:-$$(date +%s)}" FUZZ_MS=$$(( $(or $(MINUTES),10) * 60000 * $$(nproc) / $(FUZZ_TARGETS) )); \
 		$(IN_TEMP) cargo test $(CARGO_FLAGS) fuzz -- --nocapture
 
-golden: build ## writes the golden journal of format 0 anew, after the format changed
+golden: build ## writes the golden journal of a new format; those that there are stay as they are
 	@$(IN_TEMP) "$(PROGRAMS)/asof-golden"
 
 bench-store: build ## rebuild, opening and verifying, beside their targets; VERSIONS=n PARTS= SMALL=1 KEEP=DIR SCRATCH=DIR

@@ -4,6 +4,7 @@
 //! taken from here.
 
 use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use asof_journal::types::{ClockReading, Instant};
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -39,10 +40,9 @@ impl OsClock {
 
 impl Clock for OsClock {
     fn now(&self) -> ClockReading {
-        let wall = clock_gettime(ClockId::Realtime);
         let boottime = clock_gettime(ClockId::Boottime);
         ClockReading {
-            wall: Instant(wall.tv_sec.saturating_mul(1_000_000_000).saturating_add(wall.tv_nsec)),
+            wall: wall(SystemTime::now()),
             boottime_ns: unsigned_ns(boottime),
             boot_id: self.boot_id,
         }
@@ -50,6 +50,16 @@ impl Clock for OsClock {
 
     fn monotonic_ns(&self) -> u64 {
         unsigned_ns(clock_gettime(ClockId::Monotonic))
+    }
+}
+
+/// The wall clock. Asked through the C library, which is where a drill or a test can have it be off for this program alone;
+/// rustix asks the kernel past it.
+pub(crate) fn wall(now: SystemTime) -> Instant {
+    let ns = |length: std::time::Duration| i64::try_from(length.as_nanos()).unwrap_or(i64::MAX);
+    match now.duration_since(UNIX_EPOCH) {
+        Ok(since) => Instant(ns(since)),
+        Err(before) => Instant(-ns(before.duration())),
     }
 }
 
@@ -84,6 +94,13 @@ mod tests {
         assert_eq!(parse_boot_id("00112233-4455-6677-8899-aabbccddeef"), None);
         assert_eq!(parse_boot_id("00112233-4455-6677-8899-aabbccddeeff0"), None);
         assert_eq!(parse_boot_id("g0112233-4455-6677-8899-aabbccddeeff"), None);
+    }
+
+    #[test]
+    fn a_wall_clock_before_the_epoch_is_negative() {
+        let second = std::time::Duration::from_secs(1);
+        assert_eq!(wall(UNIX_EPOCH + second), Instant(1_000_000_000));
+        assert_eq!(wall(UNIX_EPOCH - second), Instant(-1_000_000_000));
     }
 
     #[test]

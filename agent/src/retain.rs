@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use asof_journal::compact::{Compacted, Compactor, Eagerness};
+use asof_journal::compact::{Compacted, Compactor, Eagerness, Purged};
 use asof_journal::control::{Answer, OldReader, Retained, Retention};
+use asof_journal::forget::Order;
 use asof_journal::head::Head;
 use asof_journal::retention::Policy;
 use asof_journal::retention::config::Written;
@@ -37,6 +38,9 @@ const PAUSE_STEPS: u32 = 100;
 const OLD_EVERY_NS: u64 = 60_000_000_000;
 /// So many may wait for a compaction that they asked for.
 const ASKED_MAX: usize = 16;
+/// How often, and how long each time, whoever forgets waits for readers of the old segments.
+const FORGET_WAITS: u32 = 20;
+const FORGET_WAIT: Duration = Duration::from_millis(250);
 /// Damaged places that a status names.
 const DAMAGE_MAX: usize = 8;
 
@@ -49,6 +53,8 @@ pub(crate) struct Retainer {
     due_ns: u64,
     old_ns: u64,
     asked: VecDeque<Asked>,
+    /// What is to be forgotten, and for whom; `None`: what was begun before the start.
+    forgets: VecDeque<(Option<Order>, Option<ControlRequest>)>,
     /// Answers that are true once nothing is decided any more by what was so before.
     held_back: Vec<(ControlRequest, Answer)>,
     status: Retention,
@@ -76,6 +82,8 @@ struct Shared {
 enum Job {
     /// Apply the policy.
     Apply { policy: Box<(Written, Vec<Vec<u8>>)>, asked: Option<Asked> },
+    /// Forget something.
+    Forget { order: Option<Order>, request: Option<ControlRequest> },
     /// Remove old segments that no reader needs any more.
     RemoveOld,
 }
@@ -89,6 +97,8 @@ pub(crate) struct Done {
     /// Whether the policy was applied, or only old segments looked at.
     applied: bool,
     reader: Option<(u32, Instant)>,
+    /// What was forgotten, and who asked for it.
+    forgot: Option<(Result<Purged, String>, Option<ControlRequest>)>,
 }
 
 impl std::fmt::Debug for Done {
@@ -117,6 +127,12 @@ impl Retainer {
         let (jobs, queue) = bounded(1);
         let shared = Arc::<Shared>::default();
         let now_ns = clock.monotonic_ns();
+        // One that ended halfway is gone on with.
+        let is_begun = compactor.forgetting().unwrap_or_else(|error| {
+            tracing::error!(%error, "what was begun to be forgotten cannot be told");
+            None
+        });
+        let forgets = is_begun.map(|_| (None, None)).into_iter().collect();
         let worker = Worker { compactor, head, clock, shared: shared.clone(), events };
         let thread =
             thread::Builder::new().name("asofd-retain".to_string()).spawn(move || worker.serve(&queue))?;
@@ -127,6 +143,7 @@ impl Retainer {
             due_ns: now_ns.saturating_add(FIRST_NS),
             old_ns: now_ns,
             asked: VecDeque::new(),
+            forgets,
             held_back: Vec::new(),
             status: Retention::default(),
             reader_since: None,
@@ -149,6 +166,20 @@ impl Retainer {
         Ok(())
     }
 
+    /// Somebody wants something forgotten. Gives the request back where too many wait already.
+    pub(crate) fn ask_to_forget(
+        &mut self,
+        order: Option<Order>,
+        request: ControlRequest,
+    ) -> Result<(), ControlRequest> {
+        if self.forgets.len() >= ASKED_MAX {
+            return Err(request);
+        }
+        self.forgets.push_back((order, Some(request)));
+        self.shared.hurry.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Lets it go on with what was asked for, or look by itself if it is time to.
     pub(crate) fn tick(&mut self, leisure: Leisure, now_ns: u64, written: &Written, roots: &[Vec<u8>]) {
         if self.busy {
@@ -158,7 +189,9 @@ impl Retainer {
             return;
         }
         let policy = || Box::new((written.clone(), roots.to_vec()));
-        let job = if let Some(asked) = self.asked.pop_front() {
+        let job = if let Some((order, request)) = self.forgets.pop_front() {
+            Job::Forget { order, request }
+        } else if let Some(asked) = self.asked.pop_front() {
             Job::Apply { policy: policy(), asked: Some(asked) }
         } else if leisure.idle && leisure.able && now_ns >= self.due_ns {
             Job::Apply { policy: policy(), asked: None }
@@ -200,6 +233,9 @@ impl Retainer {
             let _ = request.reply.send(answer);
         }
         self.reader_since = done.reader;
+        if let Some((forgot, request)) = done.forgot {
+            return self.forgot(forgot, request, wall);
+        }
         let by_itself = done.applied && done.asked.is_none();
         let mut next_ns = LOOK_EVERY_NS;
         let failed = match done.result {
@@ -226,6 +262,22 @@ impl Retainer {
         }
         if let Some((asked, error)) = failed {
             let _ = asked.request.reply.send(Answer::Failed { error, timed_out: false });
+        }
+    }
+
+    fn forgot(&mut self, forgot: Result<Purged, String>, request: Option<ControlRequest>, wall: Instant) {
+        let answer = match forgot {
+            Ok(purged) => {
+                self.status.waiting = purged.waiting;
+                Answer::Forgotten(asof_journal::control::Forgotten {
+                    reader: self.reader(wall),
+                    ..asof_journal::control::Forgotten::from(&purged)
+                })
+            }
+            Err(error) => Answer::Failed { error, timed_out: false },
+        };
+        if let Some(request) = request {
+            let _ = request.reply.send(answer);
         }
     }
 
@@ -301,6 +353,16 @@ impl Worker {
                     }
                     Done { asked, applied: true, ..self.done(result) }
                 }
+                Job::Forget { order, request } => {
+                    let forgot = self.forget(order.as_ref());
+                    if let Err(error) = &forgot {
+                        tracing::warn!(
+                            error,
+                            "forgetting did not come to its end; `asof forget --finish` goes on with it"
+                        );
+                    }
+                    Done { forgot: Some((forgot, request)), ..self.done(Ok(Compacted::default())) }
+                }
                 Job::RemoveOld => {
                     let removed = self.compactor.remove_old();
                     let result = removed.map(|waiting| Compacted { waiting, ..Compacted::default() });
@@ -316,7 +378,30 @@ impl Worker {
         let since = |age: Duration| Instant(wall.0.saturating_sub_unsigned(age.as_nanos() as u64));
         let reader = self.compactor.waits_for().map(|awaited| (awaited.pid, since(awaited.age)));
         let again = self.shared.again.load(Ordering::Relaxed);
-        Done { result, asked: None, again, applied: false, reader }
+        Done { result, asked: None, again, applied: false, reader, forgot: None }
+    }
+
+    /// Forgets something, and waits a little for readers that keep the old segments.
+    fn forget(&self, order: Option<&Order>) -> Result<Purged, String> {
+        let wall = self.clock.now().wall;
+        let compactor = &self.compactor;
+        let mut done =
+            compactor.forget(order, wall, &mut |op| compactor.note(op)).map_err(|error| error.to_string())?;
+        for _ in 0..FORGET_WAITS {
+            if done.waiting == 0 || self.shared.ends.load(Ordering::Relaxed) {
+                break;
+            }
+            thread::park_timeout(FORGET_WAIT);
+            done.waiting = compactor.remove_old().map_err(|error| error.to_string())?;
+        }
+        tracing::info!(
+            versions = done.outcome.versions,
+            segments = done.segments,
+            waiting = done.waiting,
+            left = done.left,
+            "something was forgotten: it was taken out of all history"
+        );
+        Ok(done)
     }
 
     /// Applies the policy to the end: as eagerly as somebody asked for, or by itself until there is something else to do.

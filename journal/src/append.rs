@@ -100,6 +100,8 @@ struct Staged {
     groups: Vec<crate::types::Group>,
     entries: Vec<Entry>,
     bytes: usize,
+    /// Whether it begins a new segment.
+    begins_segment: bool,
 }
 
 /// A place that was reached.
@@ -178,6 +180,7 @@ impl Appender {
         self.staged.frames.extend(submission.frames);
         self.staged.groups.extend(submission.groups);
         self.staged.entries.extend(submission.entries);
+        self.staged.begins_segment |= submission.begins_segment;
     }
 
     /// Roughly how many bytes the next commit would write.
@@ -203,6 +206,13 @@ impl Appender {
     ) -> Result<Option<Mark>> {
         if self.is_empty() {
             return Ok(None);
+        }
+        if std::mem::take(&mut self.staged.begins_segment) {
+            // One that lies in the reserve has no other to follow it.
+            match self.segment.take() {
+                Some(segment) if segment.reserved.is_none() => self.seal(segment),
+                other => self.segment = other,
+            }
         }
         let begun = self.segment.is_some();
         let committed = match self.try_commit(clock, complete_through) {

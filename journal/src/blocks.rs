@@ -122,6 +122,12 @@ impl BlockReader {
         self
     }
 
+    /// Lets go of every open file and of everything that was read.
+    pub(crate) fn clear(&self) {
+        lock(&self.files).clear();
+        *lock(&self.cache) = Cache::default();
+    }
+
     /// An open segment.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod choose;
 mod decide;
 mod live;
 mod plan;
+mod purge;
 mod retire;
 pub(crate) mod swap;
 mod write;
@@ -38,6 +39,7 @@ use choose::{Choice, Run};
 use plan::{Batch, Left, Plan, Planned};
 
 pub use choose::Eagerness;
+pub use purge::{Note, Purged};
 pub use retire::{Awaited, Pin};
 
 /// How long compaction waits for those who have looked up blocks that may go.
@@ -224,6 +226,9 @@ impl Compactor {
                 Err(decide::Refusal::Error(error)) => Err(error),
             };
         let Some(mut decided) = decide(&run.segments)? else { return Ok(Plan::default()) };
+        if decided.commits.is_empty() {
+            return Ok(Plan::leave(run));
+        }
         let (bytes, going) = (choose::bytes_of(&run.segments)?, decided.all_going());
         if run.is_worth_it(bytes, going) {
             let planned = Planned { segments: run.segments, decided, bytes, going };

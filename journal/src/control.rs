@@ -54,6 +54,8 @@ pub enum Request {
         #[serde(default)]
         all: bool,
     },
+    /// Take paths out of all history. The answer comes when that is done, also where nobody waits for it any more.
+    Forget(Forget),
     /// Do as for [`Request::Sync`], and note that a restore into the live tree begins: from the answer on what is there
     /// can be had back. The `seq` of the answer is the restore's id.
     RestoreBegin(RestoreBegin),
@@ -67,6 +69,21 @@ pub enum Request {
         #[serde(default)]
         timeout_ms: u64,
     },
+}
+
+/// What is to be forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Forget {
+    /// Plain absolute paths; none: only what was begun and has not come to its end is gone on with.
+    pub paths: Vec<PathBytes>,
+    /// What was so from this `Seq` on stays; absent: nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// The user who wants it.
+    pub by: u32,
+    /// Whether the note about it names the paths.
+    pub record_names: bool,
 }
 
 /// What is to be held or released.
@@ -155,6 +172,8 @@ pub enum Answer {
     Synced(Synced),
     /// To [`Request::Retain`].
     Retained(Retained),
+    /// To [`Request::Forget`].
+    Forgotten(Forgotten),
     /// The request could not be met.
     Failed {
         /// What happened and what to do next.
@@ -341,6 +360,31 @@ pub struct Retained {
     pub reader: Option<OldReader>,
     /// Runs of segments that were left for want of room.
     pub short_of_room: u64,
+    /// Damaged places: their segments stay as they are.
+    pub damage: Vec<String>,
+}
+
+/// What forgetting did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Forgotten {
+    /// Versions that went.
+    pub versions: u64,
+    /// Records of names that went.
+    pub bindings: u64,
+    /// Blocks of content that went.
+    pub blocks: u64,
+    /// Segments that were written anew.
+    pub segments: u64,
+    /// Old segments whose files still wait for readers.
+    pub waiting: u64,
+    /// The reader that they have waited for the longest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reader: Option<OldReader>,
+    /// Segments that still have something of it.
+    pub left: u64,
+    /// Whether there was no room to write them anew.
+    pub short_of_room: bool,
     /// Damaged places: their segments stay as they are.
     pub damage: Vec<String>,
 }

@@ -85,6 +85,18 @@ pub enum Error {
         /// The earlier failure.
         cause: String,
     },
+    /// It is held, or something below or above it is.
+    #[error("{path}: something of it is held")]
+    Held {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Something is under way that this would have to wait for.
+    #[error("{what}")]
+    Busy {
+        /// What.
+        what: String,
+    },
     /// The system refused an operation on a file.
     #[error("{path}: {source}")]
     Io {

@@ -13,7 +13,7 @@ use crate::content::hash::IdKey;
 use crate::error::{Error, Result};
 use crate::index::apply;
 use crate::index::{Cf, Entry};
-use crate::landmarks::{self, Holding, Restored};
+use crate::landmarks::{self, Forgot, Holding, Restored};
 use crate::records::Records;
 use crate::types::{
     BlockId, FullId, Group, Identity, Instant, MarkName, NodeId, Op, SegmentId, Seq, Unbound,
@@ -26,6 +26,8 @@ pub struct Submission {
     pub(crate) frames: Vec<ContentFrame>,
     pub(crate) groups: Vec<Group>,
     pub(crate) entries: Vec<Entry>,
+    /// Whether it is to stand in a new segment, so that the one before is sealed.
+    pub(crate) begins_segment: bool,
     /// The last `Seq` that it got.
     pub last_seq: Seq,
 }
@@ -177,6 +179,14 @@ impl Head {
         landmarks::holds(&self.records)
     }
 
+    /// What was noted of things that were forgotten, the oldest first.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn forgotten(&self) -> Result<Vec<Forgot>> {
+        landmarks::forgotten(&self.records)
+    }
+
     /// The paths that are held, with everything below them.
     ///
     /// # Errors
@@ -205,7 +215,19 @@ impl Head {
         self.submit_with(Vec::new(), groups)
     }
 
-    pub(crate) fn submit_with(&self, frames: Vec<ContentFrame>, mut groups: Vec<Group>) -> Result<Seq> {
+    /// The same for what is to begin a new segment, so that everything before it lies in sealed ones.
+    ///
+    /// # Errors
+    /// As for [`Head::submit`].
+    pub fn submit_in_new_segment(&self, groups: Vec<Group>) -> Result<Seq> {
+        self.send(Vec::new(), groups, true)
+    }
+
+    pub(crate) fn submit_with(&self, frames: Vec<ContentFrame>, groups: Vec<Group>) -> Result<Seq> {
+        self.send(frames, groups, false)
+    }
+
+    fn send(&self, frames: Vec<ContentFrame>, mut groups: Vec<Group>, begins_segment: bool) -> Result<Seq> {
         let mut entries = Vec::with_capacity(groups.len() * 4);
         let mut order = lock(&self.order);
         for group in &mut groups {
@@ -228,7 +250,7 @@ impl Head {
         lock(&self.watermarks).queued = last_seq;
         let gone = || Error::Poisoned { cause: "the appender is gone".into() };
         let sink = order.sink.as_ref().ok_or_else(gone)?;
-        sink(Submission { frames, groups, entries, last_seq }).map_err(|()| gone())?;
+        sink(Submission { frames, groups, entries, begins_segment, last_seq }).map_err(|()| gone())?;
         Ok(last_seq)
     }
 

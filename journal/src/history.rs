@@ -338,7 +338,8 @@ fn group_changes(reader: &Reader, seq: Seq, group: &Group) -> Result<Vec<Named>>
             | Op::Name(_)
             | Op::Restore(_)
             | Op::Hold(_)
-            | Op::Release(_) => {}
+            | Op::Release(_)
+            | Op::Forgotten(_) => {}
         }
     }
     changes.reverse();

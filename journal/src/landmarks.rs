@@ -3,14 +3,17 @@
 //! Reads the index only, and the clock of the journal for holds that end; whether a name may be given is for whoever gives it.
 
 use crate::error::Result;
-use crate::format::op::{take_held, take_hold, take_restore};
+use crate::format::op::{take_forgotten, take_held, take_hold, take_restore};
 use crate::format::wire::{Malformed, whole};
 use crate::index::Cf;
 use crate::index::keys;
 use crate::reader::{Moment, moment_of};
 use crate::records::Records;
 use crate::retention::survey::clock_of;
-use crate::types::{Held, Hold, Instant, MarkName, Restore, RestoreBegun, RestoreOutcome, Seq};
+use crate::types::{
+    ForgetBegun, ForgetOutcome, Forgotten, Held, Hold, Instant, MarkName, Restore, RestoreBegun,
+    RestoreOutcome, Seq,
+};
 
 /// An instant that somebody named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,17 @@ pub struct Restored {
     pub what: RestoreBegun,
     /// How it ended, and when that was noted, which is behind everything that it did; `None` where it was never noted.
     pub done: Option<(Moment, RestoreOutcome)>,
+}
+
+/// A forgetting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forgot {
+    /// When it began; `begun.seq` is its id.
+    pub begun: Moment,
+    /// What is told of it.
+    pub what: ForgetBegun,
+    /// When it came to its end, and what went; `None` where that was never noted.
+    pub done: Option<(Moment, ForgetOutcome)>,
 }
 
 /// Something that is held.
@@ -92,6 +106,31 @@ pub(crate) fn restores(records: &Records) -> Result<Vec<Restored>> {
         scan.advance()?;
     }
     Ok(restores)
+}
+
+/// What was forgotten, the oldest first.
+pub(crate) fn forgotten(records: &Records) -> Result<Vec<Forgot>> {
+    let damage = records.index_damage(Cf::Forgotten);
+    let mut all: Vec<Forgot> = Vec::new();
+    let mut scan = records.store.scan(Cf::Forgotten, &[])?;
+    while let Some((key, value)) = scan.item() {
+        let decoded = || -> std::result::Result<_, Malformed> {
+            Ok((keys::parse_seq(key)?, whole(value, take_forgotten)?))
+        };
+        let (seq, note) = decoded().map_err(&damage)?;
+        if let Some(moment) = moment_of(records, seq)? {
+            match note {
+                Forgotten::Begun(what) => all.push(Forgot { begun: moment, what, done: None }),
+                Forgotten::Done { id, outcome } => {
+                    if let Some(of) = all.iter_mut().find(|one| one.begun.seq == id) {
+                        of.done = Some((moment, outcome));
+                    }
+                }
+            }
+        }
+        scan.advance()?;
+    }
+    Ok(all)
 }
 
 /// What is held, the oldest hold first. What was held anew counts from then on.

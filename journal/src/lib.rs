@@ -12,6 +12,7 @@ pub mod control;
 pub mod error;
 pub mod fate;
 pub mod find;
+pub mod forget;
 pub mod format;
 #[cfg(test)]
 mod fuzz;

@@ -165,15 +165,15 @@ impl Manifest {
     }
 
     pub(crate) fn parse(text: &str, path: PathBuf) -> Result<Manifest> {
-        /// The format is looked at first: a newer one may have a form that this program cannot read at all.
+        /// The format is looked at first: another one may have a form that this program cannot read at all.
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
         let corrupt = |what: String| Error::Corrupt { path: path.clone(), offset: 0, what };
         let version: Version = serde_json::from_str(text).map_err(|e| corrupt(e.to_string()))?;
-        if version.format > FORMAT {
-            // A flipped bit can make a number, and then the rest says so. A newer file says nothing of the kind.
+        if version.format != FORMAT {
+            // A flipped bit can make a number, and then the rest says so. A file of another format says nothing of the kind.
             if serde_json::from_str::<OnDisk>(text)
                 .is_ok_and(|on_disk| on_disk.check.is_some_and(|check| check != on_disk.checksum()))
             {
@@ -266,10 +266,11 @@ mod tests {
     #[test]
     fn unknown_fields_are_ignored_and_unknown_formats_and_features_are_not() {
         let key = "ab".repeat(32);
-        assert!(parse(&with(0, "", &key)).is_ok());
+        assert!(parse(&with(FORMAT, "", &key)).is_ok());
         assert!(matches!(parse(r#"{"format":99,"shape":"new"}"#), Err(Error::Unsupported { .. })));
-        assert!(matches!(parse(&with(0, "\"encryption\"", &key)), Err(Error::Unsupported { .. })));
-        assert!(matches!(parse(&with(0, "", "abc")), Err(Error::Corrupt { .. })));
+        assert!(matches!(parse(&with(0, "", &key)), Err(Error::Unsupported { .. })), "it promised nothing");
+        assert!(matches!(parse(&with(FORMAT, "\"encryption\"", &key)), Err(Error::Unsupported { .. })));
+        assert!(matches!(parse(&with(FORMAT, "", "abc")), Err(Error::Corrupt { .. })));
         assert!(matches!(parse("nonsense"), Err(Error::Corrupt { .. })));
     }
 }

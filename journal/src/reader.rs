@@ -15,7 +15,7 @@ use crate::index::db::Db;
 use crate::index::keys::{self, Applied, BatchAt, StateThen};
 use crate::index::rebuild::Builder;
 use crate::index::store::Store;
-use crate::landmarks::{self, Holding, Named, Restored};
+use crate::landmarks::{self, Forgot, Holding, Named, Restored};
 use crate::manifest::Manifest;
 use crate::records::Records;
 use crate::recovery::{self, RecoveryReport, Standing, Tail};
@@ -333,6 +333,14 @@ impl Reader {
     /// `Index`.
     pub fn holds(&self) -> Result<Vec<Holding>> {
         landmarks::holds(&self.records)
+    }
+
+    /// What was forgotten, the oldest first.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn forgotten(&self) -> Result<Vec<Forgot>> {
+        landmarks::forgotten(&self.records)
     }
 
     /// The paths that are held, with everything below them.

@@ -14,7 +14,7 @@ use crate::error::{Error, IoContext, Result};
 use crate::format::FORMAT;
 use crate::format::batch::Batch;
 use crate::format::frame::{ALIGN, Chain, Encoding, FrameType, HEADER_LEN, Header, UNKNOWN_FRAME};
-use crate::format::segment::{Footer, HEADER_MAX, SegmentHeader, TRAILER_LEN, decode_trailer};
+use crate::format::segment::{Footer, HEADER_MAX, OTHER_FORMAT, SegmentHeader, TRAILER_LEN, decode_trailer};
 use crate::format::wire::Malformed;
 use crate::index::apply::BatchPlace;
 use crate::index::keys::BatchAt;
@@ -47,7 +47,7 @@ impl SegmentFile {
     /// Opens a segment.
     ///
     /// # Errors
-    /// `Io`; `Corrupt` where it is none, or another one; `Unsupported` where it has a newer format.
+    /// `Io`; `Corrupt` where it is none, or another one; `Unsupported` where it has another format.
     pub fn open(storage: &dyn Storage, path: PathBuf, id: SegmentId) -> Result<SegmentFile> {
         let segment = Self::open_whatever(storage, path, id)?;
         if segment.header.id != id {
@@ -69,9 +69,7 @@ impl SegmentFile {
         }
         match SegmentHeader::decode(&bytes) {
             Ok((header, start)) => Ok(SegmentFile { id, path, header, start, header_damage: None, file }),
-            Err(Malformed(what)) if what == "segment of a newer format" => {
-                Err(Error::Unsupported { path, what: what.into(), known: FORMAT })
-            }
+            Err(OTHER_FORMAT) => Err(Error::Unsupported { path, what: OTHER_FORMAT.0.into(), known: FORMAT }),
             Err(Malformed(what)) => Self::without_header(path, id, file, what),
         }
     }

@@ -72,6 +72,11 @@ impl Layout {
         self.dir.join("index.new")
     }
 
+    /// What is to be forgotten, until it is.
+    pub fn forgetting(&self) -> PathBuf {
+        self.dir.join("forgetting")
+    }
+
     /// Room that is kept for when there is none.
     pub fn reserve(&self) -> PathBuf {
         self.dir.join("reserve")

@@ -23,6 +23,7 @@
 //! | view | the journal as of one `Seq` |
 //! | plan | what a restore will do, computed before anything is written |
 
+mod forgotten;
 mod held;
 mod loss;
 mod named;
@@ -31,6 +32,7 @@ mod restored;
 
 use std::fmt;
 
+pub use forgotten::{ForgetBegun, ForgetOutcome, Forgotten};
 pub use held::{Held, Hold};
 pub use loss::{Loss, Lost};
 pub use named::{BadMarkName, MarkName};
@@ -503,6 +505,8 @@ pub enum Op {
     Hold(Hold),
     /// It is not any more.
     Release(Held),
+    /// Somebody has something taken out of all history.
+    Forgotten(Forgotten),
 }
 
 /// Why an entry is gone.

@@ -79,12 +79,119 @@ pub(crate) enum Verb {
     /// End a hold.
     #[command(long_about = help::release::ABOUT, after_long_help = help::release::MORE)]
     Release(ReleaseArgs),
+    /// Take paths out of all history, content and names; or list what was forgotten.
+    #[command(long_about = help::forget::ABOUT, after_long_help = help::forget::MORE)]
+    Forget(ForgetArgs),
     /// What takes the space in the journal: by path, by what is new, by age.
     #[command(long_about = help::taken::ABOUT, after_long_help = help::taken::MORE)]
     Top(TopArgs),
     /// Check the journal: what is damaged, and which paths and times that concerns.
     #[command(long_about = help::verify::ABOUT, after_long_help = help::verify::MORE)]
     Verify(VerifyArgs),
+    /// Run a recovery drill: restore into scratch space, compare with independent evidence, give a verdict.
+    #[command(long_about = help::drill::ABOUT, after_long_help = help::drill::MORE)]
+    Drill(DrillArgs),
+}
+
+/// `drill`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct DrillArgs {
+    /// What belongs to drills.
+    #[command(subcommand)]
+    pub(crate) verb: Option<DrillVerb>,
+    /// The drill.
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) file: Option<PathBuf>,
+    /// Make the random choices that this number makes, as a report names it; what a drill took before is taken again.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Keep reports, and what was drilled already, here [default: as the drill says].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Where else the report goes.
+    #[command(flatten)]
+    pub(crate) reports: DrillReports,
+}
+
+/// Where the report of a drill goes, besides where reports are kept; each wins over the same key of the file.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct DrillReports {
+    /// Write the report as JUnit XML, for CI: what could not be told is an error.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Write it as metrics for the text file collector of Prometheus.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prometheus: Option<PathBuf>,
+    /// Write it as Markdown.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) markdown: Option<PathBuf>,
+    /// Write it as a page with plots of past drills.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write the report itself.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// What belongs to drills.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DrillVerb {
+    /// Write a drill with every key explained.
+    Init(DrillInitArgs),
+    /// Note what is there now, outside the journal, for drills to compare with.
+    Witness(DrillWitnessArgs),
+    /// List the drills that there are, and how each ended last.
+    List(DrillListArgs),
+    /// List the drills that were run, newest first, and say where reports were changed or removed.
+    History(DrillHistoryArgs),
+}
+
+/// `drill list`.
+#[derive(Debug, Args)]
+pub(crate) struct DrillListArgs {
+    /// Directories of drills [default: ~/.config/asof/drills and /etc/asof/drills].
+    #[arg(value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// Where reports are kept [default: as each drill says].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// `drill history`.
+#[derive(Debug, Args)]
+pub(crate) struct DrillHistoryArgs {
+    /// The drills of this name only [default: all].
+    #[arg(value_name = "NAME")]
+    pub(crate) drill: Option<String>,
+    /// Show the newest N only.
+    #[arg(short = 'n', value_name = "N")]
+    pub(crate) count: Option<usize>,
+    /// Where reports are kept [default: $XDG_STATE_HOME/asof-drills; for root /var/lib/asof-drills].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// `drill init`.
+#[derive(Debug, Args)]
+pub(crate) struct DrillInitArgs {
+    /// The new file [default: standard output].
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// `drill witness`.
+#[derive(Debug, Args)]
+pub(crate) struct DrillWitnessArgs {
+    /// What to look at, with all below [default: everything that is protected].
+    #[arg(value_name = "PATH", add = complete::path())]
+    pub(crate) paths: Vec<OsString>,
+    /// The new file, or a directory in which it is named after the instant. Not in the journal.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) to: PathBuf,
+    /// How long to wait until everything is durable, such as 30s or 5m; 0 is without limit.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub(crate) timeout: String,
 }
 
 /// `sync`.
@@ -326,6 +433,29 @@ pub(crate) struct HoldArgs {
     pub(crate) timeout: String,
 }
 
+/// `forget`.
+#[derive(Debug, Args)]
+pub(crate) struct ForgetArgs {
+    /// Files or directories, also vanished ones, as they were named at any time [default: list what was forgotten].
+    #[arg(value_name = "PATH", add = complete::path())]
+    pub(crate) paths: Vec<OsString>,
+    /// Keep what stood at this time and later [default: nothing is kept].
+    #[arg(long, value_name = "TIME", requires = "paths", allow_hyphen_values = true, add = complete::time())]
+    pub(crate) before: Option<String>,
+    /// Say what would go, and remove nothing.
+    #[arg(long, requires = "paths")]
+    pub(crate) dry_run: bool,
+    /// Do not ask before anything goes.
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Name the paths in the note that the journal keeps of this.
+    #[arg(long, requires = "paths", conflicts_with = "dry_run")]
+    pub(crate) record_names: bool,
+    /// Go on with what was begun and has not come to its end.
+    #[arg(long, conflicts_with = "paths")]
+    pub(crate) finish: bool,
+}
+
 /// `release`.
 #[derive(Debug, Args)]
 pub(crate) struct ReleaseArgs {
@@ -433,7 +563,7 @@ mod tests {
 
     #[test]
     fn verbs_that_do_not_exist_are_a_usage_error() {
-        for verb in ["drill", "forget", "compact"] {
+        for verb in ["compact", "prune"] {
             assert_eq!(Cli::try_parse_from(["asof", verb]).unwrap_err().exit_code(), 2, "{verb}");
         }
     }

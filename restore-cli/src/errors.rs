@@ -73,6 +73,14 @@ pub(crate) enum Error {
         /// What to do next.
         next: String,
     },
+    /// Whether something holds could not be told.
+    #[error("{what}")]
+    Inconclusive {
+        /// What could not be told, and why.
+        what: String,
+        /// What to do next.
+        next: String,
+    },
     /// The rest was done; each problem has been named already.
     #[error("partly done: {problems} could not be restored as asked; each is named above")]
     Partly {
@@ -84,6 +92,14 @@ pub(crate) enum Error {
     NotAll {
         /// How many places.
         places: u64,
+    },
+    /// Something of what was to be forgotten is still there.
+    #[error("partly done: {what}")]
+    NotForgotten {
+        /// What is still there, and why.
+        what: String,
+        /// What to do next.
+        next: String,
     },
     /// Ctrl-C, or a request to terminate.
     #[error("interrupted")]
@@ -143,7 +159,10 @@ impl Error {
             Error::OutputClosed => 0,
             Error::Failed { .. } | Error::NoContent { .. } | Error::Output(_) | Error::Io { .. } => 1,
             Error::Usage { .. } => 2,
-            Error::Partly { .. } | Error::NotAll { .. } => 3,
+            Error::Partly { .. }
+            | Error::NotAll { .. }
+            | Error::NotForgotten { .. }
+            | Error::Inconclusive { .. } => 3,
             Error::Assertion { .. } => 4,
             Error::NotReachable { .. } | Error::NoSuchPath { .. } => 5,
             Error::Advised { status, .. } => *status,
@@ -161,6 +180,8 @@ impl Error {
             | Error::Failed { next, .. }
             | Error::Advised { next, .. }
             | Error::Assertion { next, .. }
+            | Error::Inconclusive { next, .. }
+            | Error::NotForgotten { next, .. }
             | Error::NotReachable { next, .. } => Some(next.clone()).filter(|next| !next.is_empty()),
             Error::Interrupted => Some(
                 "what was restored so far is complete, file by file; the same command again carries on (with `--overwrite \

@@ -6,8 +6,10 @@
 pub(crate) mod browse;
 pub(crate) mod cat;
 pub(crate) mod diff;
+pub(crate) mod drill;
 pub(crate) mod explain;
 pub(crate) mod find;
+pub(crate) mod forget;
 pub(crate) mod hold;
 pub(crate) mod log;
 pub(crate) mod ls;

@@ -31,6 +31,18 @@ pub(crate) fn catch() {
     }
 }
 
+/// The same for the loss of the terminal, unless whoever started the process wants it to outlive that (`nohup`).
+#[expect(unsafe_code, reason = "the standard library has no way to catch a signal")]
+pub(crate) fn catch_hangup() {
+    // SAFETY: as in `catch`; the second call gives back the disposition that the first one found.
+    unsafe {
+        let before = libc::signal(libc::SIGHUP, note as *const () as libc::sighandler_t);
+        if before == libc::SIG_IGN {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+        }
+    }
+}
+
 /// Asks the work under way to end, as a signal would.
 pub(crate) fn request() {
     REQUESTED.store(true, Ordering::Relaxed);

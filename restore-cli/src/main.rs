@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod complete;
 mod content;
+mod drill;
 mod errors;
 #[cfg(test)]
 mod fuzz;
@@ -88,8 +89,10 @@ fn run(cli: Cli, out: &mut Output) -> errors::Result<()> {
         Verb::Retain(args) => commands::retain::run(&session, args, out),
         Verb::Hold(args) => commands::hold::hold(&session, args, out),
         Verb::Release(args) => commands::hold::release(&session, args, out),
+        Verb::Forget(args) => commands::forget::run(&session, args, out),
         Verb::Top(args) => commands::top::run(&session, args, out),
         Verb::Verify(args) => commands::verify::run(&session, args, out),
+        Verb::Drill(args) => commands::drill::run(&session, args, out),
     };
     result.map_err(|error| advice::complete(&session, verb, error))
 }

@@ -30,8 +30,8 @@ class Manifest:
             try:
                 with open(path, "rb") as opened:
                     found = json.load(opened)
-                if found["format"] > 0 or found["features"]:
-                    raise Refused(f"{path}: a newer format, or features that this reader does not know")
+                if found["format"] != 1 or found["features"]:
+                    raise Refused(f"{path}: another format, or features that this reader does not know")
                 said = f"{found['format']} [] {found['uuid']} {found['created_unix_ns']} {found['id_key']}"
                 if "check" in found and found["check"] != crc32c(said.encode()):
                     raise Damaged("it does not match its check")

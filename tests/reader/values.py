@@ -212,6 +212,15 @@ def operation(cursor):
         cursor.choice(2, "what is held"), cursor.bytes(), cursor.time()
     elif tag == 12:
         cursor.choice(2, "what is held"), cursor.bytes()
+    elif tag == 14:
+        if cursor.choice(2, "note about a forgetting") == 0:
+            cursor.uint(), cursor.uint(), cursor.uint()
+            for _ in range(2):
+                for _ in range(cursor.count()):
+                    cursor.bytes()
+        else:
+            for _ in range(4):
+                cursor.uint()
     else:
         raise Refused(f"operation {tag} is unknown")
     return None
@@ -292,7 +301,7 @@ class Batch:
         self.commits = []
         for _ in range(cursor.count()):
             flags = cursor.u8()
-            if flags > 3:
+            if flags > 7:
                 raise Refused("a commit with unknown flags")
             last, wall = first + cursor.uint(), cursor.time()
             cursor.uint()
@@ -320,8 +329,8 @@ class Header:
             raise Damaged("a header without an end")
         if crc32c(data[:16 + body]) != int.from_bytes(data[16 + body:20 + body], "little"):
             raise Damaged("a header that does not match its checksum")
-        if form > 0:
-            raise Refused(f"format {form} is newer than this reader")
+        if form != 1:
+            raise Refused(f"format {form} is not the one that this reader knows")
         cursor = Cursor(data[16:16 + body])
         self.journal, self.id = cursor.raw(16), cursor.uint()
         self.salt = cursor.u32()

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::{Mutex, mpsc};
 
 use asof_journal::append::Limits;
+use asof_journal::compact::Purged;
+use asof_journal::forget::Order;
 use asof_journal::head::{Sink, Submission};
 use asof_journal::ingest::Ingest;
 use asof_journal::open::Journal;
@@ -198,6 +200,27 @@ impl Desk {
         moved(&mut self.dirs, from, to);
         moved(&mut self.nodes, from, to);
         moved(&mut self.files, from, to);
+    }
+
+    /// Has paths forgotten.
+    pub fn forget(&mut self, paths: &[&str], before: Option<Seq>) -> asof_journal::Result<Purged> {
+        let order = Order {
+            paths: paths.iter().map(|path| path.as_bytes().to_vec()).collect(),
+            before,
+            by: 1000,
+            record_names: false,
+        };
+        let Desk { journal, submitted, now, .. } = self;
+        journal.compactor.forget(Some(&order), clock(*now).wall, &mut |op| {
+            let group = Group { ops: vec![op], ..Group::default() };
+            let seq = journal.head.submit_in_new_segment(vec![group])?;
+            while let Ok(submission) = submitted.try_recv() {
+                journal.appender.stage(submission);
+            }
+            *now += 1;
+            journal.appender.commit(&clock(*now), None)?;
+            Ok(seq)
+        })
     }
 
     /// Commits what was done, and writes down what it must show.

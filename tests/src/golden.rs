@@ -1,21 +1,23 @@
 //! Golden journals: a small journal of each format, and everything that a reader answers about it, as text.
 //!
-//! What is written here is the journal of the format that this program writes. Those of released formats are never
-//! written again: they are what people have. Answers hold no derived detail (places, lengths of frames).
+//! What is written here is the journal of the format that this program writes, as long as there is none. Those of released
+//! formats are never written again: they are what people have. Answers hold no derived detail (places, lengths of frames).
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use asof_journal::append::Limits;
+use asof_journal::compact::Eagerness;
 use asof_journal::content::{Piece, Source};
 use asof_journal::history::{self, Change, What};
-use asof_journal::landmarks::{Holding, Restored};
-use asof_journal::reader::Reader;
+use asof_journal::landmarks::{Forgot, Holding, Restored};
+use asof_journal::reader::{Moment, Reader};
+use asof_journal::retention::{Ladder, Policy as RetentionPolicy};
 use asof_journal::types::{
-    Content, Extent, Gap, GapReason, Held, Hold, Identity, Instant, Kind, LeftOut, Mark, MarkCause, MarkName,
-    NodeId, Op, Place, Policy, Quality, Restore, RestoreBegun, RestoreOutcome, RootPolicy, Seq, Unbound,
-    Version,
+    Content, Extent, ForgetBegun, ForgetOutcome, Forgotten, Gap, GapReason, Held, Hold, Identity, Instant,
+    Kind, LeftOut, Mark, MarkCause, MarkName, NodeId, Op, Place, Policy, Quality, Restore, RestoreBegun,
+    RestoreOutcome, RootPolicy, Seq, Unbound, Version,
 };
 use asof_journal::view::View;
 
@@ -60,6 +62,7 @@ struct Writer {
 pub fn write(dir: &Path) {
     let mut writer = Writer { pen: Pen::open(dir, 0, LIMITS), random: Random::new(11) };
     let home = writer.beginning();
+    writer.aged(home);
     let files = writer.contents(home);
     writer.names(home, files);
     writer.states(home);
@@ -134,6 +137,47 @@ impl Writer {
         self.pen.submit(vec![gap(b"/home/me", from, now, GapReason::Starting), Op::Mark(mark)]);
         self.pen.commit();
         home
+    }
+
+    /// Three weeks of edits, saves, renames and deletions, most of which a policy lets go: what stays stands in a compacted segment.
+    fn aged(&mut self, home: NodeId) {
+        let dir = self.directory(home, b"aged");
+        let text = self.random.text(5_000);
+        let edited = self.make(dir, b"edited", &text);
+        let mut saved = self.make(dir, b"saved", b"saved 0");
+        self.pen.commit();
+        for round in 1..110usize {
+            self.pen.seconds += 5 * 3_600;
+            let mut words = text.clone();
+            words.splice(25 * round..25 * round, format!(" edit {round} ").into_bytes());
+            self.rewrite(edited, &words);
+            let node = self.node();
+            let (name, kind, succeeds) = (b"saved".to_vec(), Kind::File, Some(saved));
+            let bind = Op::Bind { dir, name, node, kind, succeeds };
+            let version = version(kind, Content::Inline(format!("saved {round}").into_bytes()));
+            self.pen.submit(vec![bind, Op::Version { node, version }]);
+            saved = node;
+            if round % 7 == 0 {
+                let name = format!("brief-{round}").into_bytes();
+                let brief = self.make(dir, &name, &lines_of(40, round));
+                self.pen.commit();
+                self.pen.submit(vec![Writer::unbind(dir, &name, brief, Unbound::Deleted)]);
+            }
+            if round == 40 {
+                self.pen.submit(vec![Op::Name(MarkName::new("kept").must("a name"))]);
+            }
+            self.pen.commit();
+        }
+        self.pen.seconds += 3 * 86_400;
+        self.make(dir, b"since", b"a segment that nothing goes from");
+        self.pen.commit();
+        let ladder = Ladder::parse(&["all for 1 day", "1 day"]).must("a ladder");
+        let wall = self.pen.clock().wall;
+        let compactor = &self.pen.journal.compactor;
+        let done =
+            compactor.compact(&RetentionPolicy::of(ladder, 0), &[], Eagerness::Anything, usize::MAX, wall);
+        let done = done.must("a compaction");
+        assert!(done.segments > 1 && done.versions > 60 && done.rebased > 0 && done.waiting == 0, "{done:?}");
     }
 
     /// Content of every form: inline, packed, a block of its own, cut into chunks, sparse with lists of extents, deltas.
@@ -343,10 +387,20 @@ impl Writer {
             Op::Hold(Hold { what: Held::Mark(MarkName::new("v1").must("a name")), until }),
             Op::Hold(Hold { what: path(b"/home/me/text"), until: None }),
             Op::Release(path(b"/home/me/text")),
+            Op::Forgotten(Forgotten::Begun(ForgetBegun {
+                by: 1000,
+                paths: 1,
+                roots: vec![b"/home/me".to_vec()],
+                ..ForgetBegun::default()
+            })),
         ] {
             self.pen.submit(vec![op]);
             self.pen.commit();
         }
+        let id = self.pen.journal.appender.durable().seq;
+        let outcome = ForgetOutcome { bindings: 2, versions: 3, blocks: 4 };
+        self.pen.submit(vec![Op::Forgotten(Forgotten::Done { id, outcome })]);
+        self.pen.commit();
     }
 }
 
@@ -378,6 +432,14 @@ pub fn answers(reader: &Reader, until: Seq) -> String {
         let asked = reader.at_instant(moment.instant).must("an instant").must("an instant of the journal");
         let others: Vec<u64> = asked.others.iter().map(|moment| moment.seq.0).collect();
         line(format!("  that instant is {} or {others:?}", asked.moment.seq));
+        if let Some(around) = reader.thinned_around(seq).must("what went") {
+            let seq = |moment: &Option<Moment>| moment.as_ref().map(|moment| moment.seq.0);
+            line(format!(
+                "  something went; whole are {:?} and {:?}",
+                seq(&around.before),
+                seq(&around.after)
+            ));
+        }
         for gap in reader.view_at(&moment).gaps(b"/home/me").must("gaps") {
             line(format!("  in {}", gap_line(&gap)));
         }
@@ -410,6 +472,10 @@ pub fn answers(reader: &Reader, until: Seq) -> String {
     }
     for Holding { what, since, until } in reader.holds().must("holds") {
         line(format!("held since {} until {until:?}: {what:?}", since.seq));
+    }
+    for Forgot { begun, what, done } in reader.forgotten().must("what was forgotten") {
+        let done = done.map(|(moment, outcome)| (moment.seq.0, outcome));
+        line(format!("forgotten {}: {what:?}, done {done:?}", begun.seq));
     }
     for seq in [Seq(1), until] {
         line(format!("policy at {seq}: {}", policy_line(&reader.view(seq).policy().must("a policy"))));

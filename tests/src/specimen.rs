@@ -156,13 +156,15 @@ pub fn copy_journal(from: &Path, to: &Path, with_index: bool) {
     }
 }
 
-/// The content of a path as of a `Seq`; `None` where there is no file.
+/// The content of a path as of a `Seq`; `None` where there is no file, or one whose content then went.
 pub fn content_of(reader: &Reader, path: &str, at: Seq) -> Result<Option<Vec<u8>>> {
     let view = reader.view(at);
     let Some(entry) = view.resolve(path.as_bytes())? else { return Ok(None) };
     let Some(at) = view.version(entry.node)? else { return Ok(None) };
-    if let Content::Inline(bytes) = &at.version.content {
-        return Ok(Some(bytes.clone()));
+    match &at.version.content {
+        Content::Inline(bytes) => return Ok(Some(bytes.clone())),
+        Content::Thinned => return Ok(None),
+        _ => {}
     }
     let mut bytes = Vec::new();
     for extent in view.extents(&at.version)? {

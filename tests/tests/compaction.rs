@@ -1,280 +1,25 @@
 //! Compaction on real journals: what is kept answers as before, what went says so, and nothing wrong is ever given back.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use asof_journal::append::Limits;
-use asof_journal::compact::{Compacted, Eagerness};
+use asof_journal::compact::Eagerness;
+use asof_journal::error::Error;
 use asof_journal::open::Journal;
 use asof_journal::reader::Reader;
-use asof_journal::retention::{Ladder, Policy, survey};
 use asof_journal::storage::{Layout, Storage};
-use asof_journal::types::{Content, Kind};
 use asof_journal::verify::{Options, verify};
 use asof_tests::desk::{Desk, Shown, clock};
+use asof_tests::life::{DAY, LIMITS, Life, assert_sound, bytes_of, judge, judge_by, policy};
 use asof_tests::must::Must;
 use asof_tests::random::{Random, seed_given};
-use asof_tests::specimen::{content_of, copy_journal, read_dir, text};
+use asof_tests::specimen::{content_of, copy_journal, read_dir};
 use asof_tests::torture::Fate;
 use asof_tests::torture::medium::{Fault, Medium};
 
-const MINUTE: i64 = 60;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
 /// Histories that are lived through.
 const SEEDS: u64 = 2;
-/// Segments of a few commits.
-const LIMITS: Limits = Limits { segment_bytes_max: 16 << 10, segment_age_ns_max: 6 * 3_600 * 1_000_000_000 };
-
-fn policy(immutable_days: u64) -> Policy {
-    let ladder = Ladder::parse(&["all for 2 days", "10 minutes for 7 days", "1 hour for 30 days", "1 day"]);
-    Policy::of(ladder.must("a ladder"), immutable_days * 24 * 60)
-}
-
-/// A life of a few directories of files, and what every commit of it must show.
-struct Life {
-    desk: Desk,
-    random: Random,
-    now: i64,
-    files: Vec<String>,
-    texts: BTreeMap<String, Vec<u8>>,
-    dirs: Vec<String>,
-    count: u64,
-}
-
-impl Life {
-    fn begin(dir: &Path, seed: u64) -> Life {
-        let mut desk = Desk::open(dir, 0, LIMITS);
-        let dirs = vec![String::new(), "/a".to_string(), "/a/b".to_string()];
-        desk.mkdir("/a");
-        desk.mkdir("/a/b");
-        desk.commit();
-        Life {
-            desk,
-            random: Random::new(seed),
-            now: 0,
-            files: Vec::new(),
-            texts: BTreeMap::new(),
-            dirs,
-            count: 0,
-        }
-    }
-
-    fn new_path(&mut self) -> String {
-        self.count += 1;
-        let dir = self.dirs[self.random.below(self.dirs.len() as u64) as usize].clone();
-        format!("{dir}/f{}", self.count)
-    }
-
-    fn forget(&mut self, path: &str) {
-        self.files.retain(|file| file != path);
-        self.texts.remove(path);
-    }
-
-    fn some_file(&mut self) -> Option<String> {
-        let at = self.random.below(self.files.len().max(1) as u64) as usize;
-        self.files.get(at).cloned()
-    }
-
-    fn edited(&mut self, path: &str) -> Vec<u8> {
-        let mut text = self.texts.get(path).cloned().unwrap_or_default();
-        let at = self.random.below(text.len() as u64 + 1) as usize;
-        let line = format!("edit {}\n", self.random.below(1 << 40));
-        text.splice(at..at, line.into_bytes());
-        self.texts.insert(path.to_string(), text.clone());
-        text
-    }
-
-    fn step(&mut self) {
-        match self.random.below(20) {
-            0..=2 => {
-                let path = self.new_path();
-                let len = match self.random.below(8) {
-                    0 => 10,
-                    1 if self.count.is_multiple_of(16) => 100_000,
-                    _ => 900 + self.random.below(4_000) as usize,
-                };
-                let content = text(len, self.count + 7);
-                self.desk.write(&path, &content);
-                self.texts.insert(path.clone(), content);
-                self.files.push(path);
-            }
-            3..=10 => {
-                let Some(path) = self.some_file() else { return };
-                let content = self.edited(&path);
-                self.desk.write(&path, &content);
-            }
-            11..=14 => {
-                let Some(path) = self.some_file() else { return };
-                let content = self.edited(&path);
-                self.desk.save(&path, &content);
-            }
-            15 | 16 => {
-                // As editors do: a temporary file takes the name.
-                let Some(path) = self.some_file() else { return };
-                let temporary = format!("{path}.tmp");
-                let content = self.edited(&path);
-                self.desk.write(&temporary, &content);
-                self.desk.commit();
-                self.desk.remove(&path);
-                self.desk.rename(&temporary, &path);
-            }
-            17 => {
-                let Some(path) = self.some_file() else { return };
-                let to = self.new_path();
-                let content = self.texts.get(&path).cloned().unwrap_or_default();
-                self.desk.rename(&path, &to);
-                self.forget(&path);
-                self.texts.insert(to.clone(), content);
-                self.files.push(to);
-            }
-            18 => {
-                let Some(path) = self.some_file() else { return };
-                self.desk.remove(&path);
-                self.forget(&path);
-            }
-            _ => {
-                let name = format!("/a/b{}", self.random.below(3));
-                let from = self.dirs[2].clone();
-                if name == from {
-                    return;
-                }
-                self.desk.rename_dir(&from, &name);
-                self.dirs[2] = name.clone();
-                let inside = format!("{from}/");
-                for file in &mut self.files {
-                    if let Some(rest) = file.clone().strip_prefix(&inside) {
-                        let to = format!("{name}/{rest}");
-                        if let Some(text) = self.texts.remove(file) {
-                            self.texts.insert(to.clone(), text);
-                        }
-                        *file = to;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Lives for so many days, mostly in sessions.
-    fn live(&mut self, days: i64, commits: usize) {
-        let end = self.now + days * DAY;
-        for n in 0..commits {
-            let left = (end - self.now).max(0);
-            let pause = match self.random.below(4) {
-                0 => left / (commits - n) as i64 * 2,
-                _ => self.random.below(5 * MINUTE as u64) as i64,
-            };
-            self.now += pause;
-            self.desk.pass(pause);
-            for _ in 0..=self.random.below(3) {
-                self.step();
-            }
-            self.now += 1;
-            self.desk.write("/clock", format!("{}", self.now).as_bytes());
-            self.desk.commit();
-        }
-        let left = (end - self.now).max(0);
-        self.now += left;
-        self.desk.pass(left);
-        self.desk.write("/clock", format!("{}", self.now).as_bytes());
-        self.desk.commit();
-    }
-
-    fn compact(&mut self, policy: &Policy, eagerness: Eagerness) -> Compacted {
-        let wall = clock(self.now).wall;
-        self.desk.journal.compactor.compact(policy, &[], eagerness, usize::MAX, wall).must("compaction")
-    }
-}
-
-/// What was judged.
-#[derive(Debug, Default)]
-struct Judged {
-    exact: u64,
-    thinned: u64,
-    markers: u64,
-}
-
-/// Compares every state with what the journal says of it. What is wrong, or is gone without a word, is a violation.
-fn judge(dir: &Path, shown: &[Shown], policy: &Policy, what: &str) -> Judged {
-    judge_by(&Reader::open(dir).must(what), shown, policy, what)
-}
-
-fn judge_by(reader: &Reader, shown: &[Shown], policy: &Policy, what: &str) -> Judged {
-    let clock = survey::clock(reader).must(what);
-    let keeper = survey::keeper(reader, &clock, policy).must(what);
-    let mut judged = Judged::default();
-    for state in shown {
-        let around = reader.thinned_around(state.seq).must(what);
-        let exact = around.is_none();
-        if keeper.is_kept(policy.union(), state.seq) {
-            assert!(
-                exact,
-                "{what}: {} is kept by the policy, and the journal says that it is not",
-                state.seq
-            );
-        }
-        match exact {
-            true => judged.exact += 1,
-            false => judged.thinned += 1,
-        }
-        compare(reader, state, exact, &mut judged, what);
-    }
-    judged
-}
-
-fn compare(reader: &Reader, state: &Shown, exact: bool, judged: &mut Judged, what: &str) {
-    let view = reader.view(state.seq);
-    let at = |path: &str| format!("{what}: {path} at {}", state.seq);
-    for (path, content) in &state.files {
-        let found = view.resolve(path.as_bytes()).must(at(path));
-        let Some(entry) = found else {
-            assert!(!exact, "{} is not there", at(path));
-            judged.markers += 1;
-            continue;
-        };
-        let Some(version) = view.version(entry.node).must(at(path)) else {
-            assert!(!exact, "{} has no version", at(path));
-            continue;
-        };
-        if version.version.content == Content::Thinned {
-            assert!(!exact, "{} is thinned", at(path));
-            judged.markers += 1;
-            continue;
-        }
-        let bytes = content_of(reader, path, state.seq).must(at(path)).must(at(path));
-        assert!(bytes == *content, "{}: {} bytes instead of {}", at(path), bytes.len(), content.len());
-    }
-    // Nothing may be there that was not.
-    let mut dirs = vec![(Vec::new(), asof_journal::types::NodeId::ROOT)];
-    while let Some((path, dir)) = dirs.pop() {
-        for entry in view.list(dir).must(what) {
-            let path = [path.as_slice(), b"/", &entry.name].concat();
-            match entry.kind {
-                Kind::Dir => dirs.push((path, entry.node)),
-                _ => {
-                    let path = String::from_utf8_lossy(&path).into_owned();
-                    assert!(state.files.contains_key(&path), "{} was not there", at(&path));
-                }
-            }
-        }
-    }
-}
-
-fn assert_sound(dir: &Path, what: &str) {
-    let options = Options { deep: true, ..Options::default() };
-    let found = verify(dir, &options, &|_| true).must(what);
-    assert!(
-        found.is_sound().must(what) && found.notes.is_empty(),
-        "{what}: {:?} {:?} {:?} {:?}",
-        found.places,
-        found.lost,
-        found.notes,
-        found.index
-    );
-}
-
 #[test]
 fn what_is_kept_is_exact_and_what_went_says_so() {
     let first = seed_given().unwrap_or(1);
@@ -331,9 +76,9 @@ fn to_compact_again_changes_nothing() {
     assert_eq!((again.versions, again.bindings), (0, 0), "{again:?}");
 }
 
-fn bytes_of(dir: &Path) -> u64 {
-    let segments = std::fs::read_dir(Layout::new(dir).segments()).must("the segments");
-    segments.flatten().map(|entry| entry.metadata().map_or(0, |meta| meta.len())).sum()
+/// Whether everything is done instead of a sample.
+fn is_exhaustive() -> bool {
+    std::env::var("ASOF_COMPACTION").is_ok_and(|value| value == "all")
 }
 
 /// A journal that is to be compacted, and the media that copies of it are put on.
@@ -480,7 +225,7 @@ fn copy_dir(from: &Path, to: &Path) {
 #[test]
 fn a_compaction_that_ends_or_fails_anywhere_loses_nothing() {
     let old = Old::new(seed_given().unwrap_or(5));
-    let all = std::env::var("ASOF_COMPACTION").is_ok_and(|value| value == "all");
+    let all = is_exhaustive();
     let ends = [
         (Fault::End, Index::AsItIs, None),
         (Fault::End, Index::AsItWas, None),
@@ -507,4 +252,97 @@ fn a_compaction_that_ends_or_fails_anywhere_loses_nothing() {
     }
     println!("{cases} cases at {number} operations of a compaction");
     assert!(number > 10, "only {number} operations");
+}
+
+/// What a journal gives of every path at every instant; `None` is nothing there, or nothing that is known.
+fn readings(dir: &Path, shown: &[Shown], paths: &[&String]) -> Vec<Result<Option<Vec<u8>>, String>> {
+    let reader = Reader::open(dir).must(dir.display());
+    let read = |state: &Shown, path: &str| match content_of(&reader, path, state.seq) {
+        Ok(bytes) => Ok(bytes),
+        Err(error @ (Error::DamagedBlock { .. } | Error::MissingBlock { .. })) => Err(error.to_string()),
+        Err(error) => panic!("{path} at {}: {error}", state.seq),
+    };
+    shown.iter().flat_map(|state| paths.iter().map(|path| read(state, path)).collect::<Vec<_>>()).collect()
+}
+
+/// A byte of a sealed segment is wrong before it is compacted: what could be read can be read, what could not be read is not made
+/// to look right, and it stays named.
+#[test]
+fn damage_that_was_there_before_is_named_and_never_copied() {
+    let seed = seed_given().unwrap_or(9);
+    let old = Old::new(seed);
+    let segments = read_dir(&Layout::new(&old.dir).segments());
+    let last = segments.keys().next_back().must("a segment").clone();
+    let places: Vec<(&String, usize)> = segments
+        .iter()
+        .filter(|(name, _)| **name != last)
+        .flat_map(|(name, bytes)| (0..bytes.len()).map(move |at| (name, at)))
+        .collect();
+    let shown: Vec<Shown> = old.shown.iter().step_by(7).cloned().collect();
+    let mut paths: Vec<&String> = shown.iter().flat_map(|state| state.files.keys()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let cases = if is_exhaustive() { 600 } else { 40 };
+    let mut random = Random::new(seed);
+    let (mut named, mut failing, mut gone, mut compacted) = (0, 0, 0, 0);
+    for case in 0..cases {
+        let (name, at) = places[random.below(places.len() as u64) as usize];
+        let what = format!("seed {seed}, case {case}: byte {at} of {name}");
+        let dir = old.tmp.path().join("damaged");
+        let _ = std::fs::remove_dir_all(&dir);
+        copy_journal(&old.dir, &dir, case % 2 == 0);
+        let mut bytes = segments[name].clone();
+        bytes[at] ^= 1 << random.below(8);
+        let path = Layout::new(&dir).segments().join(name);
+        std::fs::write(&path, &bytes).must(&what);
+
+        let before = readings(&dir, &shown, &paths);
+        let journal = Journal::open(&dir, &clock(old.now + 60), LIMITS).must(&what);
+        let wall = clock(old.now + 60).wall;
+        let compact =
+            || journal.compactor.compact(&policy(1), &[], Eagerness::Anything, usize::MAX, wall).must(&what);
+        let done = compact();
+        named += u64::from(!done.damage.is_empty());
+        compacted += done.runs;
+        compact();
+        drop(journal);
+
+        let reader = Reader::open(&dir).must(&what);
+        let states = shown.iter().flat_map(|state| paths.iter().map(move |path| (state, *path)));
+        let mut broken = 0;
+        for ((state, path), (was, is)) in states.zip(before.iter().zip(readings(&dir, &shown, &paths))) {
+            let at = format!("{what}: {path} at {}", state.seq);
+            let is_whole = reader.thinned_around(state.seq).must(&at).is_none();
+            match (was, is) {
+                (Ok(was), Ok(is)) if *was == is => {}
+                // What a marker says that nobody knows any more.
+                (_, Ok(None)) if !is_whole => gone += 1,
+                (Ok(_), Ok(None)) => panic!("{at} is gone without a word"),
+                (Ok(was), Ok(Some(is))) => {
+                    panic!("{at}: {} bytes instead of {:?}", is.len(), was.as_ref().map(Vec::len));
+                }
+                (Ok(_), Err(error)) => panic!("{at} could be read: {error}"),
+                (Err(_), Err(_)) => broken += 1,
+                // Another copy of the block may be the one that is left: its bytes are right.
+                (Err(_), Ok(is)) => assert!(is.as_ref() == state.files.get(path), "{at} was made up"),
+            }
+        }
+        failing += broken;
+        let found = verify(&dir, &Options { deep: true, ..Options::default() }, &|_| true).must(&what);
+        if broken > 0 {
+            assert!(
+                !found.is_sound().must(&what),
+                "{what}: {broken} cannot be read, and the check finds nothing"
+            );
+        }
+        if !done.damage.is_empty() {
+            let is_there = path.exists() && std::fs::read(&path).must(&what) == bytes;
+            assert!(is_there, "{what}: the damaged segment is not as it was: {done:?}");
+        }
+    }
+    println!(
+        "{cases} damaged journals: {compacted} runs compacted, {named} times damage was met and named; {failing} readings \
+         failed before and after, {gone} went by the policy"
+    );
+    assert!(named > cases / 8 && gone > 50, "{named}, {gone}");
 }

@@ -1,8 +1,8 @@
 //! Damage as a matrix: what is done to a small journal, where, and what must follow. Found, named exactly, never wrong
 //! bytes, never a panic, and the rest restores.
 //!
-//! By default every byte of a small journal and a sample of a larger one; `make corruption` does everything and prints
-//! how much that is.
+//! By default every byte of a small journal and a sample of a larger one; `make corruption` does everything to the small
+//! one, a seventh of the bytes of the larger one, and prints how much that is.
 
 #![expect(clippy::expect_used, reason = "a test that cannot set itself up has failed")]
 
@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use asof_journal::append::Limits;
+use asof_journal::format::frame::HEADER_LEN;
 use asof_journal::open::Journal;
 use asof_journal::reader::Reader;
 use asof_journal::storage::Layout;
@@ -117,7 +118,8 @@ fn every_flipped_byte_of_a_small_journal_is_found_and_named() {
 
 #[test]
 fn flipped_bytes_of_a_larger_journal_are_found_and_named() {
-    flips(Size::Large, if is_exhaustive() { 1 } else { 211 });
+    // Every byte of it would take hours, and meet the same checks: its frames are only longer.
+    flips(Size::Large, if is_exhaustive() { 7 } else { 211 });
 }
 
 #[test]
@@ -207,8 +209,12 @@ fn zeroed_ranges_are_found_and_named() {
                 .cloned()
                 .collect();
             let judged = judge(copy, &shown, &what);
-            // Zeroes at the end of the log are what a power cut leaves, and a segment without a footer is as good.
-            let is_footer = *at == footer_of(good) && at + len == good.len();
+            // Zeroes at the end of the log are what a power cut leaves, and a segment is as good without a footer, or with
+            // less than the header of one.
+            let footer = footer_of(good);
+            let (until, header) = (footer.max(*at), footer + HEADER_LEN);
+            let is_footer =
+                at + len == good.len() && *at < header && good[*at..until].iter().all(|byte| *byte == 0);
             if !is_end && !is_footer {
                 assert_found(&judged, &what);
             }

@@ -14,6 +14,7 @@ use asof_journal::storage::Layout;
 use asof_journal::types::{ClockReading, Content, Instant, Seq};
 use asof_tests::agent::Agent;
 use asof_tests::desk::{Desk, Shown};
+use asof_tests::fake_clock::FakeClock;
 use asof_tests::must::Must;
 use asof_tests::random::Random;
 use asof_tests::site::Site;
@@ -329,4 +330,52 @@ fn an_agent_that_is_killed_meanwhile_loses_nothing_that_is_kept() {
         agent.terminate();
         site.asof(["verify", "--deep"]).exits(0);
     }
+}
+
+/// Ages are by the time that the writer has seen pass. A clock that is five years ahead, and right again, makes nothing old.
+#[test]
+fn a_clock_that_jumps_years_ahead_and_back_makes_nothing_older() {
+    let site = Site::new();
+    let Some(clock) = FakeClock::new(&site) else {
+        println!("skipped: libfaketime is not installed");
+        return;
+    };
+    let shown = lived(&site);
+    let config = configured(&site);
+    let agent = Agent::start_with(&site, clock.asofd(&site), &["--config".into(), config.clone().into()]);
+    agent.protecting(&site);
+    // Versions that a ladder of days would leave one of, if they were old.
+    let saves = |what: &str| {
+        for number in 0..5 {
+            fs::write(site.root.join("file"), format!("{what}, {number}")).must("a save");
+            site.take(&format!("{what}, {number}"));
+        }
+    };
+    saves("before");
+    let done = retain(&site, &config, &[]);
+    let at_first = judge(&site.journal, &shown, "the clock is right");
+    assert!(at_first.thinned.len() > 300, "{done}: the policy lets nothing go at all: {at_first:?}");
+    site.check_all("the clock is right");
+
+    for offset in ["+5y", "+0", "-5y", "+0"] {
+        clock.set(offset);
+        saves(offset);
+        retain(&site, &config, &[]);
+        let judged = judge(&site.journal, &shown, offset);
+        assert_eq!(judged, at_first, "{offset}: what was young enough before is not any more");
+        site.check_all(offset);
+    }
+    agent.terminate();
+
+    // Without the agent it is no older, and neither for one that starts with a clock that is ahead.
+    retain(&site, &config, &[]);
+    assert_eq!(judge(&site.journal, &shown, "no agent"), at_first);
+    clock.set("+5y");
+    let agent = Agent::start_with(&site, clock.asofd(&site), &["--config".into(), config.clone().into()]);
+    agent.protecting(&site);
+    retain(&site, &config, &[]);
+    assert_eq!(judge(&site.journal, &shown, "started ahead"), at_first);
+    site.check_all("started ahead");
+    agent.terminate();
+    site.asof(["verify", "--deep"]).exits(0);
 }

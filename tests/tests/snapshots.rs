@@ -240,6 +240,7 @@ fn errors_and_their_exit_statuses() {
         "asof restore /home/ada/notes.txt --in-place --yes",
         "asof restore /home/ada/notes.txt --at seq:17",
         "asof restore /home/ada/notes.txt --at seq:17 --to x --exact",
+        "asof forget /home/ada/secret.key",
     ] {
         now.run(line);
     }
@@ -260,6 +261,7 @@ fn errors_and_their_exit_statuses() {
         "asof cat /home/ada/notes.txt/x",
         "asof log /home/ada/brief.tmp/x",
         "asof cat /home/ada/x.o",
+        "asof forget --dry-run /home/ada/never",
         "asof cat /etc/passwd",
         "asof cat /home/ada/late.txt --at '2023-11-14 23:40:00'",
         "asof restore /home/ada/notes.txt --at '2023-11-14 23:40:00' --to x --strict",

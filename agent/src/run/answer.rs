@@ -3,11 +3,13 @@
 use std::sync::PoisonError;
 
 use asof_journal::compact::Eagerness;
-use asof_journal::control::{Answer, Request, RestoreBegin, Runaway, Status};
-use asof_journal::types::MarkCause;
+use asof_journal::control::{Answer, Forget, PathBytes, Request, RestoreBegin, Runaway, Status};
+use asof_journal::forget::Order;
+use asof_journal::types::{MarkCause, Seq, is_plain_path};
 
 use super::{Agent, Reconcile};
 use crate::control::ControlRequest;
+use crate::retain::Retainer;
 use crate::status;
 
 /// Runaways that a status names.
@@ -20,7 +22,14 @@ impl Agent {
                 let answer = self.status();
                 let _ = request.reply.send(Answer::Status(Box::new(answer)));
             }
-            Request::Retain { all } => self.retain(request, all),
+            Request::Retain { all } => {
+                let eagerness = if all { Eagerness::Anything } else { Eagerness::WorthIt };
+                self.retain(request, |retainer, request| retainer.ask(eagerness, request));
+            }
+            Request::Forget(ref forget) => {
+                let order = order_of(forget);
+                self.retain(request, |retainer, request| retainer.ask_to_forget(order, request));
+            }
             Request::Sync { timeout_ms }
             | Request::Hold { timeout_ms, .. }
             | Request::Release { timeout_ms, .. }
@@ -30,9 +39,12 @@ impl Agent {
         }
     }
 
-    /// Has the retention policy applied now.
-    fn retain(&mut self, request: ControlRequest, all: bool) {
-        let eagerness = if all { Eagerness::Anything } else { Eagerness::WorthIt };
+    /// Has the retention policy applied, or something forgotten, now.
+    fn retain(
+        &mut self,
+        request: ControlRequest,
+        ask: impl FnOnce(&mut Retainer, ControlRequest) -> Result<(), ControlRequest>,
+    ) {
         let refused = if self.stopping.is_some() {
             Some((request, "asofd is stopping"))
         } else if self.head.index_failed() {
@@ -41,7 +53,7 @@ impl Agent {
                 "the index of the journal refused a write; asofd opens it anew within minutes, try again then",
             ))
         } else {
-            let queued = self.retainer.ask(eagerness, request);
+            let queued = ask(&mut self.retainer, request);
             queued.err().map(|request| (request, "others wait for the same already; try again later"))
         };
         match refused {
@@ -108,4 +120,12 @@ impl Agent {
         }
         .status()
     }
+}
+
+/// What is to be forgotten; `None` where only what was begun is to be gone on with.
+fn order_of(forget: &Forget) -> Option<Order> {
+    let paths = forget.paths.iter().filter(|path| is_plain_path(&path.0));
+    let paths: Vec<Vec<u8>> = paths.map(|PathBytes(path)| path.clone()).collect();
+    let Forget { before, by, record_names, .. } = *forget;
+    (!paths.is_empty()).then_some(Order { paths, before: before.map(Seq), by, record_names })
 }

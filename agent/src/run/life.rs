@@ -89,6 +89,7 @@ impl Life {
                         | Request::Hold { .. }
                         | Request::Release { .. }
                         | Request::Retain { .. }
+                        | Request::Forget(_)
                         | Request::RestoreBegin(_)
                         | Request::RestoreEnd { .. } => {
                             Answer::Failed { error: format!("not done: {words}"), timed_out: false }

@@ -13,7 +13,9 @@ impl Agent {
     /// What a request wants noted, if anything; else why it is refused.
     pub(super) fn note_of(&self, request: &Request) -> Result<Option<Op>, String> {
         let note = match request {
-            Request::Status | Request::Sync { .. } | Request::Retain { .. } => return Ok(None),
+            Request::Status | Request::Sync { .. } | Request::Retain { .. } | Request::Forget(_) => {
+                return Ok(None);
+            }
             Request::Hold { what, until_ns, .. } => {
                 Op::Hold(Hold { what: held(what)?, until: until_ns.map(Instant) })
             }

@@ -126,7 +126,10 @@ pub(super) fn decide(
                     frames.extend(
                         std::mem::take(&mut batch.blocks).into_iter().map(|frame| (segment.id, frame)),
                     );
-                    batches.push(*batch);
+                    // One that only had content on its way is no commit.
+                    if batch.left.is_some() || !batch.groups.is_empty() {
+                        batches.push(*batch);
+                    }
                 }
                 Walked::Damage(found) => drop(damage.get_or_insert(found)),
                 Walked::Orphan(frame) => {
@@ -218,7 +221,7 @@ impl Decider<'_, '_, '_> {
                 continue;
             }
             let last_seq = if at + 1 < count { last } else { decided.last_seq };
-            let left = Some(Left { last_seq, seqs, kept });
+            let left = Some(Left { last_seq, seqs, kept, whole: false });
             decided.commits.push(Batch { first_seq: from, groups, blocks: Vec::new(), left, ..batch });
             from = last_seq.next();
         }
@@ -295,7 +298,8 @@ impl Decider<'_, '_, '_> {
                 | Op::Name(_)
                 | Op::Restore(_)
                 | Op::Hold(_)
-                | Op::Release(_) => left.push(op.clone()),
+                | Op::Release(_)
+                | Op::Forgotten(_) => left.push(op.clone()),
             }
         }
         Ok(left)

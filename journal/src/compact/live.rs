@@ -23,6 +23,20 @@ const DEPTH_MAX: usize = 12;
 /// Blocks that lie in a run, and whether they stay.
 pub(super) type Ids = HashMap<BlockId, bool>;
 
+/// The blocks that lie in a run: of those that it has copies of, the index may have taken later ones.
+pub(super) fn candidates(records: &Records, run: &[Arc<SegmentFile>], decided: &Decided) -> Result<Ids> {
+    let in_run: HashSet<_> = run.iter().map(|segment| segment.id).collect();
+    let mut ids = Ids::new();
+    for (_, frame) in &decided.frames {
+        for (id, _) in &frame.members {
+            if records.locate(*id)?.is_some_and(|located| in_run.contains(&located.frame.segment)) {
+                ids.insert(*id, false);
+            }
+        }
+    }
+    Ok(ids)
+}
+
 /// The blocks of several runs, each by the number of its run.
 #[derive(Default)]
 pub(super) struct Blocks {
@@ -38,7 +52,7 @@ struct Dropped {
 }
 
 impl Blocks {
-    /// Adds those that lie in a run: of those that it has copies of, the index may have taken later ones.
+    /// Adds those of a run.
     pub(super) fn add(
         &mut self,
         records: &Records,
@@ -47,14 +61,7 @@ impl Blocks {
     ) -> Result<()> {
         let number = self.dropped.len() as u32;
         self.runs.extend(run.iter().map(|segment| (segment.id, number)));
-        for (_, frame) in &decided.frames {
-            for (id, _) in &frame.members {
-                let located = records.locate(*id)?;
-                if located.is_some_and(|located| self.runs.get(&located.frame.segment) == Some(&number)) {
-                    self.ids.insert(*id, (number, false));
-                }
-            }
-        }
+        self.ids.extend(candidates(records, run, decided)?.into_keys().map(|id| (id, (number, false))));
         let within = decided.first_seq..=decided.last_seq;
         self.dropped.push(Dropped { within, versions: decided.dropped.clone() });
         Ok(())

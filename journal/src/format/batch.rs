@@ -61,12 +61,15 @@ pub struct Left {
     pub seqs: Vec<Seq>,
     /// Whether everything is left of the state that the commit led to.
     pub kept: bool,
+    /// Whether nothing is missing but what was forgotten: then the states in between are left, too.
+    pub whole: bool,
 }
 
 /// The payload is that of a compacted segment: what is left of several commits.
 const FLAG_LEFT: u64 = 1;
 const LEFT_KEPT: u8 = 1;
 const LEFT_BOOT: u8 = 2;
+const LEFT_WHOLE: u8 = 4;
 
 const BLOCK: u8 = 0;
 const PACK: u8 = 1;
@@ -195,7 +198,9 @@ pub fn encode_left(commits: &[Batch]) -> Vec<u8> {
     for commit in commits {
         let same_boot = boot_id == Some(commit.clock.boot_id);
         let kept = commit.left.as_ref().is_some_and(|left| left.kept);
-        out.put_u8(if kept { LEFT_KEPT } else { 0 } | if same_boot { 0 } else { LEFT_BOOT });
+        let whole = commit.left.as_ref().is_some_and(|left| left.whole);
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        out.put_u8(flag(kept, LEFT_KEPT) | flag(!same_boot, LEFT_BOOT) | flag(whole, LEFT_WHOLE));
         out.put_uint(commit.last_seq().0.wrapping_sub(commit.first_seq.0));
         out.put_time(commit.clock.wall);
         out.put_uint(commit.clock.boottime_ns);
@@ -231,7 +236,7 @@ fn decode_left(bytes: &[u8]) -> Result<Vec<Batch>> {
     let (mut commits, mut boot_id) = (Vec::with_capacity(count.min(4096)), None);
     for _ in 0..count {
         let flags = take.u8()?;
-        if flags & !(LEFT_KEPT | LEFT_BOOT) != 0 {
+        if flags & !(LEFT_KEPT | LEFT_BOOT | LEFT_WHOLE) != 0 {
             return Err(Malformed("batch with an unknown flag"));
         }
         let last_seq = first_seq.0.checked_add(take.uint()?).map(Seq).ok_or(out_of_range)?;
@@ -266,7 +271,7 @@ fn decode_left(bytes: &[u8]) -> Result<Vec<Batch>> {
             next_node,
             blocks: std::mem::take(&mut blocks),
             groups,
-            left: Some(Left { last_seq, seqs, kept: flags & LEFT_KEPT != 0 }),
+            left: Some(Left { last_seq, seqs, kept: flags & LEFT_KEPT != 0, whole: flags & LEFT_WHOLE != 0 }),
         });
         first_seq = Seq(last_seq.0.checked_add(1).ok_or(out_of_range)?);
     }
@@ -403,7 +408,12 @@ pub(crate) mod tests {
                 chain_start: Chain::default(),
                 blocks: if first == 3 { sample().blocks } else { Vec::new() },
                 groups,
-                left: Some(Left { last_seq: Seq(last), seqs: seqs.iter().copied().map(Seq).collect(), kept }),
+                left: Some(Left {
+                    last_seq: Seq(last),
+                    seqs: seqs.iter().copied().map(Seq).collect(),
+                    kept,
+                    whole: kept && last > 9,
+                }),
                 ..sample()
             }
         };
@@ -411,6 +421,7 @@ pub(crate) mod tests {
             left(3, 9, &[3, 7], true, 1),
             left(10, 900, &[], false, 1),
             left(901, 901, &[901], false, 2),
+            left(902, 905, &[902, 905], true, 2),
         ];
         let bytes = encode_left(&commits);
         assert_eq!(Batch::decode_all(&bytes), Ok(commits.clone()));

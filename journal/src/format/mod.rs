@@ -8,5 +8,5 @@ pub mod op;
 pub mod segment;
 pub mod wire;
 
-/// The format version that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 0;
+/// The format version that this program writes, and the only one that it reads: 0 was what it grew from, and promised nothing.
+pub const FORMAT: u32 = 1;

@@ -4,9 +4,10 @@
 
 use crate::format::wire::{Malformed, Put, Result, Take};
 use crate::types::{
-    BlockId, Content, Extent, Gap, GapReason, Group, Held, Hold, Identity, Instant, Kind, LeftOut, Loss,
-    Lost, Mark, MarkCause, MarkName, Metadata, NodeId, Op, Place, Policy, Position, Quality, Restore,
-    RestoreBegun, RestoreOutcome, RootPolicy, SegmentId, Seq, Unbound, Version, is_plain_path,
+    BlockId, Content, Extent, ForgetBegun, ForgetOutcome, Forgotten, Gap, GapReason, Group, Held, Hold,
+    Identity, Instant, Kind, LeftOut, Loss, Lost, Mark, MarkCause, MarkName, Metadata, NodeId, Op, Place,
+    Policy, Position, Quality, Restore, RestoreBegun, RestoreOutcome, RootPolicy, SegmentId, Seq, Unbound,
+    Version, is_plain_path,
 };
 
 const BIND: u8 = 1;
@@ -21,6 +22,7 @@ const NAME: u8 = 9;
 const RESTORE: u8 = 10;
 const HOLD: u8 = 11;
 const RELEASE: u8 = 12;
+const FORGOTTEN: u8 = 14;
 
 const HELD_PATH: u8 = 0;
 const HELD_MARK: u8 = 1;
@@ -33,6 +35,9 @@ const LOST_GROUPS: u8 = 1;
 
 const RESTORE_BEGUN: u8 = 0;
 const RESTORE_DONE: u8 = 1;
+
+const FORGET_BEGUN: u8 = 0;
+const FORGET_DONE: u8 = 1;
 
 const CONTENT_NONE: u8 = 0;
 const CONTENT_INLINE: u8 = 1;
@@ -298,15 +303,7 @@ pub fn take_restore(take: &mut Take<'_>) -> Result<Restore> {
     match take.u8()? {
         RESTORE_BEGUN => {
             let at = Seq(take.uint()?);
-            let count = take.count(2)?;
-            let mut paths = Vec::with_capacity(count.min(1024));
-            for _ in 0..count {
-                let path = take.bytes()?;
-                if !is_plain_path(path) {
-                    return Err(Malformed("not a plain absolute path"));
-                }
-                paths.push(path.to_vec());
-            }
+            let paths = take_plain_paths(take)?;
             let exact = match take.u8()? {
                 0 => false,
                 1 => true,
@@ -368,6 +365,62 @@ pub fn put_hold(out: &mut Vec<u8>, hold: &Hold) {
 /// Decodes a hold.
 pub fn take_hold(take: &mut Take<'_>) -> Result<Hold> {
     Ok(Hold { what: take_held(take)?, until: Some(take.time()?).filter(|until| *until != NO_END) })
+}
+
+/// Encodes a note about a forgetting.
+pub fn put_forgotten(out: &mut Vec<u8>, forgotten: &Forgotten) {
+    match forgotten {
+        Forgotten::Begun(ForgetBegun { by, paths, roots, before, names }) => {
+            out.put_u8(FORGET_BEGUN);
+            out.put_uint(u64::from(*by));
+            out.put_uint(*paths);
+            // There is nothing before Seq 0: it stands for "none".
+            out.put_uint(before.unwrap_or_default().0);
+            for list in [roots, names] {
+                out.put_uint(list.len() as u64);
+                for path in list {
+                    out.put_bytes(path);
+                }
+            }
+        }
+        Forgotten::Done { id, outcome: ForgetOutcome { bindings, versions, blocks } } => {
+            out.put_u8(FORGET_DONE);
+            for number in [id.0, *bindings, *versions, *blocks] {
+                out.put_uint(number);
+            }
+        }
+    }
+}
+
+/// Decodes a note about a forgetting.
+pub fn take_forgotten(take: &mut Take<'_>) -> Result<Forgotten> {
+    match take.u8()? {
+        FORGET_BEGUN => Ok(Forgotten::Begun(ForgetBegun {
+            by: take.uint32()?,
+            paths: take.uint()?,
+            before: Some(Seq(take.uint()?)).filter(|before| *before != Seq::ZERO),
+            roots: take_plain_paths(take)?,
+            names: take_plain_paths(take)?,
+        })),
+        FORGET_DONE => Ok(Forgotten::Done {
+            id: Seq(take.uint()?),
+            outcome: ForgetOutcome { bindings: take.uint()?, versions: take.uint()?, blocks: take.uint()? },
+        }),
+        _ => Err(Malformed("unknown note about a forgetting")),
+    }
+}
+
+fn take_plain_paths(take: &mut Take<'_>) -> Result<Vec<Vec<u8>>> {
+    let count = take.count(2)?;
+    let mut paths = Vec::with_capacity(count.min(1024));
+    for _ in 0..count {
+        let path = take.bytes()?;
+        if !is_plain_path(path) {
+            return Err(Malformed("not a plain absolute path"));
+        }
+        paths.push(path.to_vec());
+    }
+    Ok(paths)
 }
 
 fn take_mark_name(take: &mut Take<'_>) -> Result<MarkName> {
@@ -444,6 +497,10 @@ fn put_op(out: &mut Vec<u8>, op: &Op) {
             out.put_u8(RELEASE);
             put_held(out, held);
         }
+        Op::Forgotten(forgotten) => {
+            out.put_u8(FORGOTTEN);
+            put_forgotten(out, forgotten);
+        }
     }
 }
 
@@ -485,6 +542,7 @@ fn take_op(take: &mut Take<'_>) -> Result<Op> {
         RESTORE => Op::Restore(take_restore(take)?),
         HOLD => Op::Hold(take_hold(take)?),
         RELEASE => Op::Release(take_held(take)?),
+        FORGOTTEN => Op::Forgotten(take_forgotten(take)?),
         _ => return Err(Malformed("unknown operation")),
     })
 }
@@ -629,6 +687,17 @@ pub(crate) mod tests {
                     until: Some(Instant(1_900_000_000_000_000_000)),
                 }),
                 Op::Release(Held::Path(b"/home/\xff".to_vec())),
+                Op::Forgotten(Forgotten::Begun(ForgetBegun {
+                    by: 1000,
+                    paths: 2,
+                    roots: vec![b"/home/\xff".to_vec()],
+                    before: Some(Seq(70)),
+                    names: vec![b"/home/\xff/key".to_vec()],
+                })),
+                Op::Forgotten(Forgotten::Done {
+                    id: Seq(80),
+                    outcome: ForgetOutcome { bindings: 3, versions: 400, blocks: 5 },
+                }),
                 Op::Mark(Mark { covered_through: Instant(77), cause: MarkCause::Sync }),
             ],
             hinted: Some(Instant(1_000_000_000)),

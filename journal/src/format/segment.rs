@@ -8,6 +8,8 @@ use crate::types::{Instant, Position, SegmentId, Seq};
 const MAGIC: [u8; 8] = *b"asofSEG\n";
 /// Last bytes of a sealed segment file.
 const END_MAGIC: [u8; 8] = *b"asofEND\n";
+/// A segment of a format that this program does not know: not damage, and nothing to read all the same.
+pub const OTHER_FORMAT: Malformed = Malformed("segment of another format");
 /// Magic, format version, length of what follows.
 const PREFIX_LEN: usize = 16;
 /// A header is never longer; `supersedes` is the only part that grows.
@@ -122,9 +124,9 @@ impl SegmentHeader {
         if crc32c::crc32c(&bytes[..PREFIX_LEN + len]) != u32::from_le_bytes(take.array()?) {
             return Err(Malformed("segment header checksum does not match"));
         }
-        // Only behind the checksum, which has this place in every format: a flipped bit makes no newer one.
-        if format > super::FORMAT {
-            return Err(Malformed("segment of a newer format"));
+        // Only behind the checksum, which has this place in every format: a flipped bit makes no other one.
+        if format != super::FORMAT {
+            return Err(OTHER_FORMAT);
         }
         let start = (PREFIX_LEN + len + 4).next_multiple_of(ALIGN as usize) as u64;
         Ok((Self::decode_body(body)?, start))
@@ -290,9 +292,9 @@ mod tests {
         }
     }
 
-    /// A single bit in the format number once made a reader refuse the whole journal as a newer one.
+    /// A single bit in the format number once made a reader refuse the whole journal as one of another.
     #[test]
-    fn a_flipped_bit_in_the_format_is_damage_and_a_newer_format_is_not() {
+    fn a_flipped_bit_in_the_format_is_damage_and_another_format_is_not() {
         let good = header().encode();
         let mut flipped = good.clone();
         flipped[9] ^= 0x40;
@@ -302,7 +304,7 @@ mod tests {
         let end = PREFIX_LEN + u32::from_le_bytes([newer[12], newer[13], newer[14], newer[15]]) as usize;
         let crc = crc32c::crc32c(&newer[..end]);
         newer[end..end + 4].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(SegmentHeader::decode(&newer), Err(Malformed("segment of a newer format")));
+        assert_eq!(SegmentHeader::decode(&newer), Err(OTHER_FORMAT));
         let usual = SegmentHeader {
             supersedes: Vec::new(),
             compacted: None,

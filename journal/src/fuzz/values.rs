@@ -6,9 +6,10 @@ use crate::format::batch::{Batch, BlockFrame, DEPTH_MAX};
 use crate::format::frame::{BODY_MAX, Chain, Encoding};
 use crate::format::segment::{Compacted, Footer, Predecessor, SegmentHeader};
 use crate::types::{
-    BlockId, ClockReading, Content, Extent, Gap, GapReason, Group, Held, Hold, Identity, Instant, Kind,
-    LeftOut, Loss, Lost, Mark, MarkCause, MarkName, Metadata, NodeId, Op, Place, Policy, Position, Quality,
-    Restore, RestoreBegun, RestoreOutcome, RootPolicy, SegmentId, Seq, Unbound, Version,
+    BlockId, ClockReading, Content, Extent, ForgetBegun, ForgetOutcome, Forgotten, Gap, GapReason, Group,
+    Held, Hold, Identity, Instant, Kind, LeftOut, Loss, Lost, Mark, MarkCause, MarkName, Metadata, NodeId,
+    Op, Place, Policy, Position, Quality, Restore, RestoreBegun, RestoreOutcome, RootPolicy, SegmentId, Seq,
+    Unbound, Version,
 };
 
 pub(super) const KINDS: [Kind; 7] =
@@ -173,6 +174,26 @@ fn restore(random: &mut Random) -> Restore {
     }
 }
 
+fn forgotten(random: &mut Random) -> Forgotten {
+    match random.one_in(2) {
+        true => Forgotten::Begun(ForgetBegun {
+            by: random.number() as u32,
+            paths: random.number(),
+            roots: some(random, 3, path),
+            before: Some(Seq(random.number())).filter(|before| *before != Seq::ZERO),
+            names: some(random, 3, path),
+        }),
+        false => Forgotten::Done {
+            id: Seq(random.number()),
+            outcome: ForgetOutcome {
+                bindings: random.number(),
+                versions: random.number(),
+                blocks: random.number(),
+            },
+        },
+    }
+}
+
 fn held(random: &mut Random) -> Held {
     match random.one_in(2) {
         true => Held::Path(path(random)),
@@ -181,7 +202,7 @@ fn held(random: &mut Random) -> Held {
 }
 
 pub(super) fn op(random: &mut Random) -> Op {
-    match random.below(15) {
+    match random.below(16) {
         0..=3 => Op::Bind {
             dir: node(random),
             name: name(random),
@@ -210,6 +231,7 @@ pub(super) fn op(random: &mut Random) -> Op {
             until: Some(instant(random)).filter(|until| random.one_in(2) && until.0 != i64::MAX),
         }),
         13 => Op::Release(held(random)),
+        14 => Op::Forgotten(forgotten(random)),
         _ if random.one_in(2) => Op::Policy(policy(random)),
         _ => Op::Mark(Mark {
             covered_through: instant(random),

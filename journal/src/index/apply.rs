@@ -4,7 +4,9 @@ use super::keys::{self, Applied, BatchAt, Bound, Linked, Located, StateThen};
 use super::{Cf, Entry};
 use crate::format::batch::{Batch, BlockFrame};
 use crate::format::frame::Chain;
-use crate::format::op::{put_gap, put_held, put_hold, put_loss, put_policy, put_restore, put_version};
+use crate::format::op::{
+    put_forgotten, put_gap, put_held, put_hold, put_loss, put_policy, put_restore, put_version,
+};
 use crate::types::{Gap, GapReason, Group, Instant, Op, Position, SegmentId, Seq};
 
 /// Where a batch lies in its segment, and the chain's value behind it.
@@ -85,6 +87,11 @@ fn op_entries(seq: Seq, n: u16, op: &Op, out: &mut Vec<Entry>) {
             put_held(&mut value, held);
             out.push(Entry { cf: Cf::Hold, key: keys::gap(seq, n), value });
         }
+        Op::Forgotten(forgotten) => {
+            let mut value = Vec::new();
+            put_forgotten(&mut value, forgotten);
+            out.push(Entry { cf: Cf::Forgotten, key: keys::gap(seq, n), value });
+        }
         Op::Mark(_) => {}
     }
 }
@@ -98,6 +105,7 @@ pub fn places(batch: &Batch, place: &BatchPlace, out: &mut Vec<Entry>) {
     let state = match &batch.left {
         None if batch.groups.is_empty() => return,
         None => StateThen::Whole,
+        Some(left) if left.whole => StateThen::Whole,
         Some(left) if left.kept => StateThen::Kept,
         Some(_) => StateThen::Thinned,
     };
@@ -230,7 +238,7 @@ mod tests {
         let before = Applied { last_seq: sample().first_seq.previous(), ..Applied::default() };
         let applied = batch(&before, &sample(), &place, &mut entries);
         let count = |cf| entries.iter().filter(|entry| entry.cf == cf).count();
-        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 2, 3, 1]);
+        assert_eq!(Cf::ALL.map(count), [3, 2, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 2, 3, 2, 1]);
         assert_eq!((applied.last_seq, applied.gaps), (Seq(11), 1));
         assert_eq!(applied.covered_through, Some(Instant(77)));
     }

@@ -7,9 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompactionStyle, DBCompressionType, DBRawIterator, LogLevel, Options, ReadOptions, SstFileWriter,
-    WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
+    ColumnFamilyDescriptor, CompactOptions, DB, DBCompactionStyle, DBCompressionType, DBRawIterator,
+    LogLevel, Options, ReadOptions, SstFileWriter, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
 use super::{Cf, Entry, keys};
@@ -211,6 +211,26 @@ impl Db {
         self.db.flush_cfs_opt(&families, &options).map_err(|e| refused(&self.path, &e))
     }
 
+    /// Writes all tables anew, so that no file has what was taken away.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub fn clean(&self) -> Result<()> {
+        self.flush()?;
+        let mut options = CompactOptions::default();
+        options.set_exclusive_manual_compaction(true);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        for cf in Cf::ALL {
+            self.db.compact_range_cf_opt(self.family(cf)?, None::<&[u8]>, None::<&[u8]>, &options);
+        }
+        self.db.wait_for_compact(&WaitForCompactOptions::default()).map_err(|e| refused(&self.path, &e))?;
+        // The manifest names the first and the last key of every table that there was; it is written anew with each change, and
+        // files that nobody needs any more go with the next flush.
+        let value = self.get(Cf::Meta, keys::COMPACTED)?.unwrap_or_else(|| keys::encode_compacted(&[]));
+        self.write(&[Entry { cf: Cf::Meta, key: keys::COMPACTED.to_vec(), value }])?;
+        self.flush()
+    }
+
     /// Takes in sorted table files of a column family; they are moved, not copied.
     ///
     /// # Errors
@@ -272,12 +292,14 @@ impl<'o> Table<'o> {
 }
 
 fn options() -> Options {
-    let mut options = Options::default();
+    // The manifest is written anew with each change, some 100 bytes a table: it names keys of tables that are gone.
+    let mut options =
+        Options::default().get_options_from_string("max_manifest_space_amp_pct=0").unwrap_or_default();
     options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(2);
     options.set_max_log_file_size(1 << 20);
     options.set_stats_dump_period_sec(0);
-    options.set_max_manifest_file_size(4 << 20);
+    options.set_max_manifest_file_size(1);
     // The default of 4 MiB would be most of a young index.
     options.set_manifest_preallocation_size(64 << 10);
     options

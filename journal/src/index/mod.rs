@@ -42,13 +42,15 @@ pub enum Cf {
     Restore,
     /// `Seq` to what was held or released then.
     Hold,
+    /// `Seq` to what was noted of a forgetting then.
+    Forgotten,
     /// How far the index has come.
     Meta,
 }
 
 impl Cf {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Cf; 15] = [
+    pub const ALL: [Cf; 16] = [
         Cf::Block,
         Cf::Binding,
         Cf::Filename,
@@ -63,6 +65,7 @@ impl Cf {
         Cf::Named,
         Cf::Restore,
         Cf::Hold,
+        Cf::Forgotten,
         Cf::Meta,
     ];
 
@@ -83,6 +86,7 @@ impl Cf {
             Cf::Named => "named",
             Cf::Restore => "restore",
             Cf::Hold => "hold",
+            Cf::Forgotten => "forgotten",
             Cf::Meta => "meta",
         }
     }

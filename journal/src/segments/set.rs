@@ -31,7 +31,7 @@ impl SegmentSet {
     /// Opens every segment of the journal with that uuid; one that belongs to another is reported and left out.
     ///
     /// # Errors
-    /// `Io`; `Unsupported` where one has a newer format.
+    /// `Io`; `Unsupported` where one has another format.
     pub fn open(storage: &dyn Storage, layout: &Layout, journal: uuid::Uuid) -> Result<SegmentSet> {
         let dir = layout.segments();
         let mut names: BTreeMap<SegmentId, Vec<bool>> = BTreeMap::new();

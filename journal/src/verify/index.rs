@@ -163,7 +163,9 @@ fn seq_of(cf: Cf, key: &[u8], value: &[u8]) -> Option<Seq> {
     match cf {
         Cf::Binding => keys::parse_binding(key).ok().map(|(_, seq)| seq),
         Cf::Version | Cf::Link => keys::parse_node_seq(key).ok(),
-        Cf::Event | Cf::Gap | Cf::Policy | Cf::Loss | Cf::Restore | Cf::Hold => keys::parse_seq(key).ok(),
+        Cf::Event | Cf::Gap | Cf::Policy | Cf::Loss | Cf::Restore | Cf::Hold | Cf::Forgotten => {
+            keys::parse_seq(key).ok()
+        }
         Cf::Named => keys::parse_named(key).ok().map(|(_, seq)| seq),
         Cf::Clock => keys::parse_seq(value).ok(),
         Cf::Block | Cf::Identity | Cf::Filename | Cf::Meta => None,

@@ -13,7 +13,7 @@ use asof_journal::temporary::is_temporary;
 use asof_journal::types::{Content, Gap, GapReason, Instant, Kind, NodeId, Place, Seq, Unbound, Version};
 use asof_journal::view::{Entry, View, is_below};
 
-use lines::{Answer, At, EndLine, GapLine, Matched, RuleLine, Verdict, VersionLine};
+use lines::{Answer, At, EndLine, ForgottenLine, GapLine, Matched, RuleLine, Verdict, VersionLine};
 
 use super::restore::gap_text;
 use crate::args::ExplainArgs;
@@ -36,6 +36,9 @@ pub(crate) fn run(session: &Session, args: &ExplainArgs, out: &mut Output) -> Re
         answer.kept_before = around.before.map_or(Ok(None), |at| case.at(at.seq))?;
         answer.kept_after = around.after.map_or(Ok(None), |at| case.at(at.seq))?;
     }
+    if answer.version.is_none() {
+        answer.forgotten = case.forgotten()?;
+    }
     if out.is_json() { out.object(&answer) } else { for_people(&answer, &path, out) }
 }
 
@@ -53,6 +56,10 @@ fn for_people(answer: &Answer, path: &[u8], out: &mut Output) -> Result<()> {
     }
     for gap in &answer.gaps {
         out.line(&format!("  {}", gap.text))?;
+    }
+    for ForgottenLine { at: At { local, seq, .. }, by } in &answer.forgotten {
+        let what = "something here was taken out of all history; whether this was part of it is not told";
+        out.line(&format!("  note     {local} (seq:{seq}), by user {by}: {what}"))?;
     }
     match &answer.next {
         Some(next) => out.line(&format!("  next     {next}")),
@@ -131,6 +138,7 @@ impl<'c> Case<'c> {
             first_seen: None,
             kept_before: None,
             kept_after: None,
+            forgotten: Vec::new(),
             gaps: self.gaps.iter().map(gap_line).collect(),
             next: None,
             instant: self.moment.instant.to_rfc3339(),
@@ -144,6 +152,23 @@ impl<'c> Case<'c> {
             seq: seq.0,
             local: local(moment.instant),
         }))
+    }
+
+    /// What was taken out of all history later, in a root that the path lies in.
+    fn forgotten(&self) -> Result<Vec<ForgottenLine>> {
+        let mut lines = Vec::new();
+        for forgot in self.reader.forgotten()? {
+            let here = forgot.what.roots.iter().any(|root| is_below(self.path, root));
+            let ours = forgot.what.before.is_none_or(|before| self.moment.seq < before);
+            if here
+                && ours
+                && forgot.begun.seq > self.moment.seq
+                && let Some(at) = self.at(forgot.begun.seq)?
+            {
+                lines.push(ForgottenLine { at, by: forgot.what.by });
+            }
+        }
+        Ok(lines)
     }
 
     fn log(&self) -> String {

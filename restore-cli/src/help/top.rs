@@ -52,8 +52,8 @@ Exit status:
   0    done
   1    an error: it says what happened, where, and what to do next
   2    the command line is not understood
-  3    partly done, each problem named
-  4    the journal is damaged
+  3    partly done, each problem named; a drill is inconclusive
+  4    the journal is damaged; a drill failed
   5    not reachable: before the first capture, no such path then, or in a
        gap with --strict
   10   no journal there

@@ -1,4 +1,4 @@
-//! Writes the golden journal of the present format, while that is not released, and its answers.
+//! Writes the golden journal of the present format, where there is none yet, and its answers.
 //!
 //! Run by `make golden`. A released format's journal is never written again.
 
@@ -11,8 +11,12 @@ use asof_tests::golden;
 use asof_tests::must::Must;
 
 fn main() -> ExitCode {
-    if FORMAT != 0 {
-        eprintln!("format {FORMAT} is released: its golden journal stays as it is");
+    let place = golden::directory().join(format!("format-{FORMAT}"));
+    if place.exists() {
+        eprintln!(
+            "{}: it is there. One of a released format stays as it is; one of a format that is not: remove it before",
+            place.display()
+        );
         return ExitCode::from(2);
     }
     let made = tempfile::tempdir().must("a temporary directory");
@@ -29,10 +33,6 @@ fn main() -> ExitCode {
     let reader = Reader::open(&journal).must("the journal");
     assert_eq!((&reader.report().damage, &reader.report().rebuilt), (&Vec::new(), &None));
     let answers = golden::answers(&reader, reader.head());
-    let place = golden::directory().join(format!("format-{FORMAT}"));
-    if place.exists() {
-        fs::remove_dir_all(&place).must(place.display());
-    }
     fs::create_dir_all(&place).must(place.display());
     golden::copy(&journal, &place.join("journal"));
     fs::write(place.join("answers.txt"), &answers).must("the answers");

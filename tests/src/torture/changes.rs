@@ -97,7 +97,8 @@ fn of_group(history: &History, seq: Seq, group: &Group) -> Vec<Line> {
             | Op::Name(_)
             | Op::Restore(_)
             | Op::Hold(_)
-            | Op::Release(_) => {}
+            | Op::Release(_)
+            | Op::Forgotten(_) => {}
         }
     }
     lines

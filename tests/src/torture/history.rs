@@ -109,7 +109,8 @@ impl State {
             | Op::Name(_)
             | Op::Restore(_)
             | Op::Hold(_)
-            | Op::Release(_) => {}
+            | Op::Release(_)
+            | Op::Forgotten(_) => {}
         }
     }
 }

@@ -3,10 +3,9 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::PathBuf;
-use std::process::Command;
 
 use asof_tests::agent::Agent;
+use asof_tests::fake_clock::FakeClock;
 use asof_tests::filesystem::Filesystem;
 use asof_tests::must::Must;
 use asof_tests::site::Site;
@@ -82,26 +81,14 @@ pub(crate) fn recognised_after_downtime(place: &Place) -> Outcome {
     Outcome::Met
 }
 
-/// Where Debian and its kin put the library.
-fn fake_time_library() -> Option<PathBuf> {
-    let dirs = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
-    let name = "faketime/libfaketimeMT.so.1";
-    dirs.chain([PathBuf::from("/usr/lib")]).map(|dir| dir.join(name)).find(|path| path.is_file())
-}
-
 /// The wall clock goes back an hour between two writes, and forward again, under a running agent.
 pub(crate) fn clock_jumps(place: &Place) -> Outcome {
-    let Some(library) = fake_time_library() else {
+    let site = Site::below(place.mount.point());
+    let Some(clock) = FakeClock::new(&site) else {
         return Outcome::Skipped("libfaketime is not installed".into());
     };
-    let site = Site::below(place.mount.point());
-    let clock = site.path("clock");
-    put(&clock, "+0");
-    let mut command = Command::new(&site.programs.asofd);
-    command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &clock);
-    command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     let arguments: Vec<OsString> = vec!["--root".into(), site.root.clone().into()];
-    let agent = Agent::start_with(&site, command, &arguments);
+    let agent = Agent::start_with(&site, clock.asofd(&site), &arguments);
     agent.protecting(&site);
     let file = site.root.join("file");
     let mut taken = Vec::new();
@@ -113,9 +100,15 @@ pub(crate) fn clock_jumps(place: &Place) -> Outcome {
         ("+73y", "far ahead"),
         ("+0", "back from there"),
     ] {
-        put(&clock, offset);
+        clock.set(offset);
         put(&file, content);
         taken.push((site.take(&format!("{content}, {offset}")), content));
+        let shown = &taken.last().must("an instant").0.instant;
+        assert_eq!(
+            shown.as_str() > "2090",
+            offset == "+73y",
+            "the agent's clock is off by {offset}: {shown}"
+        );
     }
     site.check_all("the agent runs");
     site.check_all("by the other kind of time");

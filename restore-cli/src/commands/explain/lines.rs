@@ -73,6 +73,9 @@ pub(super) struct Answer {
     /// And after.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kept_after: Option<At>,
+    /// What was taken out of all history since, in roots that it lies in: whether it was part of that is not told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) forgotten: Vec<ForgottenLine>,
     /// Gaps that concern it at that time.
     pub(super) gaps: Vec<GapLine>,
     /// The nearest useful command.
@@ -147,4 +150,13 @@ pub(super) struct GapLine {
     pub(super) detail: String,
     #[serde(skip)]
     pub(super) text: String,
+}
+
+/// Something that was taken out of all history.
+#[derive(Debug, Serialize)]
+pub(super) struct ForgottenLine {
+    #[serde(flatten)]
+    pub(super) at: At,
+    /// The user who had it done.
+    pub(super) by: u32,
 }

@@ -31,6 +31,9 @@ const FIRST_NS: u64 = 5 * 60 * 1_000_000_000;
 const LOOK_EVERY_NS: u64 = 3_600_000_000_000;
 /// Between two runs of segments.
 const PAUSE_NS: u64 = 10_000_000_000;
+/// In a pause it looks every so often whether it is wanted: so many times.
+const PAUSE_STEP: Duration = Duration::from_millis(100);
+const PAUSE_STEPS: u32 = 100;
 /// How often old segments are looked at that wait for readers.
 const OLD_EVERY_NS: u64 = 60_000_000_000;
 /// So many may wait for a compaction that they asked for.
@@ -405,7 +408,7 @@ impl Worker {
         Ok(done)
     }
 
-    /// Applies the policy: as eagerly as somebody asked for, to the end; or by itself, one run.
+    /// Applies the policy to the end: as eagerly as somebody asked for, or by itself until there is something else to do.
     fn apply(
         &self,
         written: &Written,
@@ -417,11 +420,19 @@ impl Worker {
         let holds = self.head.held_paths().map_err(|error| error.to_string())?;
         let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
         let shared = &self.shared;
+        let by_itself = asked.is_none();
+        let leaves = || is_set(&shared.ends) || is_set(&shared.again) || (by_itself && is_set(&shared.hurry));
+        let mut runs = 0;
         let mut go_on = |done: &Compacted| {
-            let by_itself = asked.is_none();
-            // By itself one run at a time: the next begins after a pause, if there is still nothing else to do.
-            let leave = by_itself && (done.runs > 0 || is_set(&shared.hurry));
-            !(is_set(&shared.ends) || is_set(&shared.again) || leave)
+            // By itself with a pause between two runs, if there is still nothing else to do.
+            if by_itself && done.runs > runs {
+                runs = done.runs;
+                let mut steps = 0..PAUSE_STEPS;
+                while !leaves() && steps.next().is_some() {
+                    thread::sleep(PAUSE_STEP);
+                }
+            }
+            !leaves()
         };
         let eagerness = asked.unwrap_or(Eagerness::WorthIt);
         let wall = self.clock.now().wall;

@@ -3,8 +3,8 @@
 //! The segments stay the only truth: nothing goes but by being left out of a compacted segment. In order, so that a crash at any
 //! step leaves a journal in which everything that is kept is found:
 //!
-//! 1. `decide`: what is left of a run of neighbouring segments, by their timelines in the index.
-//! 2. `live`: which blocks of the run anybody still refers to; nothing new may refer to them meanwhile.
+//! 1. `choose` and `decide`: what is left of a run of neighbouring segments, by their timelines in the index; `plan` holds several.
+//! 2. `live`: which blocks of them anybody still refers to; nothing new may refer to them meanwhile.
 //! 3. `write`: a new segment under a temporary name. Every block is decoded and checked against its id before it is copied. Synced,
 //!    renamed, the directory synced: from there on the old segments are void.
 //! 4. `swap`: the index follows, and is put on disk.
@@ -13,11 +13,13 @@
 mod choose;
 mod decide;
 mod live;
+mod plan;
 mod purge;
 mod retire;
 pub(crate) mod swap;
 mod write;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,11 +29,14 @@ use crate::index::Cf;
 use crate::index::db::Db;
 use crate::index::keys::{self, Applied};
 use crate::landmarks;
-use crate::retention::survey::{Terms, clock_of};
+use crate::retention::survey::{KnownClock, Terms};
 use crate::retention::{Keeper, Policy};
 use crate::segments::{Damage, SegmentFile, SegmentSet};
 use crate::storage::{Layout, Storage};
 use crate::types::{Instant, SegmentId, Seq};
+
+use choose::{Choice, Run};
+use plan::{Batch, Left, Plan, Planned};
 
 pub use choose::Eagerness;
 pub use purge::{Note, Purged};
@@ -77,6 +82,8 @@ pub struct Compactor {
     layout: Layout,
     journal: uuid::Uuid,
     retired: Mutex<retire::Retired>,
+    left: Mutex<Left>,
+    clock: Mutex<KnownClock>,
 }
 
 impl Compactor {
@@ -86,7 +93,15 @@ impl Compactor {
         layout: Layout,
         journal: uuid::Uuid,
     ) -> Compactor {
-        Compactor { head, storage, layout, journal, retired: Mutex::default() }
+        Compactor {
+            head,
+            storage,
+            layout,
+            journal,
+            retired: Mutex::default(),
+            left: Mutex::default(),
+            clock: Mutex::default(),
+        }
     }
 
     /// Compacts what is worth it, as of what is durable now; so many runs at most. `holds` are paths of which everything stays.
@@ -128,24 +143,44 @@ impl Compactor {
         }
         let now = self.head.watermarks().durable.seq;
         let records = self.head.records();
-        let clock = clock_of(records)?;
+        let mut known = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        known.read_on(records)?;
+        let clock = &known.clock;
         let named: Vec<Seq> = landmarks::marks(records)?.iter().map(|mark| mark.moment.seq).collect();
-        let keeper = Keeper::new(&clock, policy, &named, now);
+        let keeper = Keeper::new(clock, policy, &named, now);
         let mut terms = Terms::new(&keeper, policy, holds);
-        for run in choose::runs(&set, &clock, policy, &keeper, eagerness)? {
-            if !go_on(&done) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.begin(records.store.db(), policy, holds, &named)?;
+        let choice = Choice { clock, policy, keeper: &keeper, eagerness };
+        let mut runs: VecDeque<Run> = choice.runs(&set, &left.segments)?.into();
+        'look: while !runs.is_empty() {
+            let mut batch = Batch::default();
+            while !batch.is_full()
+                && let Some(run) = runs.pop_front()
+            {
+                if !go_on(&done) {
+                    break 'look;
+                }
+                let plan = self.plan(&set, run, &mut terms, now, &mut done)?;
+                if let Some(planned) = plan.planned {
+                    batch.add(self.head.records(), planned)?;
+                }
+                plan.left.iter().for_each(|run| left.note(run));
+                for run in plan.rest.into_iter().rev() {
+                    match choice.is_ripe(&run)? {
+                        true => runs.push_front(run),
+                        false => left.note(&run),
+                    }
+                }
+            }
+            if batch.is_empty() {
                 break;
             }
-            // Others may have gone into a compacted segment meanwhile.
-            if !run.iter().all(|id| set.segments.contains_key(id)) {
-                continue;
+            if !self.replace(&mut set, batch, now, wall, &mut done, go_on)? {
+                break;
             }
-            let segments: Vec<Arc<SegmentFile>> =
-                run.iter().filter_map(|id| set.segments.get(id).cloned()).collect();
-            self.run(&set, &segments, &mut terms, now, eagerness, wall, &mut done)?;
-            set = self.segments()?;
-            done.waiting = self.remove_retired(&set)?;
         }
+        left.write(records.store.db(), &set)?;
         Ok(done)
     }
 
@@ -171,22 +206,18 @@ impl Compactor {
         SegmentSet::open(&*self.storage, &self.layout, self.journal)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn run(
+    /// What is to be compacted of a run.
+    fn plan(
         &self,
         set: &SegmentSet,
-        run: &[Arc<SegmentFile>],
+        run: Run,
         terms: &mut Terms<'_>,
         now: Seq,
-        eagerness: Eagerness,
-        wall: Instant,
         done: &mut Compacted,
-    ) -> Result<()> {
+    ) -> Result<Plan> {
         let records = self.head.records();
-        let decide =
-            |run: &[Arc<SegmentFile>], terms: &mut Terms<'_>, done: &mut Compacted| match decide::decide(
-                records, terms, set, run, now,
-            ) {
+        let mut decide =
+            |segments: &[Arc<SegmentFile>]| match decide::decide(records, terms, set, segments, now) {
                 Ok(decided) => Ok(Some(decided)),
                 Err(decide::Refusal::Damaged(damage)) => {
                     done.damage.push(damage);
@@ -194,66 +225,102 @@ impl Compactor {
                 }
                 Err(decide::Refusal::Error(error)) => Err(error),
             };
-        let Some(mut decided) = decide(run, terms, done)? else { return Ok(()) };
+        let Some(mut decided) = decide(&run.segments)? else { return Ok(Plan::default()) };
         if decided.commits.is_empty() {
-            return Ok(());
+            return Ok(Plan::leave(run));
         }
-        let mut run = run;
-        if eagerness == Eagerness::WorthIt {
-            let going = |segment: &Arc<SegmentFile>| {
-                Ok((segment.len()?, decided.going.get(&segment.id).copied().unwrap_or(0)))
-            };
-            let segments = run.iter().map(going).collect::<Result<Vec<_>>>()?;
-            let Some(best) = choose::best_stretch(&segments) else { return Ok(()) };
-            if best.len() < run.len() {
-                run = run.get(best).unwrap_or_default();
-                let Some(of_these) = decide(run, terms, done)? else { return Ok(()) };
-                decided = of_these;
-            }
+        let (bytes, going) = (choose::bytes_of(&run.segments)?, decided.all_going());
+        if run.is_worth_it(bytes, going) {
+            let planned = Planned { segments: run.segments, decided, bytes, going };
+            return Ok(Plan { planned: Some(planned), ..Plan::default() });
         }
-        let before: u64 = run.iter().map(|segment| segment.len()).sum::<Result<u64>>()?;
-        if !choose::is_worth_it(before, decided.bytes_going, run.len(), eagerness) {
-            return Ok(());
+        // What little goes of some of it does not hold the rest back.
+        let lens = |segment: &Arc<SegmentFile>| Ok((segment.len()?, decided.going_of(segment.id)));
+        let segments = run.segments.iter().map(lens).collect::<Result<Vec<_>>>()?;
+        let Some(best) = run.best_stretch(&segments) else { return Ok(Plan::leave(run)) };
+        let mut plan = Plan { rest: run.beside(&best), ..Plan::default() };
+        let chosen = run.part(best);
+        if chosen.segments.len() < run.segments.len() {
+            let Some(of_these) = decide(&chosen.segments)? else { return Ok(plan) };
+            decided = of_these;
         }
-        if !self.has_room(before.saturating_sub(decided.bytes_going)) {
-            done.short_of_room += 1;
-            return Ok(());
+        let (bytes, going) = (choose::bytes_of(&chosen.segments)?, decided.all_going());
+        match chosen.is_worth_it(bytes, going) {
+            true => plan.planned = Some(Planned { segments: chosen.segments, decided, bytes, going }),
+            false => plan.left = Some(chosen),
         }
-        let ids = live::candidates(records, run, &decided)?;
+        Ok(plan)
+    }
+
+    /// Replaces the runs of a batch, one after the other. Gives `false` where nothing more can be done now.
+    fn replace(
+        &self,
+        set: &mut SegmentSet,
+        batch: Batch,
+        now: Seq,
+        wall: Instant,
+        done: &mut Compacted,
+        go_on: &mut dyn FnMut(&Compacted) -> bool,
+    ) -> Result<bool> {
         // What was submitted before, and may stand on such a block, is in the index once it is durable.
-        let quiet = self.head.begin_departure(ids.keys().copied(), USERS_WAIT)
+        let quiet = self.head.begin_departure(batch.blocks.ids(), USERS_WAIT)
             && self.head.wait_durable(self.head.watermarks().queued, USERS_WAIT);
-        if !quiet {
-            self.head.end_departure();
-            return Ok(());
-        }
-        let written = live::mark(records, ids, &decided, run)
-            .and_then(|ids| self.write(run, &decided, &ids, now, wall).map(|written| (written, ids)));
-        let written = match written {
-            Ok((written, _)) => written,
+        let result = match quiet {
+            true => self.replace_quietly(set, batch, now, wall, done, go_on),
+            false => Ok(false),
+        };
+        self.head.end_departure();
+        result
+    }
+
+    fn replace_quietly(
+        &self,
+        set: &mut SegmentSet,
+        batch: Batch,
+        now: Seq,
+        wall: Instant,
+        done: &mut Compacted,
+        go_on: &mut dyn FnMut(&Compacted) -> bool,
+    ) -> Result<bool> {
+        let marked = match batch.blocks.mark(self.head.records()) {
+            Ok(marked) => marked,
             Err(error) => {
-                self.head.end_departure();
-                return match damage_of(&error, run) {
-                    Some(damage) => {
-                        done.damage.push(damage);
-                        Ok(())
-                    }
-                    None => Err(error),
-                };
+                let all: Vec<_> = batch.runs.iter().flat_map(|planned| planned.segments.clone()).collect();
+                let Some(damage) = damage_of(&error, &all) else { return Err(error) };
+                done.damage.push(damage);
+                return Ok(false);
             }
         };
-        let swapped = self.swap(set, run, &written);
-        self.head.end_departure();
-        swapped?;
-        done.runs += 1;
-        done.segments += run.len() as u64;
-        done.bytes_before += before;
-        done.bytes_written += written.bytes;
-        done.versions += decided.dropped.len() as u64;
-        done.bindings += decided.bindings;
-        done.blocks += written.blocks_gone;
-        done.rebased += written.rebased;
-        Ok(())
+        for (at, (planned, ids)) in batch.runs.into_iter().zip(marked).enumerate() {
+            if at > 0 && !go_on(done) {
+                return Ok(false);
+            }
+            if !self.has_room(planned.bytes.saturating_sub(planned.going)) {
+                done.short_of_room += 1;
+                continue;
+            }
+            let Planned { segments, decided, bytes, .. } = planned;
+            let written = match self.write(&segments, &decided, &ids, now, wall) {
+                Ok(written) => written,
+                Err(error) => {
+                    let Some(damage) = damage_of(&error, &segments) else { return Err(error) };
+                    done.damage.push(damage);
+                    continue;
+                }
+            };
+            self.swap(set, &segments, &written)?;
+            done.runs += 1;
+            done.segments += segments.len() as u64;
+            done.bytes_before += bytes;
+            done.bytes_written += written.bytes;
+            done.versions += decided.dropped.len() as u64;
+            done.bindings += decided.bindings;
+            done.blocks += written.blocks_gone;
+            done.rebased += written.rebased;
+            *set = self.segments()?;
+            done.waiting = self.remove_retired(set)?;
+        }
+        Ok(true)
     }
 
     /// Whether there is room for so many bytes and what the index needs beside them. The reserve is a file of its own, which

@@ -32,7 +32,7 @@ const CAPTURED_AT_ONCE: u64 = 1000;
 const EDITED_AT_ONCE: u64 = 64;
 /// Blocks of a pack.
 const PACKED: usize = 64;
-/// Nanoseconds from one batch to the next.
+/// Nanoseconds from one batch to the next, if nobody wants it otherwise.
 const BETWEEN_NS: i64 = 10_000_000;
 
 /// A journal that is being written.
@@ -46,6 +46,7 @@ pub struct Bulk {
     next_segment: SegmentId,
     next_seq: Seq,
     wall: i64,
+    between_ns: i64,
     /// Files that there are; their nodes follow those of the directories.
     files: u64,
     dirs: u64,
@@ -90,10 +91,17 @@ impl Bulk {
             next_segment: SegmentId(1),
             next_seq: Seq(1),
             wall,
+            between_ns: BETWEEN_NS,
             files,
             dirs: files.div_ceil(FILES_EACH),
             versions: 0,
         }
+    }
+
+    /// Lets so many versions take so many days.
+    pub fn pace(&mut self, versions: u64, days: u64) {
+        let batches = (versions / EDITED_AT_ONCE).max(1);
+        self.between_ns = i64::try_from(days * 86_400_000_000_000 / batches).must("a pace");
     }
 
     /// Writes the first capture, then edits until there are so many versions.
@@ -212,7 +220,7 @@ impl Bulk {
     }
 
     fn commit(&mut self, frames: Vec<Piece>, groups: Vec<Group>) {
-        self.wall += BETWEEN_NS;
+        self.wall += self.between_ns;
         let mut segment = match self.segment.take() {
             Some(segment) => segment,
             None => self.begin(),

@@ -55,7 +55,15 @@ impl Settings {
     /// Starts an agent that compares nothing but at its start, and waits until it protects the root.
     #[track_caller]
     pub fn start(&self, site: &Site) -> Agent {
+        self.start_with(site, "")
+    }
+
+    /// The same with further lines of configuration.
+    #[track_caller]
+    pub fn start_with(&self, site: &Site, further: &str) -> Agent {
         let config = self.write(site, Compare::Never);
+        let text = fs::read_to_string(&config).must(config.display());
+        fs::write(&config, text + further).must(config.display());
         let agent = Agent::start(site, &["--config", config.to_str().must("a path in UTF-8")]);
         agent.protecting_within(site, DEADLINE);
         agent

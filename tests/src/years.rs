@@ -33,12 +33,17 @@ use crate::random::Random;
 
 /// The first midnight on the pen's clock, UTC; a Wednesday begins.
 const FIRST_MIDNIGHT: i64 = DAY - BEGINNING % DAY;
+/// Segments are older before they end than the agent's: with each of them the index is put on disk, which takes most of the time of
+/// years in which nothing is waited for.
+const LIMITS: Limits = Limits { segment_bytes_max: 64 << 20, segment_age_ns_max: 2 * 3_600_000_000_000 };
 /// The agent writes a mark when the last one is so long ago.
 const MARK_EVERY: i64 = 60;
 /// Content of the first capture that is committed at once.
 const CAPTURED_AT_ONCE: usize = 4 << 20;
 /// Files of a project.
 const PROJECT_FILES: u64 = 800;
+/// Databases of programs that run all day.
+const DATABASES: usize = 6;
 /// What is put aside of a log stays for so many days.
 const LOGS: usize = 7;
 /// Files and names that changed last, of which questions are asked.
@@ -76,6 +81,9 @@ pub struct Years {
     notes: Vec<u32>,
     documents: Vec<u32>,
     settings: Vec<u32>,
+    databases: Vec<u32>,
+    /// The object file of a source file, once it was built.
+    objects: BTreeMap<u32, u32>,
     downloads: VecDeque<u32>,
     logs: VecDeque<u32>,
     temporary: VecDeque<(i64, u32)>,
@@ -118,7 +126,7 @@ impl Years {
     /// Makes the journal, and captures everything for the first time.
     pub fn begin(dir: &Path, scale: Scale) -> Years {
         let random = Random::new(scale.seed);
-        let pen = Pen::open_on(Arc::new(Unsynced(OsStorage)), dir, FIRST_MIDNIGHT, Limits::default());
+        let pen = Pen::open_on(Arc::new(Unsynced(OsStorage)), dir, FIRST_MIDNIGHT, LIMITS);
         let mut years = Years {
             layout: Layout::new(dir),
             dir: dir.to_path_buf(),
@@ -136,6 +144,8 @@ impl Years {
             notes: Vec::new(),
             documents: Vec::new(),
             settings: Vec::new(),
+            databases: Vec::new(),
+            objects: BTreeMap::new(),
             downloads: VecDeque::new(),
             logs: VecDeque::new(),
             temporary: VecDeque::new(),
@@ -168,6 +178,11 @@ impl Years {
     /// What is known for certain, of all sorts: at most `count`.
     pub fn questions(&mut self, count: usize) -> Vec<Question> {
         self.questions.choose(count, &mut self.random)
+    }
+
+    /// Memory that the simulation takes itself: what files hold.
+    pub fn own_bytes(&self) -> u64 {
+        self.files.iter().flatten().map(|file| file.own_bytes() as u64).sum()
     }
 
     /// Bytes in the segments.
@@ -220,6 +235,10 @@ impl Years {
         for _ in 0..files.div_ceil(50) {
             let file = self.make(SETTINGS, Sort::Settings);
             self.settings.push(file);
+        }
+        for _ in 0..DATABASES {
+            let file = self.make(SETTINGS, Sort::Database);
+            self.databases.push(file);
         }
         for _ in 0..files.div_ceil(100) {
             let file = self.make(DOWNLOADS, Sort::Fixed);
@@ -279,7 +298,7 @@ impl Years {
         let Some(pen) = self.pen.take() else { return };
         let boot = pen.boot.checked_add(1).unwrap_or(1);
         pen.close();
-        let mut pen = Pen::open_on(Arc::new(Unsynced(OsStorage)), &self.dir, now, Limits::default());
+        let mut pen = Pen::open_on(Arc::new(Unsynced(OsStorage)), &self.dir, now, LIMITS);
         pen.boot = boot;
         pen.booted = now - 30;
         let until = pen.clock().wall;
@@ -320,7 +339,20 @@ impl Years {
                 }
             }
             Deed::Note => self.save_one(|years| &years.notes, true),
-            Deed::Document => self.save_one(|years| &years.documents, true),
+            Deed::Document { session } => {
+                let choose = |years: &mut Years| years.one_of(|years| &years.documents);
+                let files = sessions.entry(session).or_insert_with(|| choose(self).into_iter().collect());
+                if let Some(file) = files.first().copied() {
+                    self.save(file, true);
+                }
+            }
+            Deed::Build { session, files } => {
+                let sources = sessions.get(&session).cloned().unwrap_or_default();
+                for source in self.random.take(&sources, usize::from(files)) {
+                    self.build(source);
+                }
+            }
+            Deed::Database => self.save_one(|years| &years.databases, false),
             Deed::Settings => self.save_one(|years| &years.settings, false),
             Deed::Log => {
                 if let Some(log) = self.logs.back().copied() {
@@ -476,7 +508,7 @@ mod tests {
     fn days_are_lived_and_every_question_has_its_answer() {
         let tmp = tempfile::tempdir().unwrap();
         let dir = tmp.path().join("journal");
-        let scale = Scale { files: 500, saves_a_day: 300, seed: 3 };
+        let scale = Scale { files: 500, saves_a_day: 300, seed: 4 };
         let mut years = Years::begin(&dir, scale);
         for _ in 0..9 {
             years.day();

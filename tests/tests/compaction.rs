@@ -1,5 +1,6 @@
 //! Compaction on real journals: what is kept answers as before, what went says so, and nothing wrong is ever given back.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -203,10 +204,20 @@ impl Old {
     }
 }
 
+/// Copies the index of an open journal: anew where it tidied something away meanwhile.
 fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).must(to.display());
-    for entry in std::fs::read_dir(from).must(from.display()).flatten() {
-        std::fs::copy(entry.path(), to.join(entry.file_name())).must(entry.path().display());
+    loop {
+        std::fs::create_dir_all(to).must(to.display());
+        let mut entries = std::fs::read_dir(from).must(from.display()).flatten();
+        let failed = entries
+            .find_map(|entry| std::fs::copy(entry.path(), to.join(entry.file_name())).err().zip(Some(entry)));
+        match failed {
+            None => return,
+            Some((error, _)) if error.kind() == ErrorKind::NotFound => {
+                std::fs::remove_dir_all(to).must(to.display());
+            }
+            Some((error, entry)) => panic!("{}: {error}", entry.path().display()),
+        }
     }
 }
 

@@ -1,51 +1,143 @@
 //! Which segments are compacted: neighbours in the order of the log that have become old enough for the next step of a ladder.
+//!
+//! **What a compaction may cost.** All of them together write no more than was captured. Each byte that is captured brings a credit of one
+//! byte that may be written. At every step but the last one of a ladder a run must free at least as much as it writes, so that what is
+//! written still has a credit of its own length; it pays for the step after. Behind the last step nothing comes that would have
+//! to be paid for: there whatever frees enough to be worth its while may spend it.
+//!
+//! **When.** A step is left out where the next one comes before a segment has become twice as old: what is written is worth the more,
+//! the longer it stays as it is. Runs are long, so that few records lie across the end of one, which could not go.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::content::codec::Codec;
 use crate::error::Result;
-use crate::retention::{JournalClock, Keeper, Policy};
+use crate::retention::time::MINUTE_NS;
+use crate::retention::{Every, JournalClock, Keeper, Policy};
 use crate::segments::{SegmentFile, SegmentSet};
 use crate::types::{SegmentId, Seq};
 
 /// A run has so many bytes at most, before compaction.
-const RUN_BYTES_MAX: u64 = 256 << 20;
+const RUN_BYTES_MAX: u64 = 128 << 20;
 /// So many segments of it.
 const RUN_SEGMENTS_MAX: usize = 1024;
+/// And so many operations, all of which are held at a time.
+const RUN_OPS_MAX: u64 = 80_000;
 /// Fewer bytes are left until more have come.
 const RUN_BYTES_MIN: u64 = 4 << 20;
 /// But for so many segments: each costs a file.
 const RUN_SEGMENTS_MIN: usize = 64;
+/// Where the interval between kept instants is so long, a run is so many times as long.
+const INTERVALS_MIN: u64 = 4;
+/// What is ripe waits until it is this part of the journal, or fills a run: each look reads all versions in the index.
+const JOURNAL_PART: u64 = 64;
+/// Of what is written at the last step, each so many bytes must free one.
+const WRITTEN_FOR_ONE: u64 = 4;
 
 /// What is worth a copy of all that stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eagerness {
-    /// What frees at least as much as it writes, so that all compactions together never write more than was captured.
+    /// What frees enough for what it writes, so that all compactions together never write more than was captured.
     WorthIt,
     /// Whatever frees anything.
     Anything,
 }
 
-/// Whether a run is worth it, where so many of its bytes would go.
-pub(super) fn is_worth_it(bytes: u64, going: u64, segments: usize, eagerness: Eagerness) -> bool {
-    match eagerness {
-        Eagerness::Anything => going > 0 || segments > 1,
-        Eagerness::WorthIt => {
-            let large = bytes >= RUN_BYTES_MIN || segments >= RUN_SEGMENTS_MIN;
-            large && going.saturating_mul(2) >= bytes
+/// An age at which a policy lets more go than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// The age.
+    pub from_minutes: u64,
+    /// Between the instants that are kept from then on.
+    interval_minutes: u64,
+    /// Whether none comes after it.
+    is_last: bool,
+}
+
+/// The ages that are worth a compaction.
+pub(super) fn steps(policy: &Policy) -> Vec<Step> {
+    let mut all: BTreeMap<u64, u64> = BTreeMap::new();
+    for ladder in policy.ladders() {
+        for zone in ladder.zones() {
+            let begins = match zone.every {
+                Every::Minutes(interval) if zone.from_minutes > 0 => Some((zone.from_minutes, interval)),
+                _ => None,
+            };
+            // Where no other zone follows, nothing is kept from then on.
+            let ends = zone.until_minutes.map(|end| (end, 0));
+            for (from, interval) in [begins, ends].into_iter().flatten() {
+                all.insert(from.max(policy.immutable_minutes()), interval);
+            }
         }
+    }
+    let ages: Vec<(u64, u64)> = all.into_iter().collect();
+    let next = |at: usize| ages.get(at + 1).map(|(from, _)| *from);
+    let worth = |(at, (from, interval)): (usize, &(u64, u64))| {
+        let is_last = next(at).is_none();
+        let lasts = next(at).is_none_or(|next| next >= from.saturating_mul(2));
+        lasts.then_some(Step { from_minutes: *from, interval_minutes: *interval, is_last })
+    };
+    ages.iter().enumerate().filter_map(worth).collect()
+}
+
+/// Neighbours that are compacted together, if that is worth it.
+pub(super) struct Run {
+    pub segments: Vec<Arc<SegmentFile>>,
+    /// The step that they have reached; `None` where somebody wants whatever can go to go.
+    pub step: Option<Step>,
+}
+
+impl Run {
+    /// What a byte that goes outweighs: so many of those that are there.
+    fn weight(&self) -> u64 {
+        match self.step {
+            Some(step) if step.is_last => 1 + WRITTEN_FOR_ONE,
+            _ => 2,
+        }
+    }
+
+    /// Whether it is worth it, where so many of its bytes would go.
+    pub(super) fn is_worth_it(&self, bytes: u64, going: u64) -> bool {
+        let Some(step) = self.step else { return going > 0 || self.segments.len() > 1 };
+        let is_large = bytes >= RUN_BYTES_MIN || self.has_many();
+        // Files that stay are put together once.
+        is_large && (going.saturating_mul(self.weight()) >= bytes || (step.is_last && self.has_many()))
+    }
+
+    /// Some of it.
+    pub(super) fn part(&self, range: Range<usize>) -> Run {
+        Run { segments: self.segments.get(range).unwrap_or_default().to_vec(), step: self.step }
+    }
+
+    /// What lies on both sides of a part.
+    pub(super) fn beside(&self, range: &Range<usize>) -> Vec<Run> {
+        let sides = [0..range.start, range.end..self.segments.len()];
+        sides.into_iter().filter(|side| !side.is_empty()).map(|side| self.part(side)).collect()
+    }
+
+    fn has_many(&self) -> bool {
+        self.segments.len() >= RUN_SEGMENTS_MIN
+    }
+
+    /// The neighbours among them whose compaction frees the most beyond what it costs, where each has so many bytes and so many of
+    /// them would go; `None` where none is worth it.
+    pub(super) fn best_stretch(&self, segments: &[(u64, u64)]) -> Option<Range<usize>> {
+        self.step.and_then(|_| best_stretch(segments, self.weight()))
     }
 }
 
-/// The neighbours among these, each with its bytes and those of them that would go, whose compaction frees the most beyond what it writes:
-/// a first capture of which everything stays keeps nothing behind it from being compacted. `None` where none is worth it.
-pub(super) fn best_stretch(segments: &[(u64, u64)]) -> Option<Range<usize>> {
+/// The neighbours that free the most beyond what they cost: a first capture of which everything stays keeps nothing behind it from
+/// being compacted.
+fn best_stretch(segments: &[(u64, u64)], weight: u64) -> Option<Range<usize>> {
     let (mut best, mut best_sum) = (None, 0i128);
     let (mut from, mut sum) = (0, 0i128);
     for (at, (bytes, going)) in segments.iter().enumerate() {
         if sum <= 0 {
             (from, sum) = (at, 0);
         }
-        sum += 2 * i128::from(*going) - i128::from(*bytes);
+        sum += i128::from(weight) * i128::from(*going) - i128::from(*bytes);
         if sum > best_sum {
             (best, best_sum) = (Some(from..at + 1), sum);
         }
@@ -53,46 +145,110 @@ pub(super) fn best_stretch(segments: &[(u64, u64)]) -> Option<Range<usize>> {
     best
 }
 
-/// Runs of neighbours that may be due, the oldest first.
-pub(super) fn runs(
-    set: &SegmentSet,
-    clock: &JournalClock,
-    policy: &Policy,
-    keeper: &Keeper,
-    eagerness: Eagerness,
-) -> Result<Vec<Vec<SegmentId>>> {
-    let ordered = set.in_order();
-    let last_log = set.last().map(|segment| segment.id);
-    let mut runs: Vec<Vec<SegmentId>> = Vec::new();
-    let (mut bytes, mut open) = (0, false);
-    for (at, segment) in ordered.iter().enumerate() {
-        let next = ordered.get(at + 1);
-        let eligible = Some(segment.id) != last_log && is_sound(set, segment)?;
-        let last_seq = last_seq(segment, next.map(|next| next.header.first_seq));
-        let due = eligible
-            && match eagerness {
-                Eagerness::Anything => last_seq <= keeper.now(),
-                Eagerness::WorthIt => is_due(segment, last_seq, clock, policy, keeper),
+/// What decides on when.
+pub(super) struct Choice<'c> {
+    pub clock: &'c JournalClock,
+    pub policy: &'c Policy,
+    pub keeper: &'c Keeper,
+    pub eagerness: Eagerness,
+}
+
+impl Choice<'_> {
+    /// Runs of neighbours that are due, the oldest first: what they free stays free the longest. `left` are segments that were left
+    /// at the step of that age.
+    pub(super) fn runs(&self, set: &SegmentSet, left: &BTreeMap<SegmentId, u64>) -> Result<Vec<Run>> {
+        let ordered = set.in_order();
+        let last_log = set.last().map(|segment| segment.id);
+        let steps = steps(self.policy);
+        let mut codec = Codec::default();
+        let mut runs: Vec<(Run, bool)> = Vec::new();
+        let (mut bytes, mut ops, mut open, mut all_bytes) = (0, 0, false, 0);
+        for (at, segment) in ordered.iter().enumerate() {
+            let len = segment.len()?;
+            all_bytes += len;
+            let next = ordered.get(at + 1).map(|next| next.header.first_seq);
+            let last_seq = last_seq(segment, next);
+            let due = match self.eagerness {
+                _ if Some(segment.id) == last_log => None,
+                Eagerness::Anything => (last_seq <= self.keeper.now()).then_some(None),
+                Eagerness::WorthIt => self
+                    .reached(segment, last_seq, &steps)
+                    .filter(|step| left.get(&segment.id).is_none_or(|left| *left < step.from_minutes))
+                    .map(Some),
             };
-        if !due {
-            open = false;
-            continue;
-        }
-        let len = segment.len()?;
-        let fits =
-            runs.last().is_some_and(|run| run.len() < RUN_SEGMENTS_MAX) && bytes + len <= RUN_BYTES_MAX;
-        match runs.last_mut().filter(|_| open && fits) {
-            Some(run) => {
-                run.push(segment.id);
-                bytes += len;
+            let is_sound = due.is_some() && is_sound(set, segment)?;
+            let Some(step) = due.filter(|_| is_sound) else {
+                open = false;
+                continue;
+            };
+            let footer = segment.footer(None, &mut codec)?;
+            let its_ops = footer.map_or(0, |(_, footer)| footer.ops);
+            match runs.last_mut().filter(|(run, _)| open && run.step == step) {
+                Some((run, _))
+                    if run.segments.len() < RUN_SEGMENTS_MAX
+                        && bytes + len <= RUN_BYTES_MAX
+                        && ops + its_ops <= RUN_OPS_MAX =>
+                {
+                    run.segments.push(Arc::clone(segment));
+                    (bytes, ops) = (bytes + len, ops + its_ops);
+                    continue;
+                }
+                // No more fits into it.
+                Some((_, is_full)) => *is_full = true,
+                None => {}
             }
-            None => {
-                runs.push(vec![segment.id]);
-                (bytes, open) = (len, true);
+            runs.push((Run { segments: vec![Arc::clone(segment)], step }, false));
+            (bytes, ops, open) = (len, its_ops, true);
+        }
+        let mut ripe = Vec::new();
+        let mut ripe_bytes = 0;
+        for (run, is_full) in runs {
+            if is_full || self.is_ripe(&run)? {
+                ripe_bytes += bytes_of(&run.segments)?;
+                ripe.push(run);
             }
         }
+        let enough = (all_bytes / JOURNAL_PART).min(RUN_BYTES_MAX);
+        if self.eagerness == Eagerness::WorthIt && ripe_bytes < enough {
+            ripe.clear();
+        }
+        Ok(ripe)
     }
-    Ok(runs)
+
+    /// Whether a run is long enough.
+    pub(super) fn is_ripe(&self, run: &Run) -> Result<bool> {
+        let Some(step) = run.step else { return Ok(!run.segments.is_empty()) };
+        let (Some(first), Some(last)) = (run.segments.first(), run.segments.last()) else { return Ok(false) };
+        let until = last.header.compacted.map_or(last.header.first_seq, |compacted| compacted.last_seq);
+        let from = self.clock.time_of(first.header.first_seq);
+        let span = self.clock.time_of(until).0.saturating_sub(from.0);
+        let least = nanoseconds(step.interval_minutes.saturating_mul(INTERVALS_MIN));
+        Ok(span >= least && (run.has_many() || bytes_of(&run.segments)? >= RUN_BYTES_MIN))
+    }
+
+    /// The last step that a segment has reached since it was written.
+    fn reached(&self, segment: &SegmentFile, last_seq: Seq, steps: &[Step]) -> Option<Step> {
+        // Not all of it may go, and what is left then would soon be looked at again.
+        if last_seq > self.keeper.immutable_after() {
+            return None;
+        }
+        let written = self.clock.time_of(last_seq).0;
+        let age = |as_of: Seq| self.clock.time_of(as_of).0.saturating_sub(written);
+        let now = age(self.keeper.now());
+        let reached = steps.iter().rev().find(|step| now >= nanoseconds(step.from_minutes)).copied()?;
+        let from = nanoseconds(reached.from_minutes);
+        let is_done = segment.header.compacted.is_some_and(|compacted| age(compacted.as_of) >= from);
+        (!is_done).then_some(reached)
+    }
+}
+
+fn nanoseconds(minutes: u64) -> i64 {
+    i64::try_from(minutes).unwrap_or(i64::MAX).saturating_mul(MINUTE_NS)
+}
+
+/// What segments take together.
+pub(super) fn bytes_of(segments: &[Arc<SegmentFile>]) -> Result<u64> {
+    segments.iter().map(|segment| segment.len()).sum()
 }
 
 /// Whether a segment and the one before it in the log end by their own footers, so that they need no other to say it.
@@ -116,39 +272,36 @@ fn last_seq(segment: &SegmentFile, next: Option<Seq>) -> Seq {
     }
 }
 
-/// Whether a segment has reached a step of some ladder since it was written.
-fn is_due(
-    segment: &SegmentFile,
-    last_seq: Seq,
-    clock: &JournalClock,
-    policy: &Policy,
-    keeper: &Keeper,
-) -> bool {
-    // Not all of it may go, and what is left then would soon be looked at again.
-    if last_seq > keeper.immutable_after() {
-        return false;
-    }
-    let age = |as_of: Seq| clock.time_of(as_of).0.saturating_sub(clock.time_of(last_seq).0);
-    let now = age(keeper.now());
-    let before = segment.header.compacted.map_or(0, |compacted| age(compacted.as_of));
-    let minute = crate::retention::time::MINUTE_NS;
-    policy.ladders().iter().flat_map(|ladder| ladder.zones()).any(|zone| {
-        let from = i64::try_from(zone.from_minutes).unwrap_or(i64::MAX).saturating_mul(minute);
-        let is_first = segment.header.compacted.is_none() && zone.from_minutes > 0;
-        now >= from && (before < from || is_first)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retention::Ladder;
 
     #[test]
     fn the_best_stretch_frees_more_than_it_writes() {
-        assert_eq!(best_stretch(&[]), None);
-        assert_eq!(best_stretch(&[(100, 40), (100, 50)]), None, "half at the most");
-        assert_eq!(best_stretch(&[(1000, 0), (100, 90), (100, 20), (100, 90), (1000, 10)]), Some(1..4));
-        assert_eq!(best_stretch(&[(100, 60), (1000, 0), (100, 99)]), Some(2..3));
-        assert_eq!(best_stretch(&[(100, 51)]), Some(0..1));
+        let best = |segments: &[(u64, u64)]| best_stretch(segments, 2);
+        assert_eq!(best(&[]), None);
+        assert_eq!(best(&[(100, 40), (100, 50)]), None, "half at the most");
+        assert_eq!(best(&[(1000, 0), (100, 90), (100, 20), (100, 90), (1000, 10)]), Some(1..4));
+        assert_eq!(best(&[(100, 60), (1000, 0), (100, 99)]), Some(2..3));
+        assert_eq!(best(&[(100, 51)]), Some(0..1));
+        assert_eq!(best_stretch(&[(100, 40), (100, 50)], 5), Some(0..2), "the last time");
+    }
+
+    #[test]
+    fn a_step_that_the_next_one_follows_soon_is_left_out() {
+        const DAY: u64 = 24 * 60;
+        let steps_of = |ladder: Ladder| steps(&Policy::of(ladder, 7 * DAY));
+        let step = |days: u64, interval_minutes, is_last| Step {
+            from_minutes: days * DAY,
+            interval_minutes,
+            is_last,
+        };
+        // Every 10 minutes is left out: it would begin at the end of the immutability window, 2 days before the next.
+        let expected = vec![step(9, 60, false), step(39, DAY, false), step(404, 7 * DAY, true)];
+        assert_eq!(steps_of(Ladder::default()), expected);
+        assert_eq!(steps_of(Ladder::everything()), vec![]);
+        let ended = Ladder::parse(&["all for 30 days", "1 day for 365 days"]).unwrap();
+        assert_eq!(steps_of(ended), vec![step(30, DAY, false), step(395, 0, true)]);
     }
 }

@@ -20,9 +20,6 @@ use crate::retention::{BindingAt, Ended, LadderId, State, Verdict, bindings, ver
 use crate::segments::{Damage, SegmentFile, SegmentSet, Walked, walk_batches};
 use crate::types::{BlockId, Content, Extent, Group, Kind, NodeId, Op, SegmentId, Seq, Unbound, Version};
 
-/// Roughly what an operation takes.
-const OPERATION_BYTES: u64 = 40;
-
 /// Why a run is not compacted.
 pub(super) enum Refusal {
     /// Something in it does not hold.
@@ -50,10 +47,22 @@ pub(super) struct Decided {
     pub bindings: u64,
     /// The frames of content by segment, as their batches describe them.
     pub frames: Vec<(SegmentId, BlockFrame)>,
-    /// Roughly how many bytes go, if nobody outside the run refers to them.
-    pub bytes_going: u64,
-    /// The same of each segment.
+    /// Roughly how many bytes of each segment go, if nobody outside the run refers to them.
     pub going: HashMap<SegmentId, u64>,
+    /// How many operations there were.
+    pub ops: u64,
+}
+
+impl Decided {
+    /// Roughly how many bytes of a segment go.
+    pub(super) fn going_of(&self, segment: SegmentId) -> u64 {
+        self.going.get(&segment).copied().unwrap_or(0)
+    }
+
+    /// The same of all of it.
+    pub(super) fn all_going(&self) -> u64 {
+        self.going.values().sum()
+    }
 }
 
 /// What becomes of a record.
@@ -84,6 +93,18 @@ struct NodeFate {
     stays: bool,
 }
 
+/// A segment of the run, but for content.
+struct Part {
+    segment: SegmentId,
+    /// The batches of the run up to its end.
+    batches: usize,
+    /// Bytes that records take, and what describes frames.
+    records: u64,
+    /// Operations in it, and those that are left.
+    before: u64,
+    after: u64,
+}
+
 /// Decides what stays of neighbouring segments as of `now`.
 pub(super) fn decide(
     records: &Records,
@@ -94,7 +115,9 @@ pub(super) fn decide(
 ) -> Result<Decided, Refusal> {
     let mut batches = Vec::new();
     let mut frames = Vec::new();
+    let mut parts = Vec::with_capacity(run.len());
     for segment in run {
+        let frames_before = frames.len();
         let end = recovery::end_of(set, segment)?;
         let mut damage = None;
         walk_batches(segment, segment.start, segment.first_chain(), end, &mut |walked| {
@@ -121,13 +144,17 @@ pub(super) fn decide(
         if let Some(damage) = damage {
             return Err(Refusal::Damaged(damage));
         }
+        let of_it = frames.get(frames_before..).unwrap_or_default();
+        let content: u64 = of_it.iter().map(|(_, frame): &(_, BlockFrame)| u64::from(frame.stored_len)).sum();
+        let records = segment.len()?.saturating_sub(content);
+        parts.push(Part { segment: segment.id, batches: batches.len(), records, before: 0, after: 0 });
     }
     let first_seq = run.first().map_or(Seq::ZERO, |segment| segment.header.first_seq);
     let stands_for = run.iter().filter_map(|segment| segment.header.compacted).map(|it| it.last_seq).max();
     let last_seq = batches.iter().map(Batch::last_seq).max().max(stands_for).unwrap_or(first_seq.previous());
     let (names, nodes) = (HashMap::new(), HashMap::new());
     let mut decider = Decider { records, terms, run: (first_seq, last_seq), now, names, nodes };
-    Ok(decider.decide(batches, frames)?)
+    Ok(decider.decide(batches, frames, parts)?)
 }
 
 impl Decider<'_, '_, '_> {
@@ -135,6 +162,7 @@ impl Decider<'_, '_, '_> {
         &mut self,
         batches: Vec<Batch>,
         frames: Vec<(SegmentId, BlockFrame)>,
+        mut parts: Vec<Part>,
     ) -> crate::error::Result<Decided> {
         let (first_seq, last_seq) = self.run;
         let last_mark = batches
@@ -152,11 +180,11 @@ impl Decider<'_, '_, '_> {
             dropped: HashSet::new(),
             bindings: 0,
             frames,
-            bytes_going: 0,
             going: HashMap::new(),
+            ops: 0,
         };
         let (mut going, mut staying): (HashSet<BlockId>, HashSet<BlockId>) = (HashSet::new(), HashSet::new());
-        let (mut ops_before, mut ops_after) = (0u64, 0u64);
+        let mut part = parts.iter_mut().peekable();
         let mut from = first_seq;
         let count = batches.len();
         let epochs: Vec<u32> = batches.iter().map(|batch| batch.epoch).collect();
@@ -168,9 +196,16 @@ impl Decider<'_, '_, '_> {
             let was_kept = batch.left.as_ref().is_none_or(|left| left.kept);
             let kept = was_kept && ladders.iter().all(|ladder| self.terms.keeper.is_kept(*ladder, last));
             let (mut groups, mut seqs) = (Vec::new(), Vec::new());
+            while part.next_if(|part| part.batches <= at).is_some() {}
+            let mut count_ops = |before: usize, after: usize| {
+                if let Some(part) = part.peek_mut() {
+                    part.before += before as u64;
+                    part.after += after as u64;
+                }
+            };
             for (seq, group) in batch.numbered() {
-                ops_before += group.ops.len() as u64;
                 let ops = self.left_of(seq, &group.ops, last_mark, &mut decided)?;
+                count_ops(group.ops.len(), ops.len());
                 for op in &group.ops {
                     let Op::Version { node, version } = op else { continue };
                     let gone = decided.dropped.contains(&(*node, seq));
@@ -178,7 +213,6 @@ impl Decider<'_, '_, '_> {
                     set.extend(blocks_of(version));
                 }
                 if !ops.is_empty() {
-                    ops_after += ops.len() as u64;
                     groups.push(Group { ops, hinted: group.hinted, read: group.read });
                     seqs.push(seq);
                 }
@@ -194,9 +228,11 @@ impl Decider<'_, '_, '_> {
         for (segment, bytes) in going.difference(&staying).filter_map(|id| stored.get(id)) {
             *decided.going.entry(*segment).or_default() += bytes;
         }
-        // An operation takes some tens of bytes; a run that has lost most of them has become shorter by that, too.
-        decided.bytes_going =
-            decided.going.values().sum::<u64>() + ops_before.saturating_sub(ops_after) * OPERATION_BYTES;
+        for part in parts {
+            decided.ops += part.before;
+            let gone = part.before.saturating_sub(part.after);
+            *decided.going.entry(part.segment).or_default() += part.records * gone / part.before.max(1);
+        }
         Ok(decided)
     }
 
@@ -390,7 +426,7 @@ fn stored_bytes(frames: &[(SegmentId, BlockFrame)]) -> HashMap<BlockId, (Segment
         let raw: u64 = frame.members.iter().map(|(_, len)| u64::from(*len)).sum();
         for (id, len) in &frame.members {
             let share = u64::from(frame.stored_len) * u64::from(*len) / raw.max(1);
-            stored.insert(*id, (*segment, share + 24));
+            stored.insert(*id, (*segment, share));
         }
     }
     stored

@@ -1,8 +1,9 @@
-//! Which blocks of a run anybody still refers to: versions that stay, lists in their trees, and deltas elsewhere.
+//! Which blocks of some runs anybody still refers to: versions that stay, lists in their trees, and deltas elsewhere.
 //!
-//! Holds the blocks of the run, and the lists that were looked into; every version of the journal is looked at once.
+//! Holds the blocks of the runs, and the lists that were looked into; every version of the journal is looked at once for all of them.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::decide::Decided;
@@ -14,15 +15,15 @@ use crate::index::Cf;
 use crate::index::keys::{self, Located};
 use crate::records::Records;
 use crate::segments::SegmentFile;
-use crate::types::{BlockId, Content, Extent, NodeId};
+use crate::types::{BlockId, Content, Extent, NodeId, SegmentId, Seq};
 
 /// No tree of extents is deeper.
 const DEPTH_MAX: usize = 12;
 
-/// Blocks that lie in the run, and whether they stay.
+/// Blocks that lie in a run, and whether they stay.
 pub(super) type Ids = HashMap<BlockId, bool>;
 
-/// The blocks that lie in the run: of those that it has copies of, the index may have taken later ones.
+/// The blocks that lie in a run: of those that it has copies of, the index may have taken later ones.
 pub(super) fn candidates(records: &Records, run: &[Arc<SegmentFile>], decided: &Decided) -> Result<Ids> {
     let in_run: HashSet<_> = run.iter().map(|segment| segment.id).collect();
     let mut ids = Ids::new();
@@ -36,66 +37,119 @@ pub(super) fn candidates(records: &Records, run: &[Arc<SegmentFile>], decided: &
     Ok(ids)
 }
 
-/// Marks those that stay.
-pub(super) fn mark(
-    records: &Records,
-    mut ids: Ids,
-    decided: &Decided,
-    run: &[Arc<SegmentFile>],
-) -> Result<Ids> {
-    if ids.is_empty() {
-        return Ok(ids);
+/// The blocks of several runs, each by the number of its run.
+#[derive(Default)]
+pub(super) struct Blocks {
+    ids: HashMap<BlockId, (u32, bool)>,
+    runs: HashMap<SegmentId, u32>,
+    dropped: Vec<Dropped>,
+}
+
+/// Versions that go, and between which `Seq`s they are.
+struct Dropped {
+    within: RangeInclusive<Seq>,
+    versions: HashSet<(NodeId, Seq)>,
+}
+
+impl Blocks {
+    /// Adds those of a run.
+    pub(super) fn add(
+        &mut self,
+        records: &Records,
+        run: &[Arc<SegmentFile>],
+        decided: &Decided,
+    ) -> Result<()> {
+        let number = self.dropped.len() as u32;
+        self.runs.extend(run.iter().map(|segment| (segment.id, number)));
+        self.ids.extend(candidates(records, run, decided)?.into_keys().map(|id| (id, (number, false))));
+        let within = decided.first_seq..=decided.last_seq;
+        self.dropped.push(Dropped { within, versions: decided.dropped.clone() });
+        Ok(())
     }
-    let damage = records.index_damage(Cf::Version);
-    let mut lists: HashSet<BlockId> = HashSet::new();
-    let mut scan = records.store.scan(Cf::Version, &[])?;
-    while let Some((key, value)) = scan.item() {
-        let version = whole(value, take_version).map_err(&damage)?;
-        if let Content::Extents(extents) = &version.content {
-            let node = NodeId(keys::parse_seq(key).map_err(&damage)?.0);
-            let seq = keys::parse_node_seq(key).map_err(&damage)?;
-            if !decided.dropped.contains(&(node, seq)) {
-                mark_extents(records, extents, 0, &mut ids, &mut lists)?;
-            }
-        }
-        scan.advance()?;
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = BlockId> + '_ {
+        self.ids.keys().copied()
     }
-    // What stays in the run and stands on something that goes gets another base; what lies elsewhere cannot.
-    let in_run: HashSet<_> = run.iter().map(|segment| segment.id).collect();
-    let damage = records.index_damage(Cf::Block);
-    let mut scan = records.store.scan(Cf::Block, &[])?;
-    while let Some((_, value)) = scan.item() {
-        let located = Located::decode(value).map_err(&damage)?;
-        if let Some((base, _)) = located.base
-            && !in_run.contains(&located.frame.segment)
-            && let Some(stays) = ids.get_mut(&base)
-        {
+
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn goes(&self, node: NodeId, seq: Seq) -> bool {
+        let of = |it: &Dropped| it.within.contains(&seq) && it.versions.contains(&(node, seq));
+        self.dropped.iter().any(of)
+    }
+
+    fn stays(&mut self, id: BlockId) {
+        if let Some((_, stays)) = self.ids.get_mut(&id) {
             *stays = true;
         }
-        scan.advance()?;
     }
-    Ok(ids)
+
+    /// Marks those that stay: one look at all versions, and one at all blocks.
+    pub(super) fn mark(mut self, records: &Records) -> Result<Vec<Ids>> {
+        if !self.ids.is_empty() {
+            self.mark_versions(records)?;
+            self.mark_bases(records)?;
+        }
+        let mut runs: Vec<Ids> = self.dropped.iter().map(|_| Ids::new()).collect();
+        for (id, (number, stays)) in self.ids {
+            if let Some(ids) = runs.get_mut(number as usize) {
+                ids.insert(id, stays);
+            }
+        }
+        Ok(runs)
+    }
+
+    fn mark_versions(&mut self, records: &Records) -> Result<()> {
+        let damage = records.index_damage(Cf::Version);
+        let mut lists: HashSet<BlockId> = HashSet::new();
+        let mut scan = records.store.scan(Cf::Version, &[])?;
+        while let Some((key, value)) = scan.item() {
+            let version = whole(value, take_version).map_err(&damage)?;
+            if let Content::Extents(extents) = &version.content {
+                let node = NodeId(keys::parse_seq(key).map_err(&damage)?.0);
+                let seq = keys::parse_node_seq(key).map_err(&damage)?;
+                if !self.goes(node, seq) {
+                    mark_extents(records, extents, 0, self, &mut lists)?;
+                }
+            }
+            scan.advance()?;
+        }
+        Ok(())
+    }
+
+    /// What stays in a run and stands on something that goes gets another base; what lies elsewhere cannot.
+    fn mark_bases(&mut self, records: &Records) -> Result<()> {
+        let damage = records.index_damage(Cf::Block);
+        let mut scan = records.store.scan(Cf::Block, &[])?;
+        while let Some((_, value)) = scan.item() {
+            let located = Located::decode(value).map_err(&damage)?;
+            if let Some((base, _)) = located.base
+                && let Some((number, stays)) = self.ids.get_mut(&base)
+                && self.runs.get(&located.frame.segment) != Some(number)
+            {
+                *stays = true;
+            }
+            scan.advance()?;
+        }
+        Ok(())
+    }
 }
 
 fn mark_extents(
     records: &Records,
     extents: &[Extent],
     depth: usize,
-    ids: &mut Ids,
+    blocks: &mut Blocks,
     lists: &mut HashSet<BlockId>,
 ) -> Result<()> {
     for extent in extents {
         match *extent {
             Extent::Hole { .. } => {}
-            Extent::Block { id, .. } => {
-                if let Some(stays) = ids.get_mut(&id) {
-                    *stays = true;
-                }
-            }
+            Extent::Block { id, .. } => blocks.stays(id),
             Extent::List { id, .. } => {
-                if let Some(stays) = ids.get_mut(&id) {
-                    *stays = true;
-                }
+                blocks.stays(id);
                 if !lists.insert(id) {
                     continue;
                 }
@@ -110,7 +164,7 @@ fn mark_extents(
                 // A list that cannot be read may name anything: then nothing of the run goes.
                 let block = records.block(id)?;
                 let inner = whole(&block, take_extents).map_err(|error| nested(error.0))?;
-                mark_extents(records, &inner, depth + 1, ids, lists)?;
+                mark_extents(records, &inner, depth + 1, blocks, lists)?;
             }
         }
     }

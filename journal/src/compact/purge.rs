@@ -462,8 +462,8 @@ fn decide(set: &SegmentSet, run: &[Arc<SegmentFile>], plan: &Plan) -> std::resul
         dropped: HashSet::new(),
         bindings: 0,
         frames,
-        bytes_going: 0,
         going: HashMap::new(),
+        ops: 0,
     })
 }
 

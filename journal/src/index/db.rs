@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
-    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRawIterator, LogLevel, Options,
-    ReadOptions, SstFileWriter, WaitForCompactOptions, WriteBatch, WriteOptions,
+    ColumnFamilyDescriptor, CompactOptions, DB, DBCompactionStyle, DBCompressionType, DBRawIterator,
+    LogLevel, Options, ReadOptions, SstFileWriter, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
 use super::{Cf, Entry, keys};
@@ -317,6 +317,11 @@ fn cf_options(cf: Cf, cache: &Cache) -> Options {
         table.set_partition_filters(true);
     }
     let mut options = with_tables(&table);
+    if matches!(cf, Cf::Event | Cf::Clock) {
+        // Keys in the order of time: by levels, tables that lie behind each other are moved and never merged, so that each
+        // flush would leave one for ever.
+        options.set_compaction_style(DBCompactionStyle::Universal);
+    }
     options.set_compression_type(if scattered { DBCompressionType::None } else { DBCompressionType::Zstd });
     // The fastest level: entries are short and alike, and a rebuild compresses them all.
     options.set_compression_options(-14, -1, 0, 0);

@@ -314,6 +314,9 @@ pub const APPLIED: &[u8] = b"applied";
 /// The key of the meta column family that says which compacted segments the index is made from.
 pub const COMPACTED: &[u8] = b"compacted";
 
+/// The key of the meta column family that says which segments were not worth a compaction.
+pub const LEFT: &[u8] = b"left";
+
 /// The value of [`COMPACTED`].
 pub fn encode_compacted(segments: &[SegmentId]) -> Vec<u8> {
     let mut out = Vec::with_capacity(4 + segments.len() * 4);

@@ -11,7 +11,7 @@ use crate::records::Records;
 use crate::types::BlockId;
 
 /// References that are held at a time, in bytes.
-const BYTES_MAX: usize = 128 << 20;
+const BYTES_MAX: usize = 88 << 20;
 /// No base.
 const NONE: u32 = u32::MAX;
 

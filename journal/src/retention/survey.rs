@@ -43,20 +43,42 @@ pub fn keeper(reader: &Reader, clock: &JournalClock, policy: &Policy) -> Result<
 /// # Errors
 /// `Index`.
 pub(crate) fn clock_of(records: &Records) -> Result<JournalClock> {
-    let damage = records.index_damage(Cf::Clock);
-    let mut clock = JournalClock::new();
-    let mut epoch = None;
-    let mut scan = records.store.scan(Cf::Clock, &[])?;
-    while let Some((key, value)) = scan.item() {
-        let (of, wall) = keys::parse_clock(key).map_err(&damage)?;
-        let last_seq = keys::parse_seq(value).map_err(&damage)?;
-        // Within an epoch it is not asked for.
-        let boot = if epoch == Some(of) { None } else { boot_of(records, last_seq)? };
-        epoch = Some(of);
-        clock.push(Tick { epoch: of, boot, wall, last_seq });
-        scan.advance()?;
+    let mut known = KnownClock::default();
+    known.read_on(records)?;
+    Ok(known.clock)
+}
+
+/// What commits say of time, for whoever looks again and again: only those that are new are read.
+#[derive(Default)]
+pub(crate) struct KnownClock {
+    pub(crate) clock: JournalClock,
+    /// The key of the last one.
+    last: Vec<u8>,
+}
+
+impl KnownClock {
+    /// Reads those that have come since.
+    pub(crate) fn read_on(&mut self, records: &Records) -> Result<()> {
+        let damage = records.index_damage(Cf::Clock);
+        let mut scan = records.store.scan(Cf::Clock, &[])?;
+        scan.seek(&self.last)?;
+        let mut epoch = match self.last.is_empty() {
+            true => None,
+            false => Some(keys::parse_clock(&self.last).map_err(&damage)?.0),
+        };
+        while let Some((key, value)) = scan.item() {
+            let (of, wall) = keys::parse_clock(key).map_err(&damage)?;
+            let last_seq = keys::parse_seq(value).map_err(&damage)?;
+            // Within an epoch it is not asked for.
+            let boot = if epoch == Some(of) { None } else { boot_of(records, last_seq)? };
+            epoch = Some(of);
+            self.clock.push(Tick { epoch: of, boot, wall, last_seq });
+            self.last.clear();
+            self.last.extend_from_slice(key);
+            scan.advance()?;
+        }
+        Ok(())
     }
-    Ok(clock)
 }
 
 /// The boot in which a commit was written; `None` where that cannot be read.

@@ -6,12 +6,13 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use asof_journal::storage::Layout;
 use asof_tests::agent::Agent;
+use asof_tests::bulk::Bulk;
 use asof_tests::control::Control;
 use asof_tests::figures::Figures;
 use asof_tests::measure::{level, percentile, run, show_bytes, show_seconds};
@@ -41,6 +42,12 @@ const WATCHES_SHARE: f64 = 0.5;
 /// The unit test that counts what so many pending changes cost.
 const PENDING_TEST: &str = "settle::tests::a_quarter_of_a_million_cost_linear_work_in_any_order";
 
+/// How old the history is that is compacted while saves are measured, and what goes of it.
+const HISTORY_DAYS: u64 = 60;
+const THINNING: &str = "[retention]\nkeep = [\"all for 1 day\", \"28 days\"]\nimmutable = 0\n";
+/// So many saves are measured before it is asked whether compaction still goes on.
+const SAVES_AT_ONCE: usize = 20;
+
 /// What the agent logs where its source of events is kept busy; it is a gap until that is over, and nothing is lost.
 const STALLED: &str = "the event source does not answer in time";
 
@@ -55,6 +62,8 @@ struct Scale {
     new: usize,
     storm: Duration,
     saves: usize,
+    /// Versions of a history that is compacted.
+    history: u64,
 }
 
 const FULL: Scale = Scale {
@@ -67,6 +76,7 @@ const FULL: Scale = Scale {
     new: 1_000,
     storm: Duration::from_secs(30),
     saves: 500,
+    history: 1_500_000,
 };
 
 /// To try the programs themselves; its figures say nothing.
@@ -80,6 +90,7 @@ const SMALL: Scale = Scale {
     new: 200,
     storm: Duration::from_secs(3),
     saves: 50,
+    history: 300_000,
 };
 
 struct Bench {
@@ -91,7 +102,7 @@ struct Bench {
 /// A part of the run: its name for `PARTS`, what it is, and how it is measured.
 type Part = (&'static str, &'static str, fn(&Bench, &mut Figures));
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("tar", "unpacking a tree", Bench::unpack),
     ("rm", "removing directories", Bench::remove_directories),
     ("idle", "being idle", Bench::idle),
@@ -99,6 +110,7 @@ const PARTS: [Part; 7] = [
     ("pending", "pending changes", Bench::pending),
     ("writers", "four writers", Bench::four_writers),
     ("saves", "save to durable", Bench::save),
+    ("compaction", "save to durable while old segments are compacted", Bench::save_beside_compaction),
 ];
 
 fn main() -> ExitCode {
@@ -366,6 +378,52 @@ impl Bench {
         figures.told(&format!("{what}: p50"), percentile(&taken, 50.0).map_or("-".into(), show));
         figures.at_most(&format!("{what}: p99"), 300.0, percentile(&taken, 99.0).unwrap_or(f64::NAN), show);
         stop(agent, &what, figures);
+    }
+}
+
+impl Bench {
+    /// The agent compacts a history of which most goes, and captures meanwhile.
+    fn save_beside_compaction(&self, figures: &mut Figures) {
+        let site = Site::new();
+        let mut bulk = Bulk::with_files(&site.journal, self.scale.history / 10);
+        bulk.pace(self.scale.history, HISTORY_DAYS);
+        bulk.fill(self.scale.history);
+        bulk.flush();
+        let agent = self.settings.start_with(&site, THINNING);
+        let mut control = Control::connect(&Layout::new(&site.journal).socket()).must("the agent's socket");
+        let file = site.root.join("small");
+        let alone = saves(&mut control, &file, self.scale.saves).must("saves");
+        let asof = Command::new(&site.programs.asof)
+            .arg("--journal")
+            .arg(&site.journal)
+            .args(["--json", "retain", "--yes", "--all"])
+            .env("ASOF_CONFIG", site.path("config.toml"))
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut asof = asof.must("asof");
+        let mut beside = Vec::new();
+        while beside.len() < self.scale.saves && asof.try_wait().must("asof").is_none() {
+            beside.extend(saves(&mut control, &file, SAVES_AT_ONCE).must("saves"));
+        }
+        let done = asof.wait_with_output().must("asof");
+        assert!(done.status.success(), "{done:?}");
+        let said: serde_json::Value = serde_json::from_slice(&done.stdout).must("what was done");
+        figures
+            .told("compacted, bytes before", show_bytes(said["bytes_before"].as_f64().unwrap_or(f64::NAN)));
+        figures.told("and after", show_bytes(said["bytes_after"].as_f64().unwrap_or(f64::NAN)));
+        figures.told("saves alone, and beside it", format!("{}, {}", alone.len(), beside.len()));
+        for (name, percent) in [("p50", 50.0), ("p99", 99.0)] {
+            let of = |taken: &[f64]| percentile(taken, percent).unwrap_or(f64::NAN);
+            let (alone, beside) = (of(&alone), of(&beside));
+            figures.told(
+                &format!("close to durable, {name}: alone, beside it"),
+                format!("{alone:.1} ms, {beside:.1} ms"),
+            );
+            figures.at_most(&format!("{name}: beside it by alone"), 2.0, beside / alone, |ratio| {
+                format!("{ratio:.2}")
+            });
+        }
+        stop(agent, "beside compaction", figures);
     }
 }
 

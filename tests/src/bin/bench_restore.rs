@@ -14,7 +14,7 @@ use asof_journal::open::Journal;
 use asof_journal::types::{ClockReading, Instant as Wall};
 use asof_tests::bulk::Bulk;
 use asof_tests::figures::Figures;
-use asof_tests::measure::{level, percentile, run, show_seconds};
+use asof_tests::measure::{level, percentile, run, show_bytes, show_seconds};
 use asof_tests::must::Must;
 use asof_tests::oracle;
 use asof_tests::programs::Programs;
@@ -25,6 +25,10 @@ use asof_tests::site::{Site, remove};
 const FILES: u64 = 100_000;
 /// Versions of the short history, and of the long one.
 const VERSIONS: [u64; 2] = [1_000_000, 10_000_000];
+/// How long the histories are.
+const DAYS: u64 = 730;
+/// Memory that a question about all of a history may take.
+const MEMORY_MAX: f64 = (200u64 << 20) as f64;
 /// Answers of which the middle one counts.
 const RUNS: usize = 21;
 /// How often the tree is copied and restored; the fastest counts, for both.
@@ -68,6 +72,11 @@ fn main() -> ExitCode {
     let mut figures = Figures::default();
     if wanted("answers") {
         figures.part("answers out of a long history", |figures| bench.answers(figures));
+    } else if wanted("whole") {
+        figures.part("questions about all of a history", |figures| {
+            let versions = bench.versions[1];
+            bench.whole(&bench.written(versions).0, versions, figures);
+        });
     }
     if wanted("tree") {
         figures.part("a tree back", |figures| bench.tree(figures));
@@ -93,13 +102,19 @@ impl Bench {
         figures.at_most(&name, 0.2, long.find, show_seconds);
     }
 
-    fn history(&self, versions: u64, figures: &mut Figures) -> Answers {
+    fn written(&self, versions: u64) -> (PathBuf, Bulk) {
         let dir = self.dir.join(format!("versions-{versions}"));
         let mut bulk = Bulk::with_files(&dir, self.files);
+        bulk.pace(versions, DAYS);
         bulk.fill(versions);
         bulk.flush();
         drop(Journal::open(&dir, &clock(), Limits::default()).must("an index"));
         level(&dir);
+        (dir, bulk)
+    }
+
+    fn history(&self, versions: u64, figures: &mut Figures) -> Answers {
+        let (dir, bulk) = self.written(versions);
         let mut random = Random::new(versions);
         let newest = bulk.newest_seq().0;
         let what = |verb: &str| format!("{versions} versions: {verb}, p50 of {RUNS}");
@@ -156,8 +171,29 @@ impl Bench {
         let by_glob = find(|file| format!("*{file}.[ch]"));
         figures.told(&what("find of a name"), show_seconds(by_name));
         figures.told(&what("find of a glob that begins with *"), show_seconds(by_glob));
+        self.whole(&dir, versions, figures);
         fs::remove_dir_all(&dir).must(dir.display());
         Answers { cat: warm, find: by_name }
+    }
+
+    /// Questions for which every version is looked at.
+    fn whole(&self, dir: &Path, versions: u64, figures: &mut Figures) {
+        let log = self.dir.join("whole.log");
+        for (what, verb, seconds_max) in
+            [("a dry run of the default policy", &["retain", "--dry-run"][..], 30.0), ("top", &["top"], 60.0)]
+        {
+            let mut command = Command::new(&self.programs.asof);
+            command.arg("--journal").arg(dir).args(verb).env("ASOF_CONFIG", "/dev/null");
+            let cost = run(&mut command, &log).must(what);
+            let what = format!("{versions} versions: {what}");
+            if versions == self.versions[1] {
+                figures.at_most(&what, seconds_max, cost.seconds, show_seconds);
+                let memory = cost.rss_bytes_max as f64;
+                figures.at_most(&format!("{what}, memory"), MEMORY_MAX, memory, show_bytes);
+            } else {
+                figures.told(&what, show_seconds(cost.seconds));
+            }
+        }
     }
 
     fn asof(&self, dir: &Path, arguments: &[&str]) -> (f64, String) {

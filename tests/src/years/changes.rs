@@ -1,5 +1,6 @@
 //! How the tree of a simulated workstation changes: files and directories come, are saved, get other names, go.
 
+use std::collections::BTreeSet;
 use std::mem;
 
 use asof_journal::types::{Identity, Kind, NodeId, Op, Unbound};
@@ -23,11 +24,33 @@ impl Years {
     }
 
     pub(super) fn save_one(&mut self, of: fn(&Years) -> &Vec<u32>, replaced: bool) {
-        let len = of(self).len() as u64;
-        // Some are written all the time, most hardly ever.
-        let place = self.random.below(len) * self.random.below(100) * self.random.below(100) / 10_000;
-        if let Some(file) = of(self).get(place as usize).copied() {
+        if let Some(file) = self.one_of(of) {
             self.save(file, replaced);
+        }
+    }
+
+    /// One of some: a few come up all the time, most hardly ever.
+    pub(super) fn one_of(&mut self, of: fn(&Years) -> &Vec<u32>) -> Option<u32> {
+        let len = of(self).len() as u64;
+        let place = self.random.below(len) * self.random.below(100) * self.random.below(100) / 10_000;
+        of(self).get(place as usize).copied()
+    }
+
+    /// Compiles a source file, to an object file beside it.
+    pub(super) fn build(&mut self, source: u32) {
+        let Some(dir) = self.files.get(source as usize).and_then(Option::as_ref).map(|file| file.dir) else {
+            return;
+        };
+        let is_one = |number: &u32| {
+            let file = self.files.get(*number as usize).and_then(Option::as_ref);
+            file.is_some_and(|file| file.sort == Sort::Object && file.dir == dir)
+        };
+        match self.objects.get(&source).copied().filter(is_one) {
+            Some(object) => self.save(object, true),
+            None => {
+                let object = self.make(dir, Sort::Object);
+                self.objects.insert(source, object);
+            }
         }
     }
 
@@ -74,6 +97,8 @@ impl Years {
             Sort::Note | Sort::Settings => 20 + random.below(300),
             Sort::Log => 1,
             Sort::Document => 50_000 + random.below(450_000),
+            Sort::Database => (256 << 10) + random.below(1 << 20),
+            Sort::Object => (8 << 10) + random.below(96 << 10),
             // From 8 KiB to 2 MiB, the shorter the more often.
             Sort::Fixed => (8 << 10) << random.below(9),
             Sort::Temporary => 10 + random.below(200),
@@ -209,9 +234,11 @@ impl Years {
         let unbind = Op::Unbind { dir: parent, name, node: top, kind: Kind::Dir, why: Unbound::Deleted };
         self.pending.push(Pending { ops: vec![unbind], content: None });
         let count = files.len() as u64;
-        for file in files {
-            self.files[file as usize] = None;
-            self.free.push(file);
+        let dirs: BTreeSet<u32> = dirs.into_iter().collect();
+        for (number, file) in self.files.iter_mut().enumerate() {
+            if file.take_if(|file| dirs.contains(&file.dir)).is_some() {
+                self.free.push(number as u32);
+            }
         }
         self.touched.insert(SOURCES);
         self.new_project(count.max(1));

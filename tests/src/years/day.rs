@@ -20,8 +20,20 @@ pub(super) enum Deed {
     },
     /// A line is added to a note.
     Note,
-    /// A document is saved.
-    Document,
+    /// A document that somebody works on is saved.
+    Document {
+        /// Of this day.
+        session: u16,
+    },
+    /// A project that is being worked on is built.
+    Build {
+        /// Of this day.
+        session: u16,
+        /// Object files that are made anew.
+        files: u16,
+    },
+    /// A database is written: a browser's, a mail program's.
+    Database,
     /// A log grows.
     Log,
     /// A program writes its settings.
@@ -81,15 +93,35 @@ pub(super) fn plan(number: u64, saves: u64, random: &mut Random) -> Plan {
     };
     let share = |permille: u64| (saves * permille).div_ceil(1000);
 
-    let mut left = share(560);
     let mut session = 0;
+    let mut left = share(490);
     while left > 0 {
         let start = sometime(random);
         let length = 1200 + random.below(4200);
         let count = (length / (20 + random.below(60))).clamp(1, left);
+        let at_in = |random: &mut Random| (start + random.below(length) as i64).min(ends - 60);
         for _ in 0..count {
-            let at = (start + random.below(length) as i64).min(ends - 60);
-            deeds.push((at, Deed::Source { session }));
+            deeds.push((at_in(random), Deed::Source { session }));
+        }
+        // Tried out now and then: for six saves one object file is made anew.
+        let mut objects = count / 6;
+        while objects > 0 {
+            let files = objects.min(1 + random.below(6));
+            deeds.push((at_in(random), Deed::Build { session, files: files as u16 }));
+            objects -= files;
+        }
+        left -= count;
+        session += 1;
+    }
+    // Documents are worked on for a while, too, and saved every few minutes.
+    let mut left = share(15);
+    while left > 0 {
+        let start = sometime(random);
+        let count = (5 + random.below(20)).min(left);
+        let each = 60 + random.below(300);
+        for n in 0..count {
+            let at = start + (n * each + random.below(60)) as i64;
+            deeds.push((at.min(ends - 60), Deed::Document { session }));
         }
         left -= count;
         session += 1;
@@ -101,10 +133,10 @@ pub(super) fn plan(number: u64, saves: u64, random: &mut Random) -> Plan {
         burst -= files;
     }
     for (permille, deed) in [
-        (50, Deed::Note),
-        (15, Deed::Document),
+        (40, Deed::Note),
         (30, Deed::Log),
-        (80, Deed::Settings),
+        (60, Deed::Settings),
+        (25, Deed::Database),
         (1, Deed::Download),
         (130, Deed::Temporary),
         (15, Deed::Create),
@@ -136,7 +168,10 @@ mod tests {
             saves += plan
                 .deeds
                 .iter()
-                .map(|(_, deed)| if let Deed::Burst { files } = deed { *files as u64 } else { 1 })
+                .map(|(_, deed)| match deed {
+                    Deed::Burst { files } | Deed::Build { files, .. } => u64::from(*files),
+                    _ => 1,
+                })
                 .sum::<u64>();
         }
         assert!((4800..5200).contains(&(saves / 70)), "{}", saves / 70);

@@ -4,6 +4,11 @@ use asof_journal::types::NodeId;
 
 use crate::random::Random;
 
+/// A page of a database.
+const PAGE: usize = 4096;
+/// A section of an object file, which changes or does not.
+const SECTION: usize = 1024;
+
 /// What sort of file it is, which says how it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
@@ -17,6 +22,10 @@ pub(super) enum Sort {
     Settings,
     /// An office document: what was written is packed anew at each save, pictures stay as they are.
     Document,
+    /// A database in pages, of which each transaction writes some.
+    Database,
+    /// What a compiler makes of sources: written anew as a whole, about half of it as before.
+    Object,
     /// A picture, an archive: never changes.
     Fixed,
     /// A program's or an editor's temporary file.
@@ -59,6 +68,8 @@ impl File {
             Sort::Log => "log",
             Sort::Settings => "json",
             Sort::Document => "docx",
+            Sort::Database => "sqlite",
+            Sort::Object => "o",
             Sort::Fixed => "jpg",
             Sort::Temporary => "tmp",
         };
@@ -66,8 +77,22 @@ impl File {
         format!("file{}{again}.{suffix}", self.number).into_bytes()
     }
 
+    /// What is held of it in memory.
+    pub(super) fn own_bytes(&self) -> usize {
+        size_of::<Option<File>>() + self.lines.as_ref().map_or(0, |lines| lines.capacity() * size_of::<u32>())
+    }
+
     fn has_lines(&self) -> bool {
-        !matches!(self.sort, Sort::Document | Sort::Fixed)
+        matches!(self.sort, Sort::Source | Sort::Note | Sort::Log | Sort::Settings | Sort::Temporary)
+    }
+
+    /// Of parts of so many bytes, each with a seed of its own.
+    fn part(&self) -> Option<usize> {
+        match self.sort {
+            Sort::Database => Some(PAGE),
+            Sort::Object => Some(SECTION),
+            _ => None,
+        }
     }
 
     fn original(&self, line: u32) -> u32 {
@@ -76,6 +101,15 @@ impl File {
 
     /// What it holds now.
     pub(super) fn content(&self) -> Vec<u8> {
+        if let Some(part) = self.part() {
+            let parts = self.length.div_ceil(part as u32);
+            let mut bytes = Vec::with_capacity(parts as usize * part);
+            for number in 0..parts {
+                let of = self.lines.as_ref().and_then(|parts| parts.get(number as usize).copied());
+                packed(of.unwrap_or_else(|| self.original(number)), part, &mut bytes);
+            }
+            return bytes;
+        }
         if !self.has_lines() {
             // The part that is packed anew at each save, then what stays.
             let anew = if self.sort == Sort::Document { self.length as usize * 6 / 10 } else { 0 };
@@ -91,9 +125,34 @@ impl File {
         text
     }
 
+    /// Writes some pages of a database, near each other for the most part; of an object file about half.
+    fn edit_parts(&mut self, part: usize, random: &mut Random) {
+        let count = self.length.div_ceil(part as u32);
+        let original = |file: &File| (0..count).map(|number| file.original(number)).collect();
+        let mut parts: Vec<u32> = self.lines.take().unwrap_or_else(|| original(self));
+        let (changes, from) = match self.sort {
+            Sort::Database => (1 + random.below(5), random.below(u64::from(count))),
+            _ => (u64::from(count) / 2, 0),
+        };
+        for _ in 0..changes {
+            let place = match self.sort {
+                Sort::Database if random.below(4) > 0 => (from + random.below(8)) % u64::from(count),
+                _ => random.below(u64::from(count)),
+            };
+            if let Some(part) = parts.get_mut(place as usize) {
+                *part = random.bits() as u32;
+            }
+        }
+        self.lines = Some(parts);
+    }
+
     /// Changes it as its sort is changed.
     pub(super) fn edit(&mut self, random: &mut Random) {
         self.revision += 1;
+        if let Some(part) = self.part() {
+            self.edit_parts(part, random);
+            return;
+        }
         if !self.has_lines() {
             return;
         }
@@ -124,6 +183,18 @@ impl File {
             }
         }
     }
+}
+
+/// Bytes that become half as long when they are compressed, out of a number.
+fn packed(seed: u32, len: usize, bytes: &mut Vec<u8>) {
+    let mut random = Random::new(u64::from(seed));
+    let end = bytes.len() + len;
+    while bytes.len() < end {
+        let bits = random.bits().to_le_bytes();
+        bytes.extend_from_slice(&bits);
+        bytes.extend_from_slice(&[bits[0] & 3; 8]);
+    }
+    bytes.truncate(end);
 }
 
 /// A line of something like source code, out of a number.
@@ -175,5 +246,14 @@ mod tests {
         let after = document.content();
         assert_eq!((before.len(), after.len()), (100_000, 100_000));
         assert!(before[..60_000] != after[..60_000] && before[60_000..] == after[60_000..]);
+        for (sort, part, least, most) in [(Sort::Database, PAGE, 1, 5), (Sort::Object, SECTION, 20, 50)] {
+            let mut file = File::new(NodeId(1), 0, 1, sort, 100 * part as u32, 7);
+            let before = file.content();
+            assert_eq!((before.len(), &before), (100 * part, &file.content()));
+            file.edit(&mut random);
+            let after = file.content();
+            let changed = before.chunks(part).zip(after.chunks(part)).filter(|(one, other)| one != other);
+            assert!((least..=most).contains(&changed.count()), "{sort:?}");
+        }
     }
 }

@@ -111,6 +111,10 @@ pub fn answer(reader: &Reader, question: &Question) -> Answer {
     match found(&view, &question.path) {
         Err(problem) => Answer::Unknown(problem),
         Ok(found) if found == question.expected => Answer::Right,
+        // What came to a name first leaves nothing there when it goes; then the journal says that the instant is not whole.
+        Ok(None) if matches!(reader.thinned_around(question.seq), Ok(Some(_))) => {
+            Answer::Unknown("not there, and the instant is not whole any more".into())
+        }
         Ok(found) => Answer::Wrong(format!("{found:?}")),
     }
 }

@@ -429,7 +429,7 @@ impl Worker {
                 runs = done.runs;
                 let mut steps = 0..PAUSE_STEPS;
                 while !leaves() && steps.next().is_some() {
-                    thread::sleep(PAUSE_STEP);
+                    thread::park_timeout(PAUSE_STEP);
                 }
             }
             !leaves()

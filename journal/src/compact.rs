@@ -84,6 +84,8 @@ pub struct Compactor {
     retired: Mutex<retire::Retired>,
     left: Mutex<Left>,
     clock: Mutex<KnownClock>,
+    /// Why a forgetting ended before it was over.
+    unfinished: Mutex<Option<String>>,
 }
 
 impl Compactor {
@@ -101,6 +103,7 @@ impl Compactor {
             retired: Mutex::default(),
             left: Mutex::default(),
             clock: Mutex::default(),
+            unfinished: Mutex::default(),
         }
     }
 

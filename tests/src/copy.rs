@@ -46,3 +46,19 @@ fn rewrite(from: &Path, to: &Path) {
     drop(copied);
     set_mtime(to, meta.mtime(), meta.mtime_nsec());
 }
+
+/// Copies a journal with the modes that one has; an archive may have lost them.
+pub fn with_modes(from: &Path, to: &Path) {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    fs::DirBuilder::new().mode(0o700).create(to).must(to.display());
+    for entry in fs::read_dir(from).must(from.display()) {
+        let entry = entry.must(from.display());
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            with_modes(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).must(to.display());
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).must(to.display());
+        }
+    }
+}

@@ -4,7 +4,6 @@
 //! formats are never written again: they are what people have. Answers hold no derived detail (places, lengths of frames).
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use asof_journal::append::Limits;
@@ -596,20 +595,4 @@ fn change_line(change: &Change) -> String {
         What::Damaged { detail } => format!("damaged {detail}"),
     };
     format!("{} {} {} {what}", change.seq, change.path.escape_ascii(), change.node)
-}
-
-/// Copies a journal with the modes that one has; an archive may have lost them.
-pub fn copy(from: &Path, to: &Path) {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    fs::DirBuilder::new().mode(0o700).create(to).must(to.display());
-    for entry in fs::read_dir(from).must(from.display()) {
-        let entry = entry.must(from.display());
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), &to).must(to.display());
-            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).must(to.display());
-        }
-    }
 }

@@ -147,9 +147,9 @@ impl Old {
         let (medium, dir) = self.put(number);
         let before = dir.with_extension("index");
         let _ = std::fs::remove_dir_all(&before);
+        copy_dir(&Layout::new(&dir).index(), &before);
         let journal = self.open(&medium, &dir, &what);
         journal.head.connect(None);
-        copy_dir(&Layout::new(&dir).index(), &before);
         let operations = medium.operations();
         medium.fail_at(operations + number, fault);
         let wall = clock(self.now + 60).wall;

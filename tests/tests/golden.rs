@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use asof_journal::format::FORMAT;
 use asof_journal::reader::Reader;
 use asof_journal::types::{Content, Kind, NodeId, Op, Seq};
-use asof_tests::golden;
 use asof_tests::must::Must;
 use asof_tests::pen::{Pen, version};
+use asof_tests::{copy, golden};
 
 /// Every golden journal: its format, and its directory. A released format stays here for ever.
 const GOLDEN: &[(u32, &str)] = &[(1, "format-1")];
@@ -109,7 +109,7 @@ fn each(check: impl Fn(&Golden)) {
         let dir = golden::directory().join(name);
         let tmp = tempfile::tempdir().must("a temporary directory");
         let journal = tmp.path().join("journal");
-        golden::copy(&dir.join("journal"), &journal);
+        copy::with_modes(&dir.join("journal"), &journal);
         let answers = fs::read_to_string(dir.join("answers.txt")).must(name);
         check(&Golden { journal, answers, format: *format });
     }

@@ -62,11 +62,13 @@ fn a_reader_made_from_the_format_alone_answers_as_golden_journals_do() {
     for dir in fs::read_dir(golden::directory()).must("golden journals").flatten() {
         let answers = fs::read_to_string(dir.path().join("answers.txt")).must("answers");
         let trees: Vec<&str> = answers.lines().filter_map(|line| line.strip_prefix("  tree ")).collect();
+        // What a policy left of an instant is compared by `compacted_reader`: here it would depend on how markers are written.
+        let whole = whole_instants(&answers);
         let listed = reader.list(&dir.path().join("journal"), 1..=trees.len() as u64);
         let mut differ = Vec::new();
         for (seq, expected) in (1..).zip(&trees) {
             let text = as_text(&listed, seq);
-            if blake3::hash(text.as_bytes()).to_hex()[..16] != **expected {
+            if whole[seq as usize - 1] && blake3::hash(text.as_bytes()).to_hex()[..16] != **expected {
                 differ.push(seq);
             }
         }
@@ -78,6 +80,22 @@ fn a_reader_made_from_the_format_alone_answers_as_golden_journals_do() {
         }
         assert_eq!(differ, Vec::<u64>::new(), "{}: trees as of these differ", dir.path().display());
     }
+}
+
+/// Of each instant in the answers, whether nothing of it went.
+fn whole_instants(answers: &str) -> Vec<bool> {
+    let mut whole = Vec::new();
+    for line in answers.lines() {
+        if line.starts_with("  tree ") {
+            whole.push(true);
+        } else if line.starts_with("  something went")
+            && let Some(last) = whole.last_mut()
+        {
+            *last = false;
+        }
+    }
+    assert!(whole.iter().filter(|whole| **whole).count() > 100, "hardly anything is whole");
+    whole
 }
 
 fn found() -> Option<SecondReader> {
@@ -197,6 +215,7 @@ fn as_text(listed: &[Value], seq: u64) -> String {
             let _ = match entry["content"].as_str() {
                 Some("none") => write!(out, " no content"),
                 Some("unread") => write!(out, " unread {}", entry["errno"]),
+                Some("thinned") => write!(out, " thinned"),
                 Some("inline") => write!(out, " inline {}", digest()),
                 _ => write!(out, " bytes {} holes {}", digest(), entry["holes"]),
             };

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::decide::{Decided, Refusal};
 use super::live::Ids;
@@ -82,8 +82,26 @@ impl Compactor {
     /// Forgets what is wanted, and before it what was begun and has not come to its end.
     ///
     /// # Errors
-    /// `Io`, `Full`, `Index`. It is gone on with by the next call.
+    /// `Io`, `Full`, `Index`; `Poisoned` after one of these: what was written in part is known for certain only after a start, which
+    /// goes on with it.
     pub fn forget(&self, order: Option<&Order>, wall: Instant, note: Note<'_>) -> Result<Purged> {
+        let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cause) = &*unfinished {
+            let cause = format!(
+                "forgetting ended before it was over ({cause}); start asofd again, which finishes it"
+            );
+            return Err(Error::Poisoned { cause });
+        }
+        let done = self.forget_all(order, wall, note);
+        if let Err(error) = &done
+            && !matches!(error, Error::Held { .. } | Error::Busy { .. })
+        {
+            *unfinished = Some(error.to_string());
+        }
+        done
+    }
+
+    fn forget_all(&self, order: Option<&Order>, wall: Instant, note: Note<'_>) -> Result<Purged> {
         if self.head.index_failed() {
             let what = "it refused a write; it is made anew at the next start".to_string();
             return Err(Error::Index { path: self.layout.index(), what });

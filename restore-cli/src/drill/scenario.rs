@@ -88,14 +88,17 @@ pub(crate) fn prepare(
         drill.session.reader()?;
         journal = copy::copy(&journal, scratch)?;
     }
+    let mut known_through = moment.instant;
     if drill.spec.scenario == Scenario::TornSegment {
-        let head = torn::tear(&journal, drill.session.reader()?, seed)?;
-        if head.seq < moment.seq {
-            (moment, is_newest) = (head, false);
+        let torn = torn::tear(&journal, drill.session.reader()?, seed)?;
+        if torn.head.seq < moment.seq {
+            (moment, is_newest) = (torn.head, false);
+            known_through = moment.instant.min(torn.covered_through);
         }
     }
     let chosen = drill.choose(&moment, ledger)?;
-    let oracle = drill.ask_oracle(&moment, &chosen.paths, chosen.is_trees)?;
+    let of_oracle = Moment { instant: known_through, ..moment };
+    let oracle = drill.ask_oracle(&of_oracle, &chosen.paths, chosen.is_trees)?;
     let at = moment.seq.to_string();
     let (mut excused, mut particular) = (BTreeSet::new(), Particular::None);
     if drill.spec.scenario == Scenario::PlantedCorruption {

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use asof_journal::format::FORMAT;
 use asof_journal::reader::Reader;
-use asof_tests::golden;
 use asof_tests::must::Must;
+use asof_tests::{copy, golden};
 
 fn main() -> ExitCode {
     let place = golden::directory().join(format!("format-{FORMAT}"));
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     assert_eq!((&reader.report().damage, &reader.report().rebuilt), (&Vec::new(), &None));
     let answers = golden::answers(&reader, reader.head());
     fs::create_dir_all(&place).must(place.display());
-    golden::copy(&journal, &place.join("journal"));
+    copy::with_modes(&journal, &place.join("journal"));
     fs::write(place.join("answers.txt"), &answers).must("the answers");
     println!("{}: {} answers, {}", place.display(), answers.lines().count(), reader.head());
     ExitCode::SUCCESS

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use asof_journal::reader::{Moment, Reader};
 use asof_journal::storage::Layout;
+use asof_journal::types::Instant;
 
 use super::copy::{failed, names};
 use crate::drill::ledger::drawn;
@@ -13,8 +14,16 @@ use crate::drill::stop::{Tried, inconclusive};
 /// How much is cut off at most, one after the other, until something that counted is gone.
 const CUTS: [u64; 5] = [64, 1 << 10, 16 << 10, 256 << 10, 4 << 20];
 
-/// Cuts the end off the newest segment; gives the newest moment that is left. `whole` is the journal that was copied.
-pub(super) fn tear(copy: &Path, whole: &Reader, seed: u64) -> Tried<Moment> {
+/// What is left of a journal whose end was cut off.
+pub(super) struct Torn {
+    /// The newest moment.
+    pub(super) head: Moment,
+    /// Through when everything was captured then: what was written later may have been in what is gone.
+    pub(super) covered_through: Instant,
+}
+
+/// Cuts the end off the newest segment. `whole` is the journal that was copied.
+pub(super) fn tear(copy: &Path, whole: &Reader, seed: u64) -> Tried<Torn> {
     let layout = Layout::new(copy);
     let newest =
         names(&layout)?.into_iter().filter_map(|name| Some((Layout::parse_segment(&name)?.0, name))).max();
@@ -29,9 +38,11 @@ pub(super) fn tear(copy: &Path, whole: &Reader, seed: u64) -> Tried<Moment> {
         file.set_len(length).map_err(|source| failed(&path, source))?;
         let torn = Reader::open(copy)?;
         if torn.head() < whole.head() {
-            return match torn.at_seq(torn.head())? {
-                Some(head) => Ok(head),
-                None => inconclusive("the journal has one batch only, and that is torn"),
+            return match (torn.at_seq(torn.head())?, torn.info()?.covered_through) {
+                (Some(head), Some(covered_through)) => Ok(Torn { head, covered_through }),
+                _ => {
+                    inconclusive("what is left of the journal was written before its first capture was over")
+                }
             };
         }
         if length == 0 {

@@ -26,6 +26,7 @@ pub mod open;
 pub mod places;
 mod private;
 pub mod quality;
+mod reachable;
 pub mod reader;
 pub mod records;
 pub mod recovery;

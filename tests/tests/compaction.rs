@@ -1,6 +1,5 @@
 //! Compaction on real journals: what is kept answers as before, what went says so, and nothing wrong is ever given back.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,10 +15,12 @@ use asof_tests::must::Must;
 use asof_tests::random::{Random, seed_given};
 use asof_tests::specimen::{content_of, copy_journal, read_dir};
 use asof_tests::torture::Fate;
+use asof_tests::torture::case::{Index, copy_dir, put_on_medium};
 use asof_tests::torture::medium::{Fault, Medium};
 
 /// Histories that are lived through.
 const SEEDS: u64 = 2;
+
 #[test]
 fn what_is_kept_is_exact_and_what_went_says_so() {
     let first = seed_given().unwrap_or(1);
@@ -89,15 +90,6 @@ struct Old {
     now: i64,
 }
 
-/// What becomes of the index when the process ends.
-#[derive(Clone, Copy, Debug)]
-enum Index {
-    AsItIs,
-    /// What was on disk before the compaction.
-    AsItWas,
-    Gone,
-}
-
 impl Old {
     fn new(seed: u64) -> Old {
         let tmp = tempfile::tempdir().must("a temporary directory");
@@ -107,28 +99,6 @@ impl Old {
         let now = life.now;
         let shown = life.desk.close();
         Old { tmp, dir, shown, now }
-    }
-
-    /// Puts a copy on a medium of its own, all of it durable.
-    fn put(&self, seed: u64) -> (Medium, PathBuf) {
-        let root = self.tmp.path();
-        let dir = root.join("case");
-        let _ = std::fs::remove_dir_all(&dir);
-        copy_journal(&self.dir, &dir, true);
-        let medium = Medium::new(root, seed);
-        let storage = medium.storage();
-        let layout = Layout::new(&dir);
-        for place in [dir.clone(), layout.segments()] {
-            storage.create_dir(&place).must("a directory");
-            for (name, bytes) in read_dir(&place) {
-                let mut file = storage.create(&place.join(&name)).must("a file");
-                file.append(&bytes).must("its bytes");
-                file.sync().must("its bytes");
-            }
-            storage.sync_dir(&place).must("a directory");
-        }
-        storage.sync_dir(root).must("a directory");
-        (medium, dir)
     }
 
     fn open(&self, medium: &Medium, dir: &Path, what: &str) -> Journal {
@@ -144,7 +114,7 @@ impl Old {
     /// operation came.
     fn case(&self, number: u64, fault: Fault, index: Index, fate: Option<Fate>) -> bool {
         let what = format!("{fault:?} at operation {number}, index {index:?}, {fate:?}");
-        let (medium, dir) = self.put(number);
+        let (medium, dir) = put_on_medium(&self.dir, self.tmp.path(), number);
         let before = dir.with_extension("index");
         let _ = std::fs::remove_dir_all(&before);
         copy_dir(&Layout::new(&dir).index(), &before);
@@ -165,15 +135,7 @@ impl Old {
                 Some(fate) => medium.power_cut(fate),
                 None => medium.restart(),
             }
-            let index_dir = Layout::new(&dir).index();
-            match index {
-                Index::AsItIs => {}
-                Index::AsItWas => {
-                    std::fs::remove_dir_all(&index_dir).must(&what);
-                    copy_dir(&before, &index_dir);
-                }
-                Index::Gone => std::fs::remove_dir_all(&index_dir).must(&what),
-            }
+            index.leave(&dir, &before);
             self.judge(medium.storage(), &dir, &format!("{what}, read"));
             let journal = self.open(&medium, &dir, &what);
             assert!(journal.report.damage.is_empty(), "{what}: {:?}", journal.report);
@@ -205,22 +167,6 @@ impl Old {
 }
 
 /// Copies the index of an open journal: anew where it tidied something away meanwhile.
-fn copy_dir(from: &Path, to: &Path) {
-    loop {
-        std::fs::create_dir_all(to).must(to.display());
-        let mut entries = std::fs::read_dir(from).must(from.display()).flatten();
-        let failed = entries
-            .find_map(|entry| std::fs::copy(entry.path(), to.join(entry.file_name())).err().zip(Some(entry)));
-        match failed {
-            None => return,
-            Some((error, _)) if error.kind() == ErrorKind::NotFound => {
-                std::fs::remove_dir_all(to).must(to.display());
-            }
-            Some((error, entry)) => panic!("{}: {error}", entry.path().display()),
-        }
-    }
-}
-
 /// Every step of a compaction, and everything that can happen there: nothing that is kept is lost, and it comes to its end later.
 #[test]
 fn a_compaction_that_ends_or_fails_anywhere_loses_nothing() {

@@ -105,6 +105,38 @@ struct Part {
     after: u64,
 }
 
+/// Reads a segment that must be whole: its commits, without what they say of frames, and the frames.
+pub(super) fn commits_of(
+    set: &SegmentSet,
+    segment: &SegmentFile,
+    frames: &mut Vec<(SegmentId, BlockFrame)>,
+    commits: &mut Vec<Batch>,
+) -> Result<(), Refusal> {
+    let end = recovery::end_of(set, segment)?;
+    let mut damage = None;
+    walk_batches(segment, segment.start, segment.first_chain(), end, &mut |walked| {
+        match walked {
+            Walked::Batch(mut batch, _) => {
+                let described = std::mem::take(&mut batch.blocks).into_iter();
+                frames.extend(described.map(|frame| (segment.id, frame)));
+                // One that only had content on its way is no commit.
+                if batch.left.is_some() || !batch.groups.is_empty() {
+                    commits.push(*batch);
+                }
+            }
+            Walked::Damage(found) => drop(damage.get_or_insert(found)),
+            Walked::Orphan(frame) => {
+                let at = crate::types::Position { segment: segment.id, offset: frame.offset };
+                let what = "no batch speaks of this frame".to_string();
+                let len = frame.header.frame_len();
+                damage.get_or_insert(Damage { path: segment.path.clone(), at, len, what });
+            }
+        }
+        Ok(())
+    })?;
+    damage.map_or(Ok(()), |damage| Err(Refusal::Damaged(damage)))
+}
+
 /// Decides what stays of neighbouring segments as of `now`.
 pub(super) fn decide(
     records: &Records,
@@ -118,32 +150,7 @@ pub(super) fn decide(
     let mut parts = Vec::with_capacity(run.len());
     for segment in run {
         let frames_before = frames.len();
-        let end = recovery::end_of(set, segment)?;
-        let mut damage = None;
-        walk_batches(segment, segment.start, segment.first_chain(), end, &mut |walked| {
-            match walked {
-                Walked::Batch(mut batch, _) => {
-                    frames.extend(
-                        std::mem::take(&mut batch.blocks).into_iter().map(|frame| (segment.id, frame)),
-                    );
-                    // One that only had content on its way is no commit.
-                    if batch.left.is_some() || !batch.groups.is_empty() {
-                        batches.push(*batch);
-                    }
-                }
-                Walked::Damage(found) => drop(damage.get_or_insert(found)),
-                Walked::Orphan(frame) => {
-                    let at = crate::types::Position { segment: segment.id, offset: frame.offset };
-                    let what = "no batch speaks of this frame".to_string();
-                    let len = frame.header.frame_len();
-                    damage.get_or_insert(Damage { path: segment.path.clone(), at, len, what });
-                }
-            }
-            Ok(())
-        })?;
-        if let Some(damage) = damage {
-            return Err(Refusal::Damaged(damage));
-        }
+        commits_of(set, segment, &mut frames, &mut batches)?;
         let of_it = frames.get(frames_before..).unwrap_or_default();
         let content: u64 = of_it.iter().map(|(_, frame): &(_, BlockFrame)| u64::from(frame.stored_len)).sum();
         let records = segment.len()?.saturating_sub(content);

@@ -8,17 +8,13 @@ use std::sync::Arc;
 
 use super::decide::Decided;
 use crate::blocks::Locate;
-use crate::error::{Error, Result};
-use crate::format::op::{take_extents, take_version};
-use crate::format::wire::whole;
+use crate::error::Result;
 use crate::index::Cf;
-use crate::index::keys::{self, Located};
+use crate::index::keys::Located;
+use crate::reachable::{each_block, each_version};
 use crate::records::Records;
 use crate::segments::SegmentFile;
-use crate::types::{BlockId, Content, Extent, NodeId, SegmentId, Seq};
-
-/// No tree of extents is deeper.
-const DEPTH_MAX: usize = 12;
+use crate::types::{BlockId, Content, NodeId, SegmentId, Seq};
 
 /// Blocks that lie in a run, and whether they stay.
 pub(super) type Ids = HashMap<BlockId, bool>;
@@ -102,21 +98,19 @@ impl Blocks {
     }
 
     fn mark_versions(&mut self, records: &Records) -> Result<()> {
-        let damage = records.index_damage(Cf::Version);
         let mut lists: HashSet<BlockId> = HashSet::new();
-        let mut scan = records.store.scan(Cf::Version, &[])?;
-        while let Some((key, value)) = scan.item() {
-            let version = whole(value, take_version).map_err(&damage)?;
-            if let Content::Extents(extents) = &version.content {
-                let node = NodeId(keys::parse_seq(key).map_err(&damage)?.0);
-                let seq = keys::parse_node_seq(key).map_err(&damage)?;
-                if !self.goes(node, seq) {
-                    mark_extents(records, extents, 0, self, &mut lists)?;
-                }
+        each_version(records, &mut |node, seq, version| {
+            if let Content::Extents(extents) = &version.content
+                && !self.goes(node, seq)
+            {
+                // A list that cannot be read may name anything: then nothing of the run goes.
+                each_block(records, extents, &mut |id, is_list| {
+                    self.stays(id);
+                    !is_list || lists.insert(id)
+                })?;
             }
-            scan.advance()?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// What stays in a run and stands on something that goes gets another base; what lies elsewhere cannot.
@@ -135,38 +129,4 @@ impl Blocks {
         }
         Ok(())
     }
-}
-
-fn mark_extents(
-    records: &Records,
-    extents: &[Extent],
-    depth: usize,
-    blocks: &mut Blocks,
-    lists: &mut HashSet<BlockId>,
-) -> Result<()> {
-    for extent in extents {
-        match *extent {
-            Extent::Hole { .. } => {}
-            Extent::Block { id, .. } => blocks.stays(id),
-            Extent::List { id, .. } => {
-                blocks.stays(id);
-                if !lists.insert(id) {
-                    continue;
-                }
-                let nested = |what: &str| Error::DamagedBlock {
-                    id,
-                    position: crate::types::Position::default(),
-                    what: what.to_string(),
-                };
-                if depth >= DEPTH_MAX {
-                    return Err(nested("lists of extents nested too deeply"));
-                }
-                // A list that cannot be read may name anything: then nothing of the run goes.
-                let block = records.block(id)?;
-                let inner = whole(&block, take_extents).map_err(|error| nested(error.0))?;
-                mark_extents(records, &inner, depth + 1, blocks, lists)?;
-            }
-        }
-    }
-    Ok(())
 }

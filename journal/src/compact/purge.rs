@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, PoisonError};
 
-use super::decide::{Decided, Refusal};
+use super::decide::{Decided, Refusal, commits_of};
 use super::live::Ids;
 use super::{Compactor, USERS_WAIT, damage_of, live, retire};
 use crate::blocks::Locate;
@@ -427,39 +427,15 @@ fn next_of(set: &SegmentSet, run: &[Arc<SegmentFile>]) -> Option<Arc<SegmentFile
 
 /// What is left of a run without what goes.
 fn decide(set: &SegmentSet, run: &[Arc<SegmentFile>], plan: &Plan) -> std::result::Result<Decided, Refusal> {
-    let (mut frames, mut commits) = (Vec::new(), Vec::new());
+    let (mut frames, mut batches) = (Vec::new(), Vec::new());
     for segment in run {
-        let end = recovery::end_of(set, segment)?;
-        let mut damage = segment.header_damage.clone().map(|what| Damage {
-            path: segment.path.clone(),
-            at: crate::types::Position { segment: segment.id, offset: 0 },
-            len: 0,
-            what,
-        });
-        walk_batches(segment, segment.start, segment.first_chain(), end, &mut |walked| {
-            match walked {
-                Walked::Batch(mut batch, _) => {
-                    let described = std::mem::take(&mut batch.blocks).into_iter();
-                    frames.extend(described.map(|frame| (segment.id, frame)));
-                    // One that only had content on its way is no commit.
-                    if batch.left.is_some() || !batch.groups.is_empty() {
-                        commits.push(left_of(*batch, plan));
-                    }
-                }
-                Walked::Damage(found) => drop(damage.get_or_insert(found)),
-                Walked::Orphan(frame) => {
-                    let at = crate::types::Position { segment: segment.id, offset: frame.offset };
-                    let what = "no batch speaks of this frame".to_string();
-                    let len = frame.header.frame_len();
-                    damage.get_or_insert(Damage { path: segment.path.clone(), at, len, what });
-                }
-            }
-            Ok(())
-        })?;
-        if let Some(damage) = damage {
-            return Err(Refusal::Damaged(damage));
+        if let Some(what) = segment.header_damage.clone() {
+            let at = crate::types::Position { segment: segment.id, offset: 0 };
+            return Err(Refusal::Damaged(Damage { path: segment.path.clone(), at, len: 0, what }));
         }
+        commits_of(set, segment, &mut frames, &mut batches)?;
     }
+    let mut commits: Vec<_> = batches.into_iter().map(|batch| left_of(batch, plan)).collect();
     let first_seq = run.first().map_or(Seq::ZERO, |segment| segment.header.first_seq);
     let stands_for = run.iter().filter_map(|segment| segment.header.compacted).map(|it| it.last_seq).max();
     let last = commits.last().map(crate::format::batch::Batch::last_seq);

@@ -6,15 +6,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::plan::Plan;
 use crate::error::{Error, Result};
-use crate::format::op::{take_extents, take_version};
+use crate::format::op::take_version;
 use crate::format::wire::whole;
 use crate::index::Cf;
 use crate::index::keys::{self, Located};
+use crate::reachable::{each_block, each_version};
 use crate::records::Records;
-use crate::types::{BlockId, Content, Extent, NodeId, Seq, Version};
-
-/// No tree of extents is deeper.
-const DEPTH_MAX: usize = 12;
+use crate::types::{BlockId, Content};
 
 /// Blocks that may go.
 #[derive(Default)]
@@ -35,7 +33,7 @@ impl Purge {
             let version = whole(&value, take_version).map_err(&damage)?;
             if let Content::Extents(extents) = &version.content {
                 // What cannot be read tells of no blocks; it goes with its list.
-                match each_block(records, extents, 0, &mut |id, _| purge.blocks.insert(id)) {
+                match each_block(records, extents, &mut |id, _| purge.blocks.insert(id)) {
                     Err(Error::MissingBlock { .. } | Error::DamagedBlock { .. }) => {}
                     other => other?,
                 }
@@ -58,7 +56,7 @@ impl Purge {
             if let Content::Extents(extents) = &version.content
                 && !plan.versions.contains(&(node, seq))
             {
-                each_block(records, extents, 0, &mut |id, is_list| {
+                each_block(records, extents, &mut |id, is_list| {
                     blocks.remove(&id);
                     !is_list || lists.insert(id)
                 })?;
@@ -66,59 +64,6 @@ impl Purge {
             Ok(())
         })
     }
-}
-
-/// Visits every version of the journal.
-///
-/// # Errors
-/// `Index`, and those of the visitor.
-pub(crate) fn each_version(
-    records: &Records,
-    visit: &mut dyn FnMut(NodeId, Seq, &Version) -> Result<()>,
-) -> Result<()> {
-    let damage = records.index_damage(Cf::Version);
-    let mut scan = records.store.scan(Cf::Version, &[])?;
-    while let Some((key, value)) = scan.item() {
-        let version = whole(value, take_version).map_err(&damage)?;
-        let node = NodeId(keys::parse_seq(key).map_err(&damage)?.0);
-        visit(node, keys::parse_node_seq(key).map_err(&damage)?, &version)?;
-        scan.advance()?;
-    }
-    Ok(())
-}
-
-/// Visits the blocks of content, lists too; the visitor says of a list whether it is to be looked into.
-pub(super) fn each_block(
-    records: &Records,
-    extents: &[Extent],
-    depth: usize,
-    visit: &mut dyn FnMut(BlockId, bool) -> bool,
-) -> Result<()> {
-    for extent in extents {
-        match *extent {
-            Extent::Hole { .. } => {}
-            Extent::Block { id, .. } => {
-                visit(id, false);
-            }
-            Extent::List { id, .. } => {
-                if !visit(id, true) {
-                    continue;
-                }
-                let nested = |what: &str| Error::DamagedBlock {
-                    id,
-                    position: crate::types::Position::default(),
-                    what: what.to_string(),
-                };
-                if depth >= DEPTH_MAX {
-                    return Err(nested("lists of extents nested too deeply"));
-                }
-                let block = records.block(id)?;
-                let inner = whole(&block, take_extents).map_err(|error| nested(error.0))?;
-                each_block(records, &inner, depth + 1, visit)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The deltas that stand on one of these blocks, by it.

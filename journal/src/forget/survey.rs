@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::blocks::{Purge, each_block, each_version};
+use super::blocks::Purge;
 use super::order::Order;
 use super::plan::Plan;
 use crate::error::{Error, Result};
@@ -13,6 +13,7 @@ use crate::format::wire::whole;
 use crate::index::Cf;
 use crate::index::keys::{self, Bound};
 use crate::landmarks::Holding;
+use crate::reachable::{each_block, each_version};
 use crate::reader::{Moment, Reader};
 use crate::records::Records;
 use crate::types::{BlockId, Content, Held, Kind, NodeId, Seq, Version};
@@ -206,7 +207,7 @@ fn shares(
         _ => return Ok(false),
     };
     let (mut shares, mut lists) = (false, Vec::new());
-    let looked = each_block(records, extents, 0, &mut |id, is_list| {
+    let looked = each_block(records, extents, &mut |id, is_list| {
         shares |= blocks.contains(&id);
         let look = is_list && !shares && !without.contains(&id);
         if look {

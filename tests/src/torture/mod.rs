@@ -3,6 +3,7 @@
 //! [`medium`] is the hostile storage, [`step`] what is done, [`desk`] the writer that does it, [`history`] what must be
 //! there afterwards, [`life`] runs one seed with a crash at one operation and judges what is found.
 
+pub mod case;
 pub mod changes;
 pub mod clocks;
 pub mod desk;

@@ -11,8 +11,9 @@ use asof_journal::types::BlockId;
 use asof_tests::desk::{Shown, clock};
 use asof_tests::must::Must;
 use asof_tests::random::seed_given;
-use asof_tests::specimen::{content_of, copy_journal, read_dir};
+use asof_tests::specimen::{content_of, copy_journal};
 use asof_tests::torture::Fate;
+use asof_tests::torture::case::{Index, copy_dir, put_on_medium};
 use asof_tests::torture::medium::{Fault, Medium};
 
 use crate::{LIMITS, Lived, assert_gone, assert_sound, is_secret, judge, secret_paths};
@@ -23,21 +24,6 @@ struct Old {
     dir: PathBuf,
     shown: Vec<Shown>,
     blocks: BTreeSet<BlockId>,
-}
-
-/// What becomes of the index when the process ends.
-#[derive(Clone, Copy, Debug)]
-enum Index {
-    AsItIs,
-    AsItWas,
-    Gone,
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).must(to.display());
-    for entry in std::fs::read_dir(from).must(from.display()).flatten() {
-        std::fs::copy(entry.path(), to.join(entry.file_name())).must(entry.path().display());
-    }
 }
 
 fn forget_in(journal: &mut Journal) -> asof_journal::Result<asof_journal::compact::Purged> {
@@ -56,27 +42,6 @@ impl Old {
         Old { tmp, dir, shown, blocks }
     }
 
-    fn put(&self, seed: u64) -> (Medium, PathBuf) {
-        let root = self.tmp.path();
-        let dir = root.join("case");
-        let _ = std::fs::remove_dir_all(&dir);
-        copy_journal(&self.dir, &dir, true);
-        let medium = Medium::new(root, seed);
-        let storage = medium.storage();
-        let layout = Layout::new(&dir);
-        for place in [dir.clone(), layout.segments()] {
-            storage.create_dir(&place).must("a directory");
-            for (name, bytes) in read_dir(&place) {
-                let mut file = storage.create(&place.join(&name)).must("a file");
-                file.append(&bytes).must("its bytes");
-                file.sync().must("its bytes");
-            }
-            storage.sync_dir(&place).must("a directory");
-        }
-        storage.sync_dir(root).must("a directory");
-        (medium, dir)
-    }
-
     /// Everything else is as before, whatever of the secret is still there.
     fn judge(&self, medium: &Medium, dir: &Path, what: &str) {
         let reader = Reader::open_on(medium.storage(), dir).must(what);
@@ -91,7 +56,7 @@ impl Old {
     /// Ends the process at an operation of forgetting, or fails it. Gives whether the operation came.
     fn case(&self, number: u64, fault: Fault, index: Index, fate: Option<Fate>) -> bool {
         let what = format!("{fault:?} at operation {number}, index {index:?}, {fate:?}");
-        let (medium, dir) = self.put(number);
+        let (medium, dir) = put_on_medium(&self.dir, self.tmp.path(), number);
         let before = dir.with_extension("index");
         let _ = std::fs::remove_dir_all(&before);
         let open = || Journal::open_on(medium.storage(), &dir, &clock(200_000), LIMITS).must(&what);
@@ -108,15 +73,7 @@ impl Old {
                 Some(fate) => medium.power_cut(fate),
                 None => medium.restart(),
             }
-            let index_dir = Layout::new(&dir).index();
-            match index {
-                Index::AsItIs => {}
-                Index::AsItWas => {
-                    std::fs::remove_dir_all(&index_dir).must(&what);
-                    copy_dir(&before, &index_dir);
-                }
-                Index::Gone => std::fs::remove_dir_all(&index_dir).must(&what),
-            }
+            index.leave(&dir, &before);
             self.judge(&medium, &dir, &format!("{what}, read"));
             journal = open();
             assert!(journal.report.damage.is_empty(), "{what}: {:?}", journal.report);

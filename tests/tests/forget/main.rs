@@ -12,9 +12,9 @@ use asof_journal::forget::{Order, survey};
 use asof_journal::reader::Reader;
 use asof_journal::storage::Layout;
 use asof_journal::types::{BlockId, Content, Kind, NodeId, Seq};
-use asof_journal::verify::{Options, verify};
 use asof_tests::desk::{Desk, Shown};
 use asof_tests::leavings::{blocks_of, found_in, found_in_blocks};
+use asof_tests::life::assert_sound;
 use asof_tests::must::Must;
 use asof_tests::specimen::{content_of, read_dir, text};
 
@@ -169,19 +169,6 @@ fn judge(reader: &Reader, shown: &[Shown], gone: &dyn Fn(&Shown, &str) -> bool, 
         }
         assert_eq!(found, expected, "{what}: at {}", state.seq);
     }
-}
-
-fn assert_sound(dir: &Path, what: &str) {
-    let options = Options { deep: true, ..Options::default() };
-    let found = verify(dir, &options, &|_| true).must(what);
-    assert!(
-        found.is_sound().must(what) && found.notes.is_empty(),
-        "{what}: {:?} {:?} {:?} {:?}",
-        found.places,
-        found.lost,
-        found.notes,
-        found.index
-    );
 }
 
 /// Neither content nor name is found, whichever way one looks.

@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::head::Head;
 use crate::index::Cf;
 use crate::index::db::Db;
@@ -33,9 +33,10 @@ use crate::retention::survey::{KnownClock, Terms};
 use crate::retention::{Keeper, Policy};
 use crate::segments::{Damage, SegmentFile, SegmentSet};
 use crate::storage::{Layout, Storage};
-use crate::types::{Instant, SegmentId, Seq};
+use crate::types::{Instant, Position, SegmentId, Seq};
 
 use choose::{Choice, Run};
+use decide::Refusal;
 use plan::{Batch, Left, Plan, Planned};
 
 pub use choose::Eagerness;
@@ -67,12 +68,23 @@ pub struct Compacted {
     pub blocks: u64,
     /// Deltas that got another base, or none.
     pub rebased: u64,
-    /// What was found damaged: its segments stay as they are until that is mended or noted.
+    /// What was found damaged: these segments stay as they are, and what lies beside them is compacted without them.
     pub damage: Vec<Damage>,
     /// Old segments that still wait for readers.
     pub waiting: u64,
     /// Runs that were left for want of room: what stays of them is written before what goes is removed.
     pub short_of_room: u64,
+}
+
+/// A look through the segments, and what it did.
+struct Look {
+    set: SegmentSet,
+    /// What is durable is looked at as of then.
+    now: Seq,
+    wall: Instant,
+    done: Compacted,
+    /// What lies beside damage that came to light while a run was written.
+    beside: Vec<Run>,
 }
 
 /// Takes segments of a journal that is open for writing apart and puts what is kept together again.
@@ -84,8 +96,6 @@ pub struct Compactor {
     retired: Mutex<retire::Retired>,
     left: Mutex<Left>,
     clock: Mutex<KnownClock>,
-    /// Why a forgetting ended before it was over.
-    unfinished: Mutex<Option<String>>,
 }
 
 impl Compactor {
@@ -103,7 +113,6 @@ impl Compactor {
             retired: Mutex::default(),
             left: Mutex::default(),
             clock: Mutex::default(),
-            unfinished: Mutex::default(),
         }
     }
 
@@ -134,17 +143,16 @@ impl Compactor {
         wall: Instant,
         go_on: &mut dyn FnMut(&Compacted) -> bool,
     ) -> Result<Compacted> {
-        let mut done = Compacted::default();
         retire::clear(&*self.storage, &self.layout)?;
-        let mut set = self.segments()?;
-        done.waiting = self.remove_retired(&set)?;
-        if done.waiting == 0 && !set.superseded.is_empty() {
-            set = self.segments()?;
-        }
-        if self.head.index_failed() {
-            return Ok(done);
-        }
+        let set = self.segments()?;
+        let waiting = self.remove_retired(&set)?;
+        let set = if waiting == 0 && !set.superseded.is_empty() { self.segments()? } else { set };
         let now = self.head.watermarks().durable.seq;
+        let done = Compacted { waiting, ..Compacted::default() };
+        let mut look = Look { set, now, wall, done, beside: Vec::new() };
+        if self.head.index_failed() {
+            return Ok(look.done);
+        }
         let records = self.head.records();
         let mut known = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
         known.read_on(records)?;
@@ -155,36 +163,33 @@ impl Compactor {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.begin(records.store.db(), policy, holds, &named)?;
         let choice = Choice { clock, policy, keeper: &keeper, eagerness };
-        let mut runs: VecDeque<Run> = choice.runs(&set, &left.segments)?.into();
+        let mut runs: VecDeque<Run> = choice.runs(&look.set, &left.segments)?.into();
         'look: while !runs.is_empty() {
             let mut batch = Batch::default();
             while !batch.is_full()
                 && let Some(run) = runs.pop_front()
             {
-                if !go_on(&done) {
+                if !go_on(&look.done) {
                     break 'look;
                 }
-                let plan = self.plan(&set, run, &mut terms, now, &mut done)?;
+                let plan = self.plan(&mut look, run, &mut terms)?;
                 if let Some(planned) = plan.planned {
                     batch.add(self.head.records(), planned)?;
                 }
                 plan.left.iter().for_each(|run| left.note(run));
-                for run in plan.rest.into_iter().rev() {
-                    match choice.is_ripe(&run)? {
-                        true => runs.push_front(run),
-                        false => left.note(&run),
-                    }
-                }
+                choice.take_up(plan.rest, &mut runs, &mut left)?;
             }
             if batch.is_empty() {
                 break;
             }
-            if !self.replace(&mut set, batch, now, wall, &mut done, go_on)? {
+            let goes_on = self.replace(&mut look, batch, go_on)?;
+            choice.take_up(std::mem::take(&mut look.beside), &mut runs, &mut left)?;
+            if !goes_on {
                 break;
             }
         }
-        left.write(records.store.db(), &set)?;
-        Ok(done)
+        left.write(records.store.db(), &look.set)?;
+        Ok(look.done)
     }
 
     /// Removes old files that no reader needs any more, and gives how many are left; for when there is nothing else to do.
@@ -200,9 +205,34 @@ impl Compactor {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).oldest(&self.layout)
     }
 
+    /// Removes old files that neither a reader nor the index needs any more; gives how many are left.
     fn remove_retired(&self, set: &SegmentSet) -> Result<u64> {
+        if !set.superseded.is_empty() && !self.tell_index(set)? {
+            return Ok(set.superseded.len() as u64);
+        }
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         retired.remove(&*self.storage, &self.layout, set)
+    }
+
+    /// Tells the index of compacted segments that it does not know of: something failed between the naming of one and the end of its
+    /// compaction. Gives `false` where the index cannot follow; then it is made anew at the next start.
+    fn tell_index(&self, set: &SegmentSet) -> Result<bool> {
+        let Some(db) = self.head.records().store.db().filter(|_| !self.head.index_failed()) else {
+            return Ok(false);
+        };
+        if told(db)?.is_some_and(|told| told == set.compacted()) {
+            return Ok(true);
+        }
+        // Of a directory this may be asked again: what a failure left undone of it is not forgotten, as pages of a file are.
+        let dir = self.layout.segments();
+        self.storage.sync_dir(&dir).context(&dir)?;
+        let applied = db.applied()?.unwrap_or_default();
+        if !catch_up(db, &applied, set)? {
+            self.head.give_up_index();
+            return Ok(false);
+        }
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).note(&self.layout);
+        Ok(true)
     }
 
     fn segments(&self) -> Result<SegmentSet> {
@@ -210,32 +240,29 @@ impl Compactor {
     }
 
     /// What is to be compacted of a run.
-    fn plan(
-        &self,
-        set: &SegmentSet,
-        run: Run,
-        terms: &mut Terms<'_>,
-        now: Seq,
-        done: &mut Compacted,
-    ) -> Result<Plan> {
+    fn plan(&self, look: &mut Look, run: Run, terms: &mut Terms<'_>) -> Result<Plan> {
         let records = self.head.records();
-        let mut decide =
-            |segments: &[Arc<SegmentFile>]| match decide::decide(records, terms, set, segments, now) {
-                Ok(decided) => Ok(Some(decided)),
-                Err(decide::Refusal::Damaged(damage)) => {
-                    done.damage.push(damage);
-                    Ok(None)
-                }
-                Err(decide::Refusal::Error(error)) => Err(error),
-            };
-        let Some(mut decided) = decide(&run.segments)? else { return Ok(Plan::default()) };
+        let mut decide = |segments: &[Arc<SegmentFile>]| match decide::decide(
+            records, terms, &look.set, segments, look.now,
+        ) {
+            Ok(decided) => Ok(Ok(decided)),
+            Err(Refusal::Damaged(damage)) => Ok(Err(damage)),
+            Err(Refusal::Error(error)) => Err(error),
+        };
+        let mut decided = match decide(&run.segments)? {
+            Ok(decided) => decided,
+            Err(damage) => {
+                let rest = run.without(damage.at.segment);
+                look.done.damage.push(damage);
+                return Ok(Plan { rest, ..Plan::default() });
+            }
+        };
         if decided.commits.is_empty() {
             return Ok(Plan::leave(run));
         }
         let (bytes, going) = (choose::bytes_of(&run.segments)?, decided.all_going());
         if run.is_worth_it(bytes, going) {
-            let planned = Planned { segments: run.segments, decided, bytes, going };
-            return Ok(Plan { planned: Some(planned), ..Plan::default() });
+            return Ok(Plan { planned: Some(Planned { run, decided, bytes, going }), ..Plan::default() });
         }
         // What little goes of some of it does not hold the rest back.
         let lens = |segment: &Arc<SegmentFile>| Ok((segment.len()?, decided.going_of(segment.id)));
@@ -244,12 +271,13 @@ impl Compactor {
         let mut plan = Plan { rest: run.beside(&best), ..Plan::default() };
         let chosen = run.part(best);
         if chosen.segments.len() < run.segments.len() {
-            let Some(of_these) = decide(&chosen.segments)? else { return Ok(plan) };
+            // It was whole a moment ago.
+            let Ok(of_these) = decide(&chosen.segments)? else { return Ok(plan) };
             decided = of_these;
         }
         let (bytes, going) = (choose::bytes_of(&chosen.segments)?, decided.all_going());
         match chosen.is_worth_it(bytes, going) {
-            true => plan.planned = Some(Planned { segments: chosen.segments, decided, bytes, going }),
+            true => plan.planned = Some(Planned { run: chosen, decided, bytes, going }),
             false => plan.left = Some(chosen),
         }
         Ok(plan)
@@ -258,18 +286,15 @@ impl Compactor {
     /// Replaces the runs of a batch, one after the other. Gives `false` where nothing more can be done now.
     fn replace(
         &self,
-        set: &mut SegmentSet,
+        look: &mut Look,
         batch: Batch,
-        now: Seq,
-        wall: Instant,
-        done: &mut Compacted,
         go_on: &mut dyn FnMut(&Compacted) -> bool,
     ) -> Result<bool> {
         // What was submitted before, and may stand on such a block, is in the index once it is durable.
         let quiet = self.head.begin_departure(batch.blocks.ids(), USERS_WAIT)
             && self.head.wait_durable(self.head.watermarks().queued, USERS_WAIT);
         let result = match quiet {
-            true => self.replace_quietly(set, batch, now, wall, done, go_on),
+            true => self.replace_quietly(look, batch, go_on),
             false => Ok(false),
         };
         self.head.end_departure();
@@ -278,50 +303,48 @@ impl Compactor {
 
     fn replace_quietly(
         &self,
-        set: &mut SegmentSet,
+        look: &mut Look,
         batch: Batch,
-        now: Seq,
-        wall: Instant,
-        done: &mut Compacted,
         go_on: &mut dyn FnMut(&Compacted) -> bool,
     ) -> Result<bool> {
         let marked = match batch.blocks.mark(self.head.records()) {
             Ok(marked) => marked,
             Err(error) => {
-                let all: Vec<_> = batch.runs.iter().flat_map(|planned| planned.segments.clone()).collect();
-                let Some(damage) = damage_of(&error, &all) else { return Err(error) };
-                done.damage.push(damage);
+                let Some(damage) = damage_of(&error, &look.set, &self.layout) else { return Err(error) };
+                look.done.damage.push(damage);
                 return Ok(false);
             }
         };
         for (at, (planned, ids)) in batch.runs.into_iter().zip(marked).enumerate() {
-            if at > 0 && !go_on(done) {
+            if at > 0 && !go_on(&look.done) {
                 return Ok(false);
             }
             if !self.has_room(planned.bytes.saturating_sub(planned.going)) {
-                done.short_of_room += 1;
+                look.done.short_of_room += 1;
                 continue;
             }
-            let Planned { segments, decided, bytes, .. } = planned;
-            let written = match self.write(&segments, &decided, &ids, now, wall) {
+            let Planned { run, decided, bytes, .. } = planned;
+            let written = match self.write(&run.segments, &decided, &ids, look.now, look.wall) {
                 Ok(written) => written,
-                Err(error) => {
-                    let Some(damage) = damage_of(&error, &segments) else { return Err(error) };
-                    done.damage.push(damage);
+                Err(Refusal::Damaged(damage)) => {
+                    look.beside.extend(run.without(damage.at.segment));
+                    look.done.damage.push(damage);
                     continue;
                 }
+                Err(Refusal::Error(error)) => return Err(error),
             };
-            self.swap(set, &segments, &written)?;
+            self.swap(&look.set, &run.segments, &written)?;
+            let done = &mut look.done;
             done.runs += 1;
-            done.segments += segments.len() as u64;
+            done.segments += run.segments.len() as u64;
             done.bytes_before += bytes;
             done.bytes_written += written.bytes;
             done.versions += decided.dropped.len() as u64;
             done.bindings += decided.bindings;
             done.blocks += written.blocks_gone;
             done.rebased += written.rebased;
-            *set = self.segments()?;
-            done.waiting = self.remove_retired(set)?;
+            look.set = self.segments()?;
+            look.done.waiting = self.remove_retired(&look.set)?;
         }
         Ok(true)
     }
@@ -340,12 +363,12 @@ impl Compactor {
         ids: &live::Ids,
         now: Seq,
         wall: Instant,
-    ) -> Result<write::Written> {
+    ) -> std::result::Result<write::Written, Refusal> {
         // Before the old segments are void: an index that ends in one of them would be of another log.
         self.head.flush_index();
         if self.head.index_failed() {
             let what = "it could not be put on disk; it is made anew at the next start".to_string();
-            return Err(Error::Index { path: self.layout.index(), what });
+            return Err(Error::Index { path: self.layout.index(), what }.into());
         }
         let id = self.head.new_segment();
         let stands_for = crate::format::segment::Compacted { last_seq: decided.last_seq, as_of: now };
@@ -373,28 +396,18 @@ impl Compactor {
     }
 }
 
-/// The damage that an error tells of, if it is in one of these segments.
-fn damage_of(error: &Error, run: &[Arc<SegmentFile>]) -> Option<Damage> {
+/// The damage that an error tells of.
+fn damage_of(error: &Error, set: &SegmentSet, layout: &Layout) -> Option<Damage> {
     let (at, what) = match error {
         Error::DamagedBlock { position, what, .. } => (*position, what.clone()),
+        Error::MissingBlock { .. } => (Position::default(), error.to_string()),
         Error::Corrupt { path, offset, what } => {
-            let segment = run.iter().find(|segment| segment.path == *path)?;
-            (crate::types::Position { segment: segment.id, offset: *offset }, what.clone())
-        }
-        Error::MissingBlock { id } => {
-            let first = run.first()?;
-            let at = crate::types::Position { segment: first.id, offset: 0 };
-            return Some(Damage {
-                path: first.path.clone(),
-                at,
-                len: 0,
-                what: format!("a block that it needs, {id:?}, is missing"),
-            });
+            let segment = set.segments.values().find(|segment| segment.path == *path)?;
+            (Position { segment: segment.id, offset: *offset }, what.clone())
         }
         _ => return None,
     };
-    let path = run.iter().find(|segment| segment.id == at.segment).or(run.first())?.path.clone();
-    Some(Damage { path, at, len: 0, what })
+    Some(Damage { path: layout.segment(at.segment), at, len: 0, what })
 }
 
 /// The compacted segments that an index is made from; `None` where that does not decode.

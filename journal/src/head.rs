@@ -411,8 +411,13 @@ impl Head {
         if let Some(db) = self.records.store.db()
             && db.flush().is_err()
         {
-            self.index_failed.store(true, Ordering::Relaxed);
+            self.give_up_index();
         }
+    }
+
+    /// Nothing more is put into the index: it is made anew at the next start.
+    pub(crate) fn give_up_index(&self) {
+        self.index_failed.store(true, Ordering::Relaxed);
     }
 }
 

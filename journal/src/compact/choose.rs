@@ -8,10 +8,11 @@
 //! **When.** A step is left out where the next one comes before a segment has become twice as old: what is written is worth the more,
 //! the longer it stays as it is. Runs are long, so that few records lie across the end of one, which could not go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::plan::Left;
 use crate::content::codec::Codec;
 use crate::error::Result;
 use crate::retention::time::MINUTE_NS;
@@ -117,6 +118,12 @@ impl Run {
         sides.into_iter().filter(|side| !side.is_empty()).map(|side| self.part(side)).collect()
     }
 
+    /// What lies on both sides of one of its segments.
+    pub(super) fn without(&self, segment: SegmentId) -> Vec<Run> {
+        let at = self.segments.iter().position(|it| it.id == segment);
+        at.map_or_else(Vec::new, |at| self.beside(&(at..at + 1)))
+    }
+
     fn has_many(&self) -> bool {
         self.segments.len() >= RUN_SEGMENTS_MIN
     }
@@ -215,8 +222,19 @@ impl Choice<'_> {
         Ok(ripe)
     }
 
+    /// Puts parts of runs in the place of these, or leaves them.
+    pub(super) fn take_up(&self, parts: Vec<Run>, runs: &mut VecDeque<Run>, left: &mut Left) -> Result<()> {
+        for run in parts.into_iter().rev() {
+            match self.is_ripe(&run)? {
+                true => runs.push_front(run),
+                false => left.note(&run),
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a run is long enough.
-    pub(super) fn is_ripe(&self, run: &Run) -> Result<bool> {
+    fn is_ripe(&self, run: &Run) -> Result<bool> {
         let Some(step) = run.step else { return Ok(!run.segments.is_empty()) };
         let (Some(first), Some(last)) = (run.segments.first(), run.segments.last()) else { return Ok(false) };
         let until = last.header.compacted.map_or(last.header.first_seq, |compacted| compacted.last_seq);

@@ -14,7 +14,8 @@ use crate::index::keys::Located;
 use crate::reachable::{each_block, each_version};
 use crate::records::Records;
 use crate::segments::SegmentFile;
-use crate::types::{BlockId, Content, NodeId, SegmentId, Seq};
+use crate::types::{BlockId, Content, Loss, NodeId, SegmentId, Seq};
+use crate::verify::losses;
 
 /// Blocks that lie in a run, and whether they stay.
 pub(super) type Ids = HashMap<BlockId, bool>;
@@ -31,6 +32,14 @@ pub(super) fn candidates(records: &Records, run: &[Arc<SegmentFile>], decided: &
         }
     }
     Ok(ids)
+}
+
+/// Whether a block cannot be read and lies where something was noted as lost; one that was written again lies elsewhere.
+fn is_lost(records: &Records, losses: &[Loss], id: BlockId) -> bool {
+    let noted = |located: Located| losses.iter().any(|loss| loss.lost.covers(located.frame));
+    !losses.is_empty()
+        && records.locate(id).is_ok_and(|at| at.is_some_and(noted))
+        && records.block(id).is_err()
 }
 
 /// The blocks of several runs, each by the number of its run.
@@ -99,14 +108,15 @@ impl Blocks {
 
     fn mark_versions(&mut self, records: &Records) -> Result<()> {
         let mut lists: HashSet<BlockId> = HashSet::new();
+        let losses = losses(records)?;
         each_version(records, &mut |node, seq, version| {
             if let Content::Extents(extents) = &version.content
                 && !self.goes(node, seq)
             {
-                // A list that cannot be read may name anything: then nothing of the run goes.
+                // A list that cannot be read may name anything: nothing goes until it is mended, or noted as lost.
                 each_block(records, extents, &mut |id, is_list| {
                     self.stays(id);
-                    !is_list || lists.insert(id)
+                    is_list && lists.insert(id) && !is_lost(records, &losses, id)
                 })?;
             }
             Ok(())

@@ -3,7 +3,6 @@
 //! Runs share one look at all versions. What is held of them is bounded: with what reaches a bound a batch is full.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::choose::Run;
 use super::decide::Decided;
@@ -14,7 +13,7 @@ use crate::index::db::Db;
 use crate::index::{Cf, Entry, keys};
 use crate::records::Records;
 use crate::retention::Policy;
-use crate::segments::{SegmentFile, SegmentSet};
+use crate::segments::SegmentSet;
 use crate::types::{SegmentId, Seq};
 
 /// Operations that are held at a time; one more run may come to them.
@@ -24,7 +23,7 @@ const BLOCKS_MAX: usize = 250_000;
 
 /// A run of which it is known what is left.
 pub(super) struct Planned {
-    pub segments: Vec<Arc<SegmentFile>>,
+    pub run: Run,
     pub decided: Decided,
     /// Its bytes.
     pub bytes: u64,
@@ -60,7 +59,7 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn add(&mut self, records: &Records, planned: Planned) -> Result<()> {
-        self.blocks.add(records, &planned.segments, &planned.decided)?;
+        self.blocks.add(records, &planned.run.segments, &planned.decided)?;
         self.ops += planned.decided.ops;
         self.runs.push(planned);
         Ok(())

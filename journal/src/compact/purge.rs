@@ -6,11 +6,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::decide::{Decided, Refusal, commits_of};
 use super::live::Ids;
-use super::{Compactor, USERS_WAIT, damage_of, live, retire};
+use super::{Compactor, USERS_WAIT, live, retire};
 use crate::blocks::Locate;
 use crate::error::{Error, Result};
 use crate::forget::{Order, Pending, Plan, Purge, dependents};
@@ -82,26 +82,9 @@ impl Compactor {
     /// Forgets what is wanted, and before it what was begun and has not come to its end.
     ///
     /// # Errors
-    /// `Io`, `Full`, `Index`; `Poisoned` after one of these: what was written in part is known for certain only after a start, which
-    /// goes on with it.
+    /// `Held`, `Busy`, `Io`, `Full`, `Index`, `Poisoned`. What was done before an error stands; the rest is done by the next call, or
+    /// after a start.
     pub fn forget(&self, order: Option<&Order>, wall: Instant, note: Note<'_>) -> Result<Purged> {
-        let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cause) = &*unfinished {
-            let cause = format!(
-                "forgetting ended before it was over ({cause}); start asofd again, which finishes it"
-            );
-            return Err(Error::Poisoned { cause });
-        }
-        let done = self.forget_all(order, wall, note);
-        if let Err(error) = &done
-            && !matches!(error, Error::Held { .. } | Error::Busy { .. })
-        {
-            *unfinished = Some(error.to_string());
-        }
-        done
-    }
-
-    fn forget_all(&self, order: Option<&Order>, wall: Instant, note: Note<'_>) -> Result<Purged> {
         if self.head.index_failed() {
             let what = "it refused a write; it is made anew at the next start".to_string();
             return Err(Error::Index { path: self.layout.index(), what });
@@ -363,15 +346,11 @@ impl Compactor {
         let as_of = as_of.unwrap_or(decided.last_seq).max(decided.last_seq);
         let written = match self.write(run, &decided, &ids, as_of, wall) {
             Ok(written) => written,
-            Err(error) => {
-                return match damage_of(&error, run) {
-                    Some(damage) => {
-                        done.damage.push(damage);
-                        Ok(None)
-                    }
-                    None => Err(error),
-                };
+            Err(Refusal::Damaged(damage)) => {
+                done.damage.push(damage);
+                return Ok(None);
             }
+            Err(Refusal::Error(error)) => return Err(error),
         };
         self.swap(set, run, &written)?;
         done.segments += run.len() as u64;

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::decide::Decided;
+use super::decide::{Decided, Refusal};
 use super::live::Ids;
 use crate::blocks::{Locate, pack_table};
 use crate::content::codec::Codec;
@@ -15,7 +15,7 @@ use crate::format::batch::{Batch, BlockFrame, encode_left};
 use crate::format::frame::{self, Chain, Encoding, FrameType};
 use crate::format::segment::{Compacted, Footer, SegmentHeader, encode_trailer};
 use crate::records::Records;
-use crate::segments::SegmentFile;
+use crate::segments::{Damage, SegmentFile};
 use crate::storage::{AppendFile, Layout, Storage};
 use crate::types::{BlockId, FullId, Instant, Position, SegmentId};
 
@@ -67,14 +67,14 @@ struct Writer<'w> {
     rebased: u64,
 }
 
-/// Writes the segment that takes the place of a run.
+/// Writes the segment that takes the place of a run. A block that cannot be copied is `Damaged`, in the segment where it lies.
 pub(super) fn write(
     records: &Records,
     target: &Target<'_>,
     run: &[Arc<SegmentFile>],
     decided: &Decided,
     ids: &Ids,
-) -> Result<Written> {
+) -> std::result::Result<Written, Refusal> {
     let path = target.layout.new_segment(target.id);
     let written = write_file(records, target, &path, run, decided, ids);
     if written.is_err() {
@@ -90,7 +90,7 @@ fn write_file(
     run: &[Arc<SegmentFile>],
     decided: &Decided,
     ids: &Ids,
-) -> Result<Written> {
+) -> std::result::Result<Written, Refusal> {
     let mut salt = [0; 4];
     getrandom::fill(&mut salt).map_err(std::io::Error::from).context("/dev/urandom")?;
     let header = SegmentHeader {
@@ -126,7 +126,7 @@ fn write_file(
     };
     writer.content(run, decided, ids)?;
     writer.commits(&decided.commits)?;
-    writer.finish(decided, ids)
+    Ok(writer.finish(decided, ids)?)
 }
 
 impl Writer<'_> {
@@ -154,7 +154,12 @@ impl Writer<'_> {
     }
 
     /// Copies the blocks that stay, in the order in which they lay.
-    fn content(&mut self, run: &[Arc<SegmentFile>], decided: &Decided, ids: &Ids) -> Result<()> {
+    fn content(
+        &mut self,
+        run: &[Arc<SegmentFile>],
+        decided: &Decided,
+        ids: &Ids,
+    ) -> std::result::Result<(), Refusal> {
         let mut done: HashSet<BlockId> = HashSet::new();
         for (segment, frame) in &decided.frames {
             for (slot, (id, _)) in frame.members.iter().enumerate() {
@@ -168,11 +173,12 @@ impl Writer<'_> {
                     located.frame == place && located.slot.unwrap_or(0) as usize == slot
                 });
                 if named && done.insert(*id) {
-                    self.block(run, *segment, frame, *id, ids)?;
+                    self.block(run, *segment, frame, *id, ids)
+                        .map_err(|error| refused(error, run, place, frame))?;
                 }
             }
         }
-        self.finish_pack()
+        Ok(self.finish_pack()?)
     }
 
     fn block(
@@ -339,6 +345,24 @@ impl Writer<'_> {
             blocks_gone: ids.values().filter(|stays| !**stays).count() as u64,
             rebased: self.rebased,
         })
+    }
+}
+
+/// Why a block in a frame was not copied.
+fn refused(error: Error, run: &[Arc<SegmentFile>], at: Position, frame: &BlockFrame) -> Refusal {
+    let what = match &error {
+        Error::DamagedBlock { position, what, .. } if *position == at => what.clone(),
+        Error::DamagedBlock { .. } | Error::MissingBlock { .. } | Error::Corrupt { .. } => {
+            format!("what it stands on: {error}")
+        }
+        _ => return Refusal::Error(error),
+    };
+    match run.iter().find(|segment| segment.id == at.segment) {
+        Some(segment) => {
+            let (path, len) = (segment.path.clone(), frame::HEADER_LEN as u64 + u64::from(frame.stored_len));
+            Refusal::Damaged(Damage { path, at, len, what })
+        }
+        None => Refusal::Error(error),
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn run(session: &Session, args: &ExplainArgs, out: &mut Output) -> Re
         answer.kept_before = around.before.map_or(Ok(None), |at| case.at(at.seq))?;
         answer.kept_after = around.after.map_or(Ok(None), |at| case.at(at.seq))?;
     }
-    if answer.version.is_none() {
+    if answer.version.is_none() || answer.verdict == Verdict::Thinned {
         answer.forgotten = case.forgotten()?;
     }
     if out.is_json() { out.object(&answer) } else { for_people(&answer, &path, out) }
@@ -219,10 +219,12 @@ impl<'c> Case<'c> {
         }
         if version.content == Content::Thinned {
             answer.verdict = Verdict::Thinned;
-            answer.text = format!(
-                "thinned: it was there, and this version went by the retention policy{}",
-                self.kept()?
-            );
+            // The marker that both leave is the same.
+            let how = match self.forgotten()?.is_empty() {
+                true => "by the retention policy",
+                false => "by the retention policy, or was forgotten",
+            };
+            answer.text = format!("thinned: it was there, and this version went {how}{}", self.kept()?);
             answer.next = Some(self.log());
         }
         answer.version = Some(line);

@@ -32,12 +32,11 @@ How:
   A running asofd does it; without one asof does it itself. Every segment that
   tells of it is written anew without it, then the old ones are removed, and
   the index is written anew. Where readers or want of room kept it from its end,
-  --finish goes on. After a crash asofd does so when it starts, and after an
-  error of the disk it has to be started again for that. Readers that opened
-  the journal before keep the old segments on disk for as long as they run, a
-  day at most. What the disk itself still has of removed files, copies and
-  backups of the journal, logs, and links and texts elsewhere that name it are
-  not reached.
+  --finish goes on, as after an error of the disk; after a crash asofd does so
+  when it starts. Readers that opened the journal before keep the old segments
+  on disk for as long as they run, a day at most. What the disk itself still
+  has of removed files, copies and backups of the journal, logs, and links and
+  texts elsewhere that name it are not reached.
 
 Examples:
   asof forget ~/project/.env

@@ -11,6 +11,7 @@
 //! A kept instant stays kept for as long as the policy stays the same: intervals are multiples of each other, and their grid
 //! is that of the [`JournalClock`], which no clock that is set can move.
 
+mod charge;
 pub mod config;
 pub mod decide;
 pub mod effect;

@@ -57,6 +57,16 @@ struct Met {
     damage: Vec<Damage>,
 }
 
+/// What became of a run.
+enum Rewritten {
+    /// So many blocks went.
+    Without(u64),
+    /// It has to stay as it is.
+    Refused,
+    /// It can go with the segment behind it once nobody writes to that.
+    Later,
+}
+
 impl Compactor {
     /// Notes something in a new segment: whatever was submitted before is in sealed ones, and durable.
     ///
@@ -124,6 +134,7 @@ impl Compactor {
             return Err(Error::Full { path: self.layout.segments() });
         }
         let mut outcome = ForgetOutcome::default();
+        let mut later = false;
         for round in 0..=ROUNDS_MAX {
             let records = self.head.records();
             let through = self.sealed_through()?;
@@ -131,7 +142,7 @@ impl Compactor {
                 0 => Plan::new(records, &pending.order, through)?,
                 _ => pending.plan.late(records, through)?,
             };
-            if round > 0 && plan.is_empty() {
+            if round > 0 && plan.is_empty() && !later {
                 break;
             }
             if round == ROUNDS_MAX {
@@ -145,11 +156,12 @@ impl Compactor {
             pending.plan.add(plan);
             let purged = self.purge(&mut pending, wall, done);
             self.head.end_departure();
-            let blocks = purged?;
+            let blocks;
+            (blocks, later) = purged?;
             outcome.blocks += blocks;
             outcome.bindings = pending.plan.bindings.len() as u64;
             outcome.versions = pending.plan.versions.len() as u64;
-            if done.left > 0 {
+            if done.left > 0 && !later {
                 break;
             }
         }
@@ -181,8 +193,9 @@ impl Compactor {
         Ok(set.last().map_or(Seq::ZERO, |last| last.header.first_seq.previous()))
     }
 
-    /// Rewrites whatever has something of the plan, until nothing has; gives how many blocks went.
-    fn purge(&self, pending: &mut Pending, wall: Instant, done: &mut Purged) -> Result<u64> {
+    /// Rewrites whatever has something of the plan, until nothing has; gives how many blocks went, and whether something goes once
+    /// there is a new segment.
+    fn purge(&self, pending: &mut Pending, wall: Instant, done: &mut Purged) -> Result<(u64, bool)> {
         let records = self.head.records();
         let mut purge = Purge::of(records, &pending.plan)?;
         purge.blocks.extend(&pending.blocks);
@@ -199,7 +212,7 @@ impl Compactor {
         pending.blocks.clone_from(&purge.blocks);
         // Once some of it has gone, the segments alone do not tell all of it any more.
         pending.write(&*self.storage, &self.layout)?;
-        let mut gone = 0;
+        let (mut gone, mut later) = (0, false);
         let mut refused: HashSet<SegmentId> = HashSet::new();
         for pass in 0..=PASSES_MAX {
             let set = self.segments()?;
@@ -231,12 +244,15 @@ impl Compactor {
                     continue;
                 }
                 match self.rewrite(&set, run, pending, &purge.blocks, &standing, wall, done)? {
-                    Some(blocks) => gone += blocks,
-                    None => drop(refused.insert(id)),
+                    Rewritten::Without(blocks) => gone += blocks,
+                    kept => {
+                        later |= matches!(kept, Rewritten::Later);
+                        refused.insert(id);
+                    }
                 }
             }
         }
-        Ok(gone)
+        Ok((gone, later))
     }
 
     /// Looks through every sealed segment for what is to go.
@@ -283,7 +299,7 @@ impl Compactor {
         Ok(met)
     }
 
-    /// Writes a run anew; gives how many blocks went, and `None` where it has to stay as it is.
+    /// Writes a run anew.
     #[allow(clippy::too_many_arguments)]
     fn rewrite(
         &self,
@@ -294,7 +310,7 @@ impl Compactor {
         standing: &HashMap<BlockId, Vec<BlockId>>,
         wall: Instant,
         done: &mut Purged,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Rewritten> {
         let records = self.head.records();
         let decided = loop {
             let decided = match decide(set, &run, &pending.plan) {
@@ -303,7 +319,7 @@ impl Compactor {
                     if !done.damage.contains(&damage) {
                         done.damage.push(damage);
                     }
-                    return Ok(None);
+                    return Ok(Rewritten::Refused);
                 }
                 Err(Refusal::Error(error)) => return Err(error),
             };
@@ -313,14 +329,14 @@ impl Compactor {
             // It was given up before anything in it counted: it goes with the one that took its place.
             match next_of(set, &run) {
                 Some(next) => run.push(next),
-                None => return Ok(None),
+                None => return Ok(Rewritten::Later),
             }
         };
         let run = run.as_slice();
         let bytes: u64 = run.iter().map(|segment| segment.len()).sum::<Result<u64>>()?;
         if !self.has_room(bytes) {
             done.short_of_room = true;
-            return Ok(None);
+            return Ok(Rewritten::Refused);
         }
         let in_run: HashSet<SegmentId> = run.iter().map(|segment| segment.id).collect();
         let mut ids: Ids = live::candidates(records, run, &decided)?;
@@ -348,13 +364,13 @@ impl Compactor {
             Ok(written) => written,
             Err(Refusal::Damaged(damage)) => {
                 done.damage.push(damage);
-                return Ok(None);
+                return Ok(Rewritten::Refused);
             }
             Err(Refusal::Error(error)) => return Err(error),
         };
         self.swap(set, run, &written)?;
         done.segments += run.len() as u64;
-        Ok(Some(blocks))
+        Ok(Rewritten::Without(blocks))
     }
 
     /// Leaves no byte in the index of what was taken out of it, nor in what a rebuild left of one, and keeps no old file open.

@@ -7,23 +7,16 @@
 //! of all packs together. Of what would be freed, the part that kept blocks are deltas on is told apart: it can go once those are
 //! encoded anew, which costs some of it. What records themselves take is not counted.
 
-use std::collections::{HashMap, HashSet};
-
+use super::charge::{Charges, Charging, Within, charge_all, packed_bytes};
 use super::decide::{bindings, versions};
 use super::groups::{Groups, OTHERS, path_of};
-use super::ledger::{Ledger, Sums};
-use super::survey::{NameRecords, NodeRecords, Referred, Terms, each_name, each_node};
+use super::ledger::{Cost, Sums};
+use super::survey::{NameRecords, NodeRecords, Terms, each_name};
 use super::{Verdict, Why};
 use crate::error::Result;
-use crate::format::op::take_extents;
-use crate::format::wire::whole;
 use crate::reader::Reader;
 use crate::records::Records;
-use crate::types::{BlockId, NodeId, Seq};
-use crate::view::is_below;
-
-/// No tree of lists is deeper.
-const LISTS_DEPTH_MAX: usize = 12;
+use crate::types::Seq;
 
 /// Why records stay, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,213 +127,98 @@ pub fn effect(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Effect>> {
     let records = reader.records();
-    let mut groups: Groups<Counted> = Groups::new();
-    let mut effect = Effect::default();
-    let mut within = Within { reader, below: scope.below, known: HashMap::new() };
+    let mut within = Within::new(reader, scope.below);
+    let mut counting = Counting { terms, records, groups: Groups::new(), effect: Effect::default() };
     let mut stopped = false;
     each_name(records, &mut |name| {
         stopped |= !go_on();
         if !stopped && within.name(name.dir, name.name)? {
-            count_name(records, terms, name, &mut groups)?;
+            counting.name(name)?;
         }
         Ok(!stopped)
     })?;
-    let (mut ledger, mut sums, mut first) = (Ledger::new(), Sums::default(), true);
-    loop {
-        let mut lists = Lists { records, seen: HashSet::new(), unreadable: 0 };
-        each_node(records, &mut |node| {
-            stopped |= !go_on();
-            if stopped {
-                return Ok(false);
-            }
-            let is_within = match node.last_name() {
-                Some((dir, name)) => within.name(dir, name)?,
-                None => scope.below.is_none(),
-            };
-            let mut pass =
-                Pass { ledger: &mut ledger, lists: &mut lists, effect: first.then_some(&mut effect) };
-            pass.node(terms, node, is_within, &mut groups)?;
-            Ok(true)
-        })?;
-        if stopped {
-            return Ok(None);
-        }
-        effect.unreadable = effect.unreadable.max(lists.unreadable);
-        if ledger.charges_nothing() {
-            break;
-        }
-        let more = ledger.settle(records, &mut sums, &mut |cost| {
-            if let Some(counted) = groups.of(cost.group) {
-                let bytes = u64::from(cost.bytes);
-                let (sum, base) = match cost.packed {
-                    true => (&mut counted.packed, &mut counted.packed_base),
-                    false => (&mut counted.counts.bytes, &mut counted.counts.base_bytes),
-                };
-                *sum += bytes;
-                *base += if cost.is_base { bytes } else { 0 };
-            }
-        })?;
-        first = false;
-        if !more {
-            break;
-        }
-    }
-    finish(reader, groups, &sums, scope.paths_max, &mut effect)?;
+    let Some(charged) = charge_all(reader, &mut within, &mut counting, go_on)? else { return Ok(None) };
+    let Counting { groups, mut effect, .. } = counting;
+    effect.unreadable = charged.unreadable;
+    finish(reader, groups, &charged.sums, scope.paths_max, &mut effect)?;
     Ok(Some(effect))
 }
 
-fn count_name(
-    records: &Records,
-    terms: &mut Terms<'_>,
-    name: &NameRecords<'_>,
-    groups: &mut Groups<Counted>,
-) -> Result<()> {
-    let (ladder, held) = terms.of(records, name.is_dir, [(name.dir, name.name)])?;
-    let verdicts = bindings(terms.keeper, ladder, held, name.timeline);
-    let number = groups.number(name.dir, name.name, name.node);
-    if let Some(counted) = groups.of(number) {
-        let kept = verdicts.iter().filter(|verdict| verdict.keeps()).count() as u64;
-        counted.counts.bindings_kept += kept;
-        counted.counts.bindings_dropped += verdicts.len() as u64 - kept;
+/// What is counted of which path.
+struct Counting<'c, 'p> {
+    terms: &'c mut Terms<'p>,
+    records: &'c Records,
+    groups: Groups<Counted>,
+    effect: Effect,
+}
+
+impl Counting<'_, '_> {
+    fn name(&mut self, name: &NameRecords<'_>) -> Result<()> {
+        let (ladder, held) = self.terms.of(self.records, name.is_dir, [(name.dir, name.name)])?;
+        let verdicts = bindings(self.terms.keeper, ladder, held, name.timeline);
+        let number = self.groups.number(name.dir, name.name, name.node);
+        if let Some(counted) = self.groups.of(number) {
+            let kept = verdicts.iter().filter(|verdict| verdict.keeps()).count() as u64;
+            counted.counts.bindings_kept += kept;
+            counted.counts.bindings_dropped += verdicts.len() as u64 - kept;
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn version(&mut self, node: &NodeRecords<'_>, at: usize, verdict: &Verdict, number: u32) {
+        let Some(counted) = self.groups.of(number) else { return };
+        match verdict {
+            Verdict::Keep(why) => counted.counts.kept.count(*why),
+            Verdict::Drop | Verdict::Marker => {
+                counted.counts.versions_dropped += 1;
+                counted.counts.bytes += u64::from(node.inline_bytes(at));
+                let Some(seq) = node.timeline.get(at).copied() else { return };
+                let (first, last) = self.effect.dropped.unwrap_or((seq, seq));
+                self.effect.dropped = Some((first.min(seq), last.max(seq)));
+            }
+        }
+    }
 }
 
-/// One way over all nodes.
-struct Pass<'p, 'r> {
-    ledger: &'p mut Ledger,
-    lists: &'p mut Lists<'r>,
-    /// Where records are counted: the first time only.
-    effect: Option<&'p mut Effect>,
-}
-
-impl Pass<'_, '_> {
-    fn node(
-        &mut self,
-        terms: &mut Terms<'_>,
-        node: &NodeRecords<'_>,
-        is_within: bool,
-        groups: &mut Groups<Counted>,
-    ) -> Result<()> {
+impl Charging for Counting<'_, '_> {
+    fn node(&mut self, node: &NodeRecords<'_>, is_within: bool, charges: &mut Charges<'_, '_>) -> Result<()> {
         let names = node.links.iter().map(|(_, linked)| (linked.dir, linked.name.as_slice()));
         let verdicts = if is_within {
-            let (ladder, held) = terms.of(self.lists.records, node.is_dir, names)?;
-            versions(terms.keeper, ladder, held, node.timeline, node.ended)
+            let (ladder, held) = self.terms.of(self.records, node.is_dir, names)?;
+            versions(self.terms.keeper, ladder, held, node.timeline, node.ended)
         } else {
             vec![Verdict::Keep(Why::Current); node.timeline.len()]
         };
         let number = match node.last_name().filter(|_| is_within) {
-            Some((dir, name)) => groups.number(dir, name, node.node),
+            Some((dir, name)) => self.groups.number(dir, name, node.node),
             None => OTHERS,
         };
-        self.lists.seen.clear();
+        // What was kept first is not asked again when it is about what goes: nothing in it does.
         for keeping in [true, false] {
             for (at, verdict) in verdicts.iter().enumerate().filter(|(_, it)| it.keeps() == keeping) {
-                let ledger = &mut *self.ledger;
-                self.lists.each(node.referred(at), &mut |id| match keeping {
-                    true => ledger.free(id),
-                    false => ledger.charge(id, number),
-                });
-                let (Some(effect), Some(counted), true) = (&mut self.effect, groups.of(number), is_within)
-                else {
-                    continue;
-                };
-                match verdict {
-                    Verdict::Keep(why) => counted.counts.kept.count(*why),
-                    Verdict::Drop | Verdict::Marker => {
-                        counted.counts.versions_dropped += 1;
-                        counted.counts.bytes += u64::from(node.inline_bytes(at));
-                        let Some(seq) = node.timeline.get(at).copied() else { continue };
-                        let (first, last) = effect.dropped.unwrap_or((seq, seq));
-                        effect.dropped = Some((first.min(seq), last.max(seq)));
-                    }
+                charges.version(node, at, (!keeping).then_some(number));
+                if is_within && charges.is_first {
+                    self.version(node, at, verdict, number);
                 }
             }
         }
         Ok(())
     }
-}
 
-/// Blocks with lists of further extents, each of a node read once.
-pub(super) struct Lists<'r> {
-    pub(super) records: &'r Records,
-    pub(super) seen: HashSet<BlockId>,
-    pub(super) unreadable: u64,
-}
-
-impl Lists<'_> {
-    /// Visits every block that is needed for what is referred to.
-    pub(super) fn each(&mut self, referred: &[Referred], visit: &mut dyn FnMut(BlockId)) {
-        self.down(referred, 0, visit);
+    fn cost(&mut self, cost: &Cost) {
+        let Some(counted) = self.groups.of(cost.group) else { return };
+        let bytes = u64::from(cost.bytes);
+        let (sum, base) = match cost.packed {
+            true => (&mut counted.packed, &mut counted.packed_base),
+            false => (&mut counted.counts.bytes, &mut counted.counts.base_bytes),
+        };
+        *sum += bytes;
+        *base += if cost.is_base { bytes } else { 0 };
     }
 
-    fn down(&mut self, referred: &[Referred], depth: usize, visit: &mut dyn FnMut(BlockId)) {
-        for one in referred {
-            match *one {
-                Referred::Block(id) => visit(id),
-                Referred::List(id) => {
-                    visit(id);
-                    // What was kept first is not asked again when it is about what goes: nothing in it does.
-                    if !self.seen.insert(id) {
-                        continue;
-                    }
-                    match self.list(id) {
-                        Some(inner) if depth < LISTS_DEPTH_MAX => self.down(&inner, depth + 1, visit),
-                        _ => self.unreadable += 1,
-                    }
-                }
-            }
-        }
+    fn wants_sums(&self) -> bool {
+        false
     }
-
-    fn list(&self, id: BlockId) -> Option<Vec<Referred>> {
-        let block = self.records.block(id).ok()?;
-        let extents = whole(&block, take_extents).ok()?;
-        Some(extents.iter().filter_map(super::survey::referred).collect())
-    }
-}
-
-/// Whether names lie where somebody wants to look.
-pub(super) struct Within<'r> {
-    pub(super) reader: &'r Reader,
-    pub(super) below: Option<&'r [u8]>,
-    pub(super) known: HashMap<NodeId, Option<Vec<u8>>>,
-}
-
-impl Within<'_> {
-    pub(super) fn name(&mut self, dir: NodeId, name: &[u8]) -> Result<bool> {
-        let Some(below) = self.below else { return Ok(true) };
-        if self.known.len() > 65_536 {
-            self.known.clear();
-        }
-        if !self.known.contains_key(&dir) {
-            self.known.insert(dir, last_path(self.reader, dir)?);
-        }
-        let path = self.known.get(&dir);
-        Ok(path.and_then(Option::as_ref).is_some_and(|path| {
-            let path =
-                if path == b"/" { [b"/", name].concat() } else { [path, b"/".as_slice(), name].concat() };
-            is_below(&path, below)
-        }))
-    }
-}
-
-/// The path of a directory: now, or when it lost it.
-fn last_path(reader: &Reader, dir: NodeId) -> Result<Option<Vec<u8>>> {
-    let now = reader.view(reader.head());
-    if let Some(path) = now.path_of(dir)? {
-        return Ok(Some(path));
-    }
-    match now.way_lost(dir)? {
-        Some((seq, _)) => reader.view(seq.previous()).path_of(dir),
-        None => Ok(None),
-    }
-}
-
-/// Part of all packs together.
-pub(super) fn packed_bytes(plain: u64, sums: &Sums) -> u64 {
-    let worth = u128::from(plain) * u128::from(sums.pack_stored) / u128::from(sums.pack_plain.max(1));
-    u64::try_from(worth).unwrap_or(u64::MAX)
 }
 
 fn finish(

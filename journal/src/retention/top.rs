@@ -5,12 +5,10 @@
 //! Each block is charged once: to the path that it was written for first, or to the age of the first version that has it. Blocks in
 //! a pack count with their part of all packs together.
 
-use std::collections::{HashMap, HashSet};
-
-use super::effect::{Lists, Within, packed_bytes};
+use super::charge::{Charges, Charging, Within, charge_all, packed_bytes};
 use super::groups::{Groups, OTHERS, path_of};
-use super::ledger::{Ledger, Sums};
-use super::survey::each_node;
+use super::ledger::{Cost, Sums};
+use super::survey::NodeRecords;
 use super::time::{JournalClock, JournalTime};
 use crate::error::Result;
 use crate::reader::Reader;
@@ -105,82 +103,84 @@ pub fn top(
     wanted: Wanted<'_>,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Top>> {
-    let records = reader.records();
-    let mut groups: Groups<Counted> = Groups::new();
     let ages = match wanted.by {
         By::Path { .. } => Vec::new(),
         By::Age(minutes) => minutes.iter().map(|minutes| clock.now().minutes_before(*minutes)).collect(),
     };
-    let mut by_age = vec![Counted::default(); if ages.is_empty() { 0 } else { ages.len() + 1 }];
-    let mut within = Within { reader, below: wanted.below, known: HashMap::new() };
-    let (mut ledger, mut sums, mut found) = (Ledger::new(), Sums::default(), Top::default());
-    let (mut first, mut stopped) = (true, false);
-    loop {
-        let mut lists = Lists { records, seen: HashSet::new(), unreadable: 0 };
-        each_node(records, &mut |node| {
-            stopped |= !go_on();
-            if stopped {
-                return Ok(false);
-            }
-            let is_within = match node.last_name() {
-                Some((dir, name)) => within.name(dir, name)?,
-                None => wanted.below.is_none(),
-            };
-            lists.seen.clear();
-            for (at, seq) in node.timeline.iter().copied().enumerate() {
-                let (number, counts) = match wanted.by {
-                    By::Path { after } => {
-                        let number = match node.last_name().filter(|_| is_within) {
-                            Some((dir, name)) => groups.number(dir, name, node.node),
-                            None => OTHERS,
-                        };
-                        (number, is_within && seq > after)
-                    }
-                    // Older ones have lower numbers: they are charged first.
-                    By::Age(_) => ((ages.len() - age(&ages, clock.time_of(seq))) as u32, is_within),
-                };
-                let counted = match wanted.by {
-                    By::Path { .. } => groups.of(number),
-                    By::Age(_) => by_age.get_mut(number as usize),
-                };
-                if let Some(counted) = counted.filter(|_| counts && first) {
-                    counted.version(seq, node.inline_bytes(at));
-                }
-                lists.each(node.referred(at), &mut |id| match counts {
-                    true => ledger.charge(id, number),
-                    false => ledger.free(id),
-                });
-            }
-            Ok(true)
-        })?;
-        if stopped {
-            return Ok(None);
-        }
-        found.unreadable = found.unreadable.max(lists.unreadable);
-        let more = ledger.settle(records, &mut sums, &mut |cost| {
-            let counted = match wanted.by {
-                By::Path { .. } => groups.of(cost.group),
-                By::Age(_) => by_age.get_mut(cost.group as usize),
-            };
-            if let Some(counted) = counted {
-                match cost.packed {
-                    true => counted.packed += u64::from(cost.bytes),
-                    false => counted.taken.bytes += u64::from(cost.bytes),
-                }
-            }
-        })?;
-        first = false;
-        if !more {
-            break;
-        }
-    }
-    found.unreferenced = sums.unreferenced + packed_bytes(sums.unreferenced_packed, &sums);
-    found.ages = by_age.iter().rev().map(|counted| counted.finish(&sums)).collect();
-    name_paths(reader, groups, &sums, wanted.paths_max, &mut found)?;
+    let by_age = vec![Counted::default(); if ages.is_empty() { 0 } else { ages.len() + 1 }];
+    let mut counting = Counting { clock, by: wanted.by, ages, groups: Groups::new(), by_age };
+    let mut within = Within::new(reader, wanted.below);
+    let Some(charged) = charge_all(reader, &mut within, &mut counting, go_on)? else { return Ok(None) };
+    let Counting { groups, by_age, .. } = counting;
+    let sums = &charged.sums;
+    let mut found = Top { unreadable: charged.unreadable, ..Top::default() };
+    found.unreferenced = sums.unreferenced + packed_bytes(sums.unreferenced_packed, sums);
+    found.ages = by_age.iter().rev().map(|counted| counted.finish(sums)).collect();
+    name_paths(reader, groups, sums, wanted.paths_max, &mut found)?;
     for taken in &found.ages {
         add(&mut found.total, taken);
     }
     Ok(Some(found))
+}
+
+/// What is counted of which path or age.
+struct Counting<'c> {
+    clock: &'c JournalClock,
+    by: By<'c>,
+    ages: Vec<JournalTime>,
+    groups: Groups<Counted>,
+    by_age: Vec<Counted>,
+}
+
+impl Counting<'_> {
+    fn of(&mut self, number: u32) -> Option<&mut Counted> {
+        match self.by {
+            By::Path { .. } => self.groups.of(number),
+            By::Age(_) => self.by_age.get_mut(number as usize),
+        }
+    }
+}
+
+impl Charging for Counting<'_> {
+    fn node(&mut self, node: &NodeRecords<'_>, is_within: bool, charges: &mut Charges<'_, '_>) -> Result<()> {
+        for (at, seq) in node.timeline.iter().copied().enumerate() {
+            let (number, counts) = match self.by {
+                By::Path { after } => {
+                    let number = match node.last_name().filter(|_| is_within) {
+                        Some((dir, name)) => self.groups.number(dir, name, node.node),
+                        None => OTHERS,
+                    };
+                    (number, is_within && seq > after)
+                }
+                // Older ones have lower numbers: they are charged first.
+                By::Age(_) => {
+                    let age = age(&self.ages, self.clock.time_of(seq));
+                    ((self.ages.len() - age) as u32, is_within)
+                }
+            };
+            if counts
+                && charges.is_first
+                && let Some(counted) = self.of(number)
+            {
+                counted.version(seq, node.inline_bytes(at));
+            }
+            charges.version(node, at, counts.then_some(number));
+        }
+        Ok(())
+    }
+
+    fn cost(&mut self, cost: &Cost) {
+        if let Some(counted) = self.of(cost.group) {
+            match cost.packed {
+                true => counted.packed += u64::from(cost.bytes),
+                false => counted.taken.bytes += u64::from(cost.bytes),
+            }
+        }
+    }
+
+    fn wants_sums(&self) -> bool {
+        true
+    }
 }
 
 /// Which of the ages a time is in: 0 is the youngest.

@@ -454,7 +454,7 @@ impl Worker {
         for damage in &done.damage {
             tracing::warn!(
                 place = words(damage),
-                "old segments could not be compacted for damage in them, and stay as they are; \
+                "an old segment could not be compacted for damage in it, and stays as it is; \
                  `asof verify --deep` says what it costs"
             );
         }

@@ -137,6 +137,9 @@ pub fn effect(
         }
         Ok(!stopped)
     })?;
+    if stopped {
+        return Ok(None);
+    }
     let Some(charged) = charge_all(reader, &mut within, &mut counting, go_on)? else { return Ok(None) };
     let Counting { groups, mut effect, .. } = counting;
     effect.unreadable = charged.unreadable;

@@ -85,11 +85,39 @@ pub(crate) fn judge(case: &Case<'_>, commands: &mut Vec<report::Command>) -> Tri
         verdict.details = case.brought.failures.clone();
         judged.push(limited(verdict));
     }
+    judged.extend(case.unasked());
     number(&mut judged);
     Ok(judged)
 }
 
 impl Case<'_> {
+    /// What no drill passes with, whatever its file asserts: something that was chosen is nowhere, or wrong bytes came back.
+    fn unasked(&self) -> Vec<Assertion> {
+        let asserts = |kinds: &[&str]| self.spec.asserts.iter().any(|assert| kinds.contains(&assert.kind()));
+        let findings = self.findings;
+        let mut told = Vec::new();
+        if !findings.nowhere.is_empty() {
+            let what = "the journal has nothing of what was selected there as of that instant";
+            let first = findings.nowhere.first().map(|path| escape(path)).unwrap_or_default();
+            let lost = findings.missing.iter().any(|(path, _)| findings.nowhere.contains(path));
+            let outcome = if lost { Outcome::Fail } else { Outcome::Inconclusive };
+            let said = lost && asserts(&["content", "paths"]);
+            if !said {
+                let paths =
+                    findings.nowhere.iter().map(|path| (path.clone(), "is not in the journal".to_owned()));
+                told.push(with_findings(verdict("selection", outcome, format!("{first}: {what}")), paths));
+            }
+        }
+        if let (Some((path, what)), false) = (findings.differing.first(), asserts(&["content"])) {
+            let message = format!("{} {what}", escape(path));
+            told.push(with_findings(
+                verdict("content", Outcome::Fail, message),
+                findings.differing.iter().cloned(),
+            ));
+        }
+        told
+    }
+
     /// Whether everything that the restore refused counts.
     fn findings_excuse_nothing(&self) -> bool {
         self.brought.refused.is_empty() || !self.findings.refused.is_empty()

@@ -225,8 +225,9 @@ impl Brought {
         }
     }
 
-    /// Looks at everything that lies where it was restored to, and reads it, by the path that it had.
-    pub(crate) fn look(&self) -> Tried<BTreeMap<Vec<u8>, Seen>> {
+    /// Looks at everything that lies where it was restored to, and reads it, by the path that it had; those once more of
+    /// which SHA-256 is wanted.
+    pub(crate) fn look(&self, wants_sha256: &dyn Fn(&[u8]) -> bool) -> Tried<BTreeMap<Vec<u8>, Seen>> {
         let mut there = BTreeMap::new();
         let mut failed = None;
         for (top, place) in &self.places {
@@ -239,7 +240,16 @@ impl Brought {
                 let mut original = top.clone();
                 original.extend_from_slice(path.as_os_str().as_bytes().get(prefix..).unwrap_or_default());
                 match look {
-                    Ok(Some(seen)) => {
+                    Ok(Some(mut seen)) => {
+                        if seen.is_file() && wants_sha256(&original) && !interrupt::requested() {
+                            match super::observe::sha256(&path) {
+                                Ok(hash) => seen.sha256 = Some(hash),
+                                Err(error) => {
+                                    failed.get_or_insert((path, error));
+                                    return;
+                                }
+                            }
+                        }
                         there.insert(original, seen);
                     }
                     Ok(None) => {}

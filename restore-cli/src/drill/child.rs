@@ -25,6 +25,8 @@ use crate::output::escape;
 const TAIL_BYTES: usize = 2048;
 /// No line of output is taken for longer.
 const LINE_BYTES_MAX: u64 = 1 << 20;
+/// So many words of a command line stand in a report: a restore of a sample names thousands of files.
+const WORDS_MAX: usize = 64;
 /// How often it is looked at whether a program is over.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often it is looked at how much scratch space is taken.
@@ -130,7 +132,8 @@ fn spawn(scratch: &Scratch, program: &Program<'_>) -> std::io::Result<Child> {
 fn told(program: &Program<'_>, started: Stopwatch, output: String) -> report::Command {
     report::Command {
         what: program.what.clone(),
-        argv: program.argv.iter().map(|word| escape(word.as_bytes())).collect(),
+        argv: program.argv.iter().take(WORDS_MAX).map(|word| escape(word.as_bytes())).collect(),
+        argv_left_out: program.argv.len().saturating_sub(WORDS_MAX) as u64,
         directory: program.directory.map(|directory| Name::new(directory.as_os_str().as_bytes())),
         status: None,
         signal: None,
@@ -289,6 +292,19 @@ mod tests {
         assert_eq!(ran.command.signal, Some(9));
         let ran = run(&scratch, program(&["/no/such/program"], None), &mut |_| {}).unwrap();
         assert!(ran.how().contains("could not be started"));
+    }
+
+    #[test]
+    fn a_long_command_line_is_not_kept_in_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(dir.path(), None).unwrap();
+        let words: Vec<String> = (0..5_000).map(|word| word.to_string()).collect();
+        let words: Vec<&str> = std::iter::once("true").chain(words.iter().map(String::as_str)).collect();
+        let ran = run(&scratch, program(&words, None), &mut |_| {}).unwrap();
+        assert_eq!(
+            (ran.command.argv.len(), ran.command.argv_left_out),
+            (WORDS_MAX, 5_001 - WORDS_MAX as u64)
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::observe::Seen;
 use super::oracle::{Oracle, Standing};
 use super::report::Counts;
+use crate::output::escape;
 use crate::path;
 
 /// What was restored, and what was wanted.
@@ -45,6 +46,8 @@ pub(crate) struct Findings {
     pub(crate) unknown_paths: Vec<Vec<u8>>,
     /// No oracle knows its metadata.
     pub(crate) unknown_metadata: Vec<Vec<u8>>,
+    /// Chosen, and neither restored nor refused.
+    pub(crate) nowhere: Vec<Vec<u8>>,
     /// Files and symlinks whose bytes were compared.
     pub(crate) compared: BTreeSet<Vec<u8>>,
     /// Paths with planted damage that did not come back.
@@ -68,6 +71,7 @@ pub(crate) fn compare(restored: &Restored<'_>, oracle: &Oracle) -> Findings {
     for path in all {
         one(path, restored, oracle, &mut findings);
     }
+    links(restored, oracle, &mut findings);
     let count = |list: &Vec<Finding>| list.len() as u64;
     findings.counts = Counts {
         restored: restored.there.len() as u64,
@@ -92,6 +96,9 @@ fn one(path: &[u8], restored: &Restored<'_>, oracle: &Oracle, findings: &mut Fin
     {
         findings.counts.expected += 1;
     }
+    if there.is_none() && restored.chosen.contains(path) && !restored.refused.contains_key(path) {
+        findings.nowhere.push(path.to_vec());
+    }
     if let Some(why) = restored.refused.get(path) {
         if restored.excused.contains(path) {
             findings.spared += u64::from(there.is_none());
@@ -109,7 +116,11 @@ fn one(path: &[u8], restored: &Restored<'_>, oracle: &Oracle, findings: &mut Fin
             findings.placed += 1;
             findings.missing.push((path.to_vec(), "is missing: there was something of that name".to_owned()));
         }
-        (None, None) => findings.unknown_paths.push(path.to_vec()),
+        (None, None) => {
+            findings.unknown_paths.push(path.to_vec());
+            // Nobody knows what it was, so nobody knows that it has no content.
+            findings.unknown_content.push(path.to_vec());
+        }
         (Some(known), None) => match is_certain || oracle.knows_names_of(path::parent(path)) {
             _ if restored.excused.contains(path) => {}
             true => {
@@ -118,7 +129,12 @@ fn one(path: &[u8], restored: &Restored<'_>, oracle: &Oracle, findings: &mut Fin
                     .missing
                     .push((path.to_vec(), format!("is missing: it was a {} there", known.seen.kind)));
             }
-            false => findings.unknown_paths.push(path.to_vec()),
+            false => {
+                findings.unknown_paths.push(path.to_vec());
+                if !known.seen.is_dir() {
+                    findings.unknown_content.push(path.to_vec());
+                }
+            }
         },
         (None, Some(seen)) => {
             let knows_names = oracle.knows_names_of(path::parent(path));
@@ -146,6 +162,8 @@ fn one(path: &[u8], restored: &Restored<'_>, oracle: &Oracle, findings: &mut Fin
 
 fn both(path: &[u8], known: &Seen, is_certain: bool, seen: &Seen, owners: bool, findings: &mut Findings) {
     let same = known.same_content(seen);
+    // A list of hashes follows symlinks, so it says nothing of one.
+    let is_certain = is_certain && (known.is_described() || seen.kind != "symlink");
     if !(known.is_dir() && seen.is_dir()) {
         match (same, is_certain) {
             (true, _) => findings.counts.matched += 1,
@@ -155,6 +173,10 @@ fn both(path: &[u8], known: &Seen, is_certain: bool, seen: &Seen, owners: bool, 
         if same || is_certain {
             findings.compared.insert(path.to_vec());
         }
+    }
+    if !known.is_described() {
+        findings.unknown_metadata.push(path.to_vec());
+        return;
     }
     let differences = known.metadata_differences(seen, owners);
     match (differences.is_empty(), is_certain) {
@@ -167,6 +189,80 @@ fn both(path: &[u8], known: &Seen, is_certain: bool, seen: &Seen, owners: bool, 
     }
 }
 
+/// A file with several names: the chosen path above them, the source that knows it, its inode.
+type Key<'p> = (&'p [u8], usize, &'p str);
+/// The names of each.
+type Groups<'p> = BTreeMap<Key<'p>, BTreeSet<&'p [u8]>>;
+
+/// Which names were one file, and which are: within what one restore brought, and among names that one source knows.
+fn links(restored: &Restored<'_>, oracle: &Oracle, findings: &mut Findings) {
+    let (mut were, mut are) = (Groups::new(), Groups::new());
+    let mut both = Vec::new();
+    for (path, known) in oracle.all() {
+        let Some(there) = restored.there.get(path) else { continue };
+        let is_counted = known.seen.nlink.is_some() && there.nlink.is_some();
+        let has_others = known.seen.inode.is_some() || there.inode.is_some();
+        if known.standing != Standing::Certain || !is_counted || !has_others {
+            continue;
+        }
+        let Some(top) = top_of(restored.chosen, path) else { continue };
+        let was = known.seen.inode.as_deref().map(|inode| (top, known.source, inode));
+        let is = there.inode.as_deref().map(|inode| (top, known.source, inode));
+        if let Some(was) = was {
+            were.entry(was).or_default().insert(path);
+        }
+        if let Some(is) = is {
+            are.entry(is).or_default().insert(path);
+        }
+        both.push((path, was, is));
+    }
+    let mut found: BTreeMap<Vec<u8>, String> = BTreeMap::new();
+    for (path, was, is) in both {
+        let (before, now) = (others(&were, was, path), others(&are, is, path));
+        if before != now {
+            let what = format!("is {}, and was {}", one_with(&now), one_with(&before));
+            found.insert(path.to_vec(), what);
+        }
+    }
+    for (path, what) in &mut findings.metadata {
+        if let Some(more) = found.remove(path.as_slice()) {
+            what.push_str("; ");
+            what.push_str(&more);
+        }
+    }
+    findings.metadata.extend(found);
+    findings.metadata.sort();
+}
+
+/// The other names of a file.
+fn others(groups: &Groups<'_>, key: Option<Key<'_>>, path: &[u8]) -> Vec<String> {
+    let names = key.and_then(|key| groups.get(&key)).into_iter().flatten();
+    names.filter(|other| **other != path).map(|other| escape(other)).collect()
+}
+
+fn one_with(names: &[String]) -> String {
+    match names {
+        [] => "a file of its own".to_owned(),
+        [one] => format!("one file with {one}"),
+        [one, more @ ..] => format!("one file with {one} and {} more", more.len()),
+    }
+}
+
+/// The chosen path that a path lies at or below.
+fn top_of<'c>(chosen: &'c BTreeSet<Vec<u8>>, path: &[u8]) -> Option<&'c [u8]> {
+    let mut above = path;
+    loop {
+        if let Some(top) = chosen.get(above) {
+            return Some(top);
+        }
+        let next = path::parent(above);
+        if next == above {
+            return None;
+        }
+        above = next;
+    }
+}
+
 fn difference(known: &Seen, seen: &Seen) -> String {
     let short = |hash: &Option<String>| {
         hash.as_deref().and_then(|hash| hash.get(..16)).unwrap_or("no hash").to_owned()
@@ -176,6 +272,13 @@ fn difference(known: &Seen, seen: &Seen) -> String {
     }
     if !known.is_file() {
         return "points elsewhere".to_owned();
+    }
+    if !known.is_described() {
+        let (kind, is, was) = match &known.sha256 {
+            Some(_) => ("SHA-256", &seen.sha256, &known.sha256),
+            None => ("BLAKE3", &seen.blake3, &known.blake3),
+        };
+        return format!("has other bytes: {kind} {}..., and the list has {}...", short(is), short(was));
     }
     format!(
         "has other bytes: {} bytes, BLAKE3 {}..., and the oracle knows {} bytes, {}...",
@@ -281,6 +384,26 @@ mod tests {
     }
 
     #[test]
+    fn names_of_one_file_have_to_be_names_of_one_file_again() {
+        let linked = |inode: &str| Seen { nlink: Some(2), inode: Some(inode.into()), ..file("x") };
+        let alone = || Seen { nlink: Some(1), ..file("x") };
+        let tree = |a: Seen, b: Seen, c: Seen| [("/t", dir()), ("/t/a", a), ("/t/b", b), ("/t/c", c)];
+        let was = tree(linked("1:7"), linked("1:7"), alone());
+        assert!(found(&tree(linked("9:1"), linked("9:1"), alone()), &was, &[], &[]).metadata.is_empty());
+        let apart = found(&tree(alone(), alone(), alone()), &was, &[], &[]);
+        assert_eq!(names(&apart.metadata), ["/t/a", "/t/b"]);
+        assert_eq!(apart.metadata[0].1, "is a file of its own, and was one file with /t/b");
+        assert_eq!((apart.counts.metadata_differences, apart.counts.differing), (2, 0));
+        let other = found(&tree(linked("9:1"), alone(), linked("9:1")), &was, &[], &[]);
+        assert_eq!(names(&other.metadata), ["/t/a", "/t/b", "/t/c"]);
+        // A name outside of what was restored is nobody's loss, and a witness that did not count says nothing.
+        let half = tree(linked("1:7"), alone(), alone());
+        assert!(found(&tree(alone(), alone(), alone()), &half, &[], &[]).metadata.is_empty());
+        let uncounted = tree(file("x"), file("x"), file("x"));
+        assert!(found(&was, &uncounted, &[], &[]).metadata.is_empty());
+    }
+
+    #[test]
     fn what_nobody_knows_is_neither_right_nor_wrong() {
         let nobody = found(&[("/t", dir()), ("/t/a", file("a"))], &[], &[], &[]);
         assert_eq!(
@@ -289,6 +412,9 @@ mod tests {
         );
         assert!(nobody.differing.is_empty() && nobody.extra.is_empty());
         let nothing = found(&[], &[], &[], &[]);
-        assert_eq!(nothing.unknown_paths, [b"/t".to_vec()]);
+        assert_eq!(
+            (&nothing.unknown_paths, &nothing.unknown_content),
+            (&vec![b"/t".to_vec()], &vec![b"/t".to_vec()])
+        );
     }
 }

@@ -34,9 +34,18 @@ pub(crate) struct Seen {
     /// BLAKE3 of a file's content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) blake3: Option<String>,
+    /// SHA-256 of a file's content, where a list of such hashes says something of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sha256: Option<String>,
     /// What a symlink points to, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) target_b64: Option<String>,
+    /// How many names a file has; absent where nobody counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nlink: Option<u64>,
+    /// Of a file with several names: what is the same for all of them, its device and inode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inode: Option<String>,
     /// BLAKE3 of the names and values of extended attributes and ACLs, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) xattrs: Option<String>,
@@ -57,10 +66,20 @@ impl Seen {
     pub(crate) fn same_content(&self, other: &Seen) -> bool {
         self.kind == other.kind
             && match self.kind.as_str() {
-                "file" => self.blake3.is_some() && self.blake3 == other.blake3,
+                "file" => match (&self.blake3, &self.sha256) {
+                    (None, None) => false,
+                    (Some(_), None) => self.blake3 == other.blake3,
+                    (None, Some(_)) => self.sha256 == other.sha256,
+                    (Some(_), Some(_)) => self.blake3 == other.blake3 && self.sha256 == other.sha256,
+                },
                 "symlink" => self.target_b64 == other.target_b64,
                 _ => true,
             }
+    }
+
+    /// Whether more is known of it than its bytes.
+    pub(crate) fn is_described(&self) -> bool {
+        !self.mode.is_empty()
     }
 
     /// What a person sees of the differences in metadata. Owners count only where whoever runs this may set them.
@@ -131,6 +150,8 @@ fn of(meta: &Metadata) -> Seen {
         gid: meta.gid(),
         mtime_ns: ns(meta.mtime(), meta.mtime_nsec()),
         ctime_ns: ns(meta.ctime(), meta.ctime_nsec()),
+        nlink: kind.is_file().then(|| meta.nlink()),
+        inode: (kind.is_file() && meta.nlink() > 1).then(|| format!("{}:{}", meta.dev(), meta.ino())),
         ..Seen::default()
     }
 }
@@ -157,6 +178,22 @@ fn hash_file(path: &Path, before: &Metadata) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::Interrupted, "it changed while it was read"));
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// SHA-256 of a file's content.
+pub(crate) fn sha256(path: &Path) -> io::Result<String> {
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let mut file = File::options().read(true).custom_flags(no_follow).open(path)?;
+    let mut hasher = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(data_encoding::HEXLOWER.encode(hasher.finish().as_ref())),
+            Ok(n) => hasher.update(buffer.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// BLAKE3 of the attributes that a restore brings back for anybody: those of users, and ACLs.
@@ -219,8 +256,26 @@ mod tests {
         let moved = Seen { mtime_ns: one.mtime_ns + 7, mode: "0600".into(), ..one.clone() };
         assert_eq!(one.metadata_differences(&moved, true).len(), 2);
         assert!(moved.same_content(&one));
+        std::fs::hard_link(&path, dir.path().join("twin")).unwrap();
+        let twin = observe(&dir.path().join("twin"), true).unwrap().unwrap();
+        assert_eq!((one.nlink, &one.inode, twin.nlink), (Some(1), &None, Some(2)));
+        assert_eq!(observe(&path, true).unwrap().unwrap().inode, twin.inode);
         assert_eq!(observe(&dir.path().join("none"), true).unwrap(), None);
         assert!(observe(dir.path(), true).unwrap().unwrap().is_dir());
+    }
+
+    #[test]
+    fn a_hash_of_another_kind_is_compared_with_its_like_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "abc").unwrap();
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(&path).unwrap(), abc);
+        let listed = Seen { kind: "file".into(), sha256: Some(abc.into()), ..Seen::default() };
+        let mut seen = observe(&path, true).unwrap().unwrap();
+        assert!(!listed.same_content(&seen), "nobody has computed it yet");
+        seen.sha256 = Some(abc.into());
+        assert!(listed.same_content(&seen) && !listed.is_described() && seen.is_described());
     }
 
     #[test]

@@ -16,11 +16,13 @@ use asof_journal::types::Instant;
 
 use super::observe::Seen;
 use super::report::{Evidence, Name};
-use super::spec::OracleSpec;
+use super::spec::{At, OracleSpec, SumSpec};
 use super::walk::{self, Look, as_path};
 use super::witness::{self, Header, TICK_NS};
-use crate::output::{escape, local};
+use crate::output::{counted, escape, local};
 use crate::path;
+
+mod sums;
 
 /// What witness files in a directory end in.
 pub(crate) const ENDING: &str = "witness";
@@ -43,6 +45,8 @@ pub(crate) struct Known {
     pub(crate) seen: Seen,
     /// How far that holds.
     pub(crate) standing: Standing,
+    /// Which source says so: inodes of two say nothing of each other.
+    pub(crate) source: usize,
 }
 
 /// What all sources together say.
@@ -84,12 +88,14 @@ pub(crate) struct Case<'c> {
     pub(crate) wanted: Wanted<'c>,
     /// What the clock shows.
     pub(crate) now: Instant,
+    /// The instant in the words of the drill; absent where it is another one than those say.
+    pub(crate) at: Option<&'c At>,
 }
 
 impl Oracle {
     /// One that is told what there was, all of it, such as by whoever made it.
     pub(crate) fn told(known: impl IntoIterator<Item = (Vec<u8>, Seen)>) -> Oracle {
-        let certain = |(path, seen)| (path, Known { seen, standing: Standing::Certain });
+        let certain = |(path, seen)| (path, Known { seen, standing: Standing::Certain, source: 0 });
         let known: BTreeMap<Vec<u8>, Known> = known.into_iter().map(certain).collect();
         let evidence = known.first_key_value().map(|(top, _)| {
             digest("working copy, hashed before", top, known.iter().map(|(path, known)| (path, &known.seen)))
@@ -105,6 +111,9 @@ impl Oracle {
         }
         if spec.live {
             oracle.add_live(case);
+        }
+        for list in &spec.sums {
+            oracle.add_sums(list, spec, case);
         }
         oracle
     }
@@ -160,7 +169,9 @@ impl Oracle {
                     continue;
                 }
             };
-            if let Some(why) = too_old(&header, spec, case.now).or_else(|| foreign(&header, case.journal)) {
+            if let Some(why) =
+                too_old(header.instant.0, spec, case.now).or_else(|| foreign(&header, case.journal))
+            {
                 self.remarks.push(format!("{shown} does not count: {why}"));
                 continue;
             }
@@ -254,6 +265,62 @@ impl Oracle {
         self.merge(found, &changed_dirs, false, case.rules);
     }
 
+    /// Takes in a list of hashes. Of the instant itself it says what was there; else equal is equal, and different or not
+    /// there proves nothing.
+    fn add_sums(&mut self, list: &SumSpec, spec: &OracleSpec, case: &Case<'_>) {
+        let shown = escape(list.file.as_os_str().as_bytes());
+        let modified = || list.file.metadata().and_then(|meta| meta.modified());
+        let of = |time: std::time::SystemTime| {
+            let since = time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+            Instant(i64::try_from(since).unwrap_or(i64::MAX))
+        };
+        let read = modified().and_then(|time| Ok((of(time), sums::read(list)?)));
+        let (made, found) = match read {
+            Ok(found) => found,
+            Err(error) => return self.remarks.push(format!("{shown} is of no use: {error}")),
+        };
+        if let Some(why) = too_old(made, spec, case.now) {
+            return self.remarks.push(format!("{shown} does not count: {why}"));
+        }
+        let exact = list.at.as_ref().is_some_and(|at| case.at == Some(at));
+        let standing = if exact { Standing::Certain } else { Standing::Likely };
+        let source = self.evidence.len() + 1;
+        let (mut taken, mut newer) = (0, 0);
+        for (path, seen) in found.files {
+            if !case.wanted.has(&path) || is_left_out(case.rules, &path, false) {
+                continue;
+            }
+            // A directory that is known to the last name did not have this one.
+            let is_of_another =
+                !exact && !self.known.contains_key(&path) && self.knows_names_of(path::parent(&path));
+            if is_of_another {
+                newer += 1;
+                continue;
+            }
+            taken += 1;
+            match self.known.get(&path) {
+                Some(known) if known.standing >= standing => {}
+                _ => {
+                    self.known.insert(path, Known { seen, standing, source });
+                }
+            }
+        }
+        if newer > 0 {
+            self.remarks.push(format!("{shown}: {} in it had not been there", counted(newer, "name")));
+        }
+        if taken > 0 {
+            let what = format!("list of hashes, {}", list.hash.name());
+            let path = Name::new(list.file.as_os_str().as_bytes());
+            let made = Some(super::report::Stamp(made));
+            self.evidence.push(Evidence { what, path, blake3: found.blake3, bytes: found.bytes, made });
+        }
+    }
+
+    /// Whether a list of hashes has SHA-256 of a path.
+    pub(crate) fn wants_sha256(&self, path: &[u8]) -> bool {
+        self.known.get(path).is_some_and(|known| known.seen.sha256.is_some())
+    }
+
     /// Takes in what a source says, where it stands better than what is known.
     fn merge(
         &mut self,
@@ -262,6 +329,7 @@ impl Oracle {
         exact: bool,
         rules: &Rules,
     ) {
+        let source = self.evidence.len();
         let changed: std::collections::HashSet<&[u8]> = changed_dirs.iter().map(Vec::as_slice).collect();
         for (path, (seen, is_void)) in found {
             if seen.kind == "socket" || is_temporary(path::name(&path)) {
@@ -276,7 +344,7 @@ impl Oracle {
             match self.known.get(&path) {
                 Some(known) if known.standing >= standing => {}
                 _ => {
-                    self.known.insert(path, Known { seen, standing });
+                    self.known.insert(path, Known { seen, standing, source });
                 }
             }
         }
@@ -348,9 +416,9 @@ fn is_exact(header: &Header, moment: &Moment) -> bool {
     }
 }
 
-fn too_old(header: &Header, spec: &OracleSpec, now: Instant) -> Option<String> {
+fn too_old(made: Instant, spec: &OracleSpec, now: Instant) -> Option<String> {
     let most = spec.max_age?;
-    let age = now.0.saturating_sub(header.instant.0.0);
+    let age = now.0.saturating_sub(made.0);
     let is_old = u128::try_from(age).is_ok_and(|age| age > most.0.as_nanos());
     is_old.then(|| {
         let days = |ns: u128| ns as f64 / 86_400e9;

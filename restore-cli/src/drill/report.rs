@@ -55,8 +55,11 @@ pub(crate) struct Report {
     pub(crate) assertions: Vec<Assertion>,
     /// What the verdict rests on.
     pub(crate) evidence: Vec<Evidence>,
-    /// Programs that were run.
+    /// Programs that were run; of many, the first, and those that did not go well.
     pub(crate) commands: Vec<Command>,
+    /// How many more there were.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) commands_left_out: u64,
     /// What it took.
     pub(crate) cost: Cost,
     /// Scratch space, and what became of it.
@@ -65,6 +68,10 @@ pub(crate) struct Report {
     pub(crate) hooks: Vec<Hook>,
     /// What a person should know although the verdict stands.
     pub(crate) warnings: Vec<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Which drill, who, where.
@@ -335,8 +342,11 @@ pub(crate) struct Evidence {
 pub(crate) struct Command {
     /// What for.
     pub(crate) what: String,
-    /// Its words.
+    /// Its words, the first of them.
     pub(crate) argv: Vec<String>,
+    /// How many more there were.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) argv_left_out: u64,
     /// Where it was run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) directory: Option<Name>,

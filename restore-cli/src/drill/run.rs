@@ -72,6 +72,11 @@ pub(crate) fn run(session: &Session, args: &DrillArgs, file: &Path, out: &mut Ou
     let mut draft = Draft::new(&spec, file, &text, session.journal(), &info.uuid);
     draft.report.hooks = hooks::tell(&spec.hooks, Event::Start, &About { drill: &spec.name, report: None });
     draft.report.clean_up = scratch::remove_left(&parent);
+    if let Some(broken) = past.breaks.first() {
+        let what =
+            format!("the chain of past reports is broken: {}; `asof drill history` says where", broken.what);
+        draft.report.warnings.push(what);
+    }
     let mut drill =
         Drill { session: session.again(), spec: &spec, store: &store, past: &past, out: &mut *out };
     let ended = drill.conduct(&parent, &mut draft);
@@ -93,9 +98,23 @@ pub(crate) fn run(session: &Session, args: &DrillArgs, file: &Path, out: &mut Ou
     if let Some(error) = interrupted {
         draft.unjudged(&spec, &error.to_string());
         hooks::tell(&spec.hooks, Event::Failure, &About { drill: &spec.name, report: Some(&draft.report) });
-        return Err(error);
+        return Err(match error {
+            Error::Interrupted => advised(&draft.report),
+            other => other,
+        });
     }
     publish(&spec, &store, draft.report, out)
+}
+
+/// What is left of a drill that was interrupted, for whoever interrupted it.
+fn advised(report: &Report) -> Error {
+    let left = report.clean_up.iter().find(|piece| !piece.removed);
+    let next = match left {
+        None => "its scratch space is removed, and no report of it is kept; the same command begins anew"
+            .to_owned(),
+        Some(left) => format!("{} is left: remove it, or let the next drill do so", left.path.path),
+    };
+    Error::Advised { what: "the drill was interrupted".to_owned(), next, status: 130 }
 }
 
 /// Tells everybody, keeps the report, prints it, and gives the verdict.
@@ -235,7 +254,7 @@ impl Drill<'_> {
         )?;
         brought.lab_root.clone_from(&prepared.lab_root);
         draft.restored(&brought);
-        let there = brought.look()?;
+        let there = brought.look(&|path| prepared.oracle.wants_sha256(path))?;
         let restored = compare::Restored {
             there: &there,
             refused: &brought.refused,
@@ -280,12 +299,14 @@ impl Drill<'_> {
         self.cover(&mut ledger, &prepared, &findings, draft)
     }
 
-    /// Asks witnesses and the live tree what was chosen had been at an instant of the live journal.
+    /// Asks witnesses and the live tree what was chosen had been at an instant of the live journal. `is_meant` says whether
+    /// that is the one that the drill names.
     pub(crate) fn ask_oracle(
         &self,
         moment: &Moment,
         paths: &BTreeSet<Vec<u8>>,
         is_trees: bool,
+        is_meant: bool,
     ) -> Tried<Oracle> {
         let reader = self.session.reader()?;
         let rules = rules(reader, moment)?;
@@ -293,7 +314,8 @@ impl Drill<'_> {
         let wanted = if is_trees { Wanted::Trees(&trees) } else { Wanted::Paths(paths) };
         let journal = reader.info()?.uuid;
         let now = Instant(chrono::Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX));
-        let case = Case { moment, journal: &journal, rules: &rules, wanted, now };
+        let at = is_meant.then_some(&self.spec.when.at);
+        let case = Case { moment, journal: &journal, rules: &rules, wanted, now, at };
         let oracle = Oracle::ask(&self.spec.oracle, &case);
         match interrupt::requested() {
             true => Err(Stop::Error(Error::Interrupted)),

@@ -124,6 +124,7 @@ pub(crate) fn report(day: u64) -> Report {
         commands: vec![Command {
             what: "assertion cargo-check".into(),
             argv: vec!["cargo".into(), "check".into(), "--offline".into()],
+            argv_left_out: 0,
             directory: Some(Name::new(b"/var/tmp/asof-drill.x/restored")),
             status: Some(0),
             signal: None,
@@ -131,6 +132,7 @@ pub(crate) fn report(day: u64) -> Report {
             ms: 812,
             output: String::new(),
         }],
+        commands_left_out: 0,
         cost: Cost {
             peak_memory_bytes: Some(61 << 20),
             peak_memory_of_programs_bytes: Some(70 << 20),
@@ -171,6 +173,8 @@ pub(crate) fn wicked() -> Report {
     report.assertions[1].outcome = Outcome::Inconclusive;
     report.assertions[1].message = "there is no oracle".into();
     report.commands[0].argv.push(format!("--x={script} | ` \n"));
+    report.commands[0].argv_left_out = 3_000;
+    report.commands_left_out = 2_700;
     report.commands[0].output = format!("line 1 ```\n{script}\n\u{1b}]0;title\u{7}");
     report.commands[0].status = None;
     report.commands[0].timed_out = true;

@@ -98,7 +98,7 @@ pub(crate) fn prepare(
     }
     let chosen = drill.choose(&moment, ledger)?;
     let of_oracle = Moment { instant: known_through, ..moment };
-    let oracle = drill.ask_oracle(&of_oracle, &chosen.paths, chosen.is_trees)?;
+    let oracle = drill.ask_oracle(&of_oracle, &chosen.paths, chosen.is_trees, is_newest)?;
     let at = moment.seq.to_string();
     let (mut excused, mut particular) = (BTreeSet::new(), Particular::None);
     if drill.spec.scenario == Scenario::PlantedCorruption {

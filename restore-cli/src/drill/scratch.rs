@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant as Stopwatch};
 
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
@@ -22,6 +23,10 @@ use crate::output::escape;
 const PREFIX: &str = "asof-drill-";
 /// Locked as long as the drill runs; the lock goes with the process.
 const LOCK: &str = "lock";
+/// A program that was killed has gone by then.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked at whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Room that is left to others, and for what cannot be known before.
 const SPARE_BYTES: u64 = 16 << 20;
 
@@ -158,7 +163,7 @@ impl Scratch {
         if let Some(dir) = self.dir.take() {
             let _ = dir.keep();
         }
-        let result = remove_tree(&self.path);
+        let result = remove_all(&self.path);
         CleanUp {
             what: "scratch space".to_owned(),
             path: Name::new(self.path.as_os_str().as_bytes()),
@@ -189,8 +194,8 @@ pub(crate) fn remove_left(parent: &Path) -> Vec<CleanUp> {
         });
     left.map(|entry| {
         let path = entry.path();
-        end_agents_of(&path);
-        let result = remove_tree(&path);
+        end_programs_of(&path);
+        let result = remove_all(&path);
         CleanUp {
             what: "scratch space that a killed drill left".to_owned(),
             path: Name::new(path.as_os_str().as_bytes()),
@@ -201,22 +206,60 @@ pub(crate) fn remove_left(parent: &Path) -> Vec<CleanUp> {
     .collect()
 }
 
-/// Ends agents that work in a scratch directory: whoever started them was killed.
-fn end_agents_of(scratch: &Path) {
+/// Ends what works in a scratch directory: agents, and restores into it. Whoever started them was killed.
+fn end_programs_of(scratch: &Path) {
     let inside: Vec<u8> = [scratch.as_os_str().as_bytes(), b"/"].concat();
+    let mut ended = Vec::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let mut words = line.split(|&byte| byte == 0);
-        let is_agent = words.next().is_some_and(|program| program.ends_with(b"asofd"));
-        let mut words = words.skip_while(|word| *word != b"--journal").skip(1);
-        if let Some(pid) = pid
-            && is_agent
-            && words.next().is_some_and(|journal| journal.starts_with(&inside))
-        {
-            // One that has gone by now is as good.
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        let (Some(pid), true) = (pid, works_in(&line, &inside)) else { continue };
+        // One that has gone by now is as good.
+        if rustix::process::kill_process(pid, Signal::KILL).is_ok() {
+            ended.push(process.path().join("cmdline"));
         }
+    }
+    // Until it has gone, it may make files. One that nobody has waited for yet has no words any more.
+    let asked = Stopwatch::now();
+    let is_there = |line: &PathBuf| fs::read(line).is_ok_and(|line| works_in(&line, &inside));
+    while asked.elapsed() < GONE_WITHIN && ended.iter().any(is_there) {
+        crate::interrupt::pause(LOOK_EVERY);
+    }
+}
+
+/// Whether a command line is that of an agent whose journal lies inside, or of a restore to there.
+fn works_in(line: &[u8], inside: &[u8]) -> bool {
+    let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
+    let program = words.first().map_or(&b""[..], |program| crate::path::name(program));
+    let takes = |option: &[u8]| {
+        words
+            .windows(2)
+            .any(|pair| matches!(pair, [key, value] if *key == option && value.starts_with(inside)))
+    };
+    match program {
+        b"asofd" => takes(b"--journal"),
+        b"asof" => takes(b"--to") || takes(b"--journal"),
+        _ => false,
+    }
+}
+
+/// Removes scratch space, the lock last: where something cannot be removed yet, the next drill tries again.
+fn remove_all(path: &Path) -> io::Result<()> {
+    let mut failed = None;
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = match is_dir {
+            _ if entry.file_name() == LOCK => Ok(()),
+            true => remove_tree(&entry.path()),
+            false => fs::remove_file(entry.path()),
+        };
+        if let Err(error) = removed {
+            failed = Some(error);
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => remove_tree(path),
     }
 }
 
@@ -300,6 +343,59 @@ mod tests {
         assert!(
             !left.exists() && running.path().exists() && dir.path().join("asof-drill-beginning").exists()
         );
+    }
+
+    #[test]
+    fn what_could_not_be_removed_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join("asof-drill-left");
+        fs::create_dir_all(left.join("deep")).unwrap();
+        File::create(left.join(LOCK)).unwrap();
+        // As where somebody goes on writing to it until it is looked at for the second time.
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let told = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = fs::create_dir(left.join("deep/more"));
+                    let _ = fs::write(left.join("deep/more/file"), "x");
+                }
+            });
+            let told = remove_left(dir.path());
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            told
+        });
+        assert_eq!(told.len(), 1);
+        assert_eq!(left.exists(), left.join(LOCK).exists(), "what is left can be found again");
+        remove_left(dir.path());
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn only_programs_of_asof_that_work_inside_are_ended() {
+        let line = |words: &[&str]| words.join("\0").into_bytes();
+        for (words, is_it) in [
+            (&["/usr/bin/asofd", "run", "--journal", "/s/d/lab/journal"][..], true),
+            (
+                &[
+                    "/usr/bin/asof",
+                    "--journal",
+                    "/j",
+                    "--json",
+                    "restore",
+                    "--to",
+                    "/s/d/restored/x",
+                    "--",
+                    "/x",
+                ],
+                true,
+            ),
+            (&["/usr/bin/asof", "--journal", "/j", "restore", "--to", "/s/other"], false),
+            (&["vi", "--journal", "/s/d/lab/journal"], false),
+            (&["/usr/bin/asof", "drill", "/s/d/x"], false),
+            (&[], false),
+        ] {
+            assert_eq!(works_in(&line(words), b"/s/d/"), is_it, "{words:?}");
+        }
     }
 
     #[test]

@@ -146,6 +146,8 @@ pub(crate) struct When {
 pub(crate) struct OracleSpec {
     /// Witness files, or directories of them.
     pub(crate) witness: Vec<PathBuf>,
+    /// Lists of hashes that a workload wrote.
+    pub(crate) sums: Vec<SumSpec>,
     /// Whether the live tree counts where it is unchanged since.
     pub(crate) live: bool,
     /// Older witnesses do not count.
@@ -154,7 +156,61 @@ pub(crate) struct OracleSpec {
 
 impl Default for OracleSpec {
     fn default() -> OracleSpec {
-        OracleSpec { witness: Vec::new(), live: true, max_age: None }
+        OracleSpec { witness: Vec::new(), sums: Vec::new(), live: true, max_age: None }
+    }
+}
+
+/// A list of hashes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SumSpec {
+    /// Where it is.
+    pub(crate) file: PathBuf,
+    /// What its hashes are.
+    #[serde(default)]
+    pub(crate) hash: SumHash,
+    /// The instant that it is of, as `when.at` has it. Without one it is not known what a difference means.
+    #[serde(default)]
+    pub(crate) at: Option<At>,
+    /// The directory that relative names in it lie below.
+    #[serde(default)]
+    pub(crate) below: Option<PathBuf>,
+}
+
+/// Hashes that lists consist of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SumHash {
+    /// As `sha256sum` writes.
+    #[default]
+    Sha256,
+    /// As `b3sum` writes.
+    Blake3,
+}
+
+impl SumHash {
+    /// For people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            SumHash::Sha256 => "SHA-256",
+            SumHash::Blake3 => "BLAKE3",
+        }
+    }
+
+    /// In lists that name the hash on each line.
+    pub(crate) fn tag(self) -> &'static str {
+        match self {
+            SumHash::Sha256 => "SHA256",
+            SumHash::Blake3 => "BLAKE3",
+        }
+    }
+
+    /// What writes such lists.
+    pub(crate) fn tool(self) -> &'static str {
+        match self {
+            SumHash::Sha256 => "sha256sum",
+            SumHash::Blake3 => "b3sum",
+        }
     }
 }
 
@@ -391,6 +447,21 @@ impl Spec {
                 "assert.kind = \"no-gap\"",
                 "its journal is its own, and minutes old",
             );
+        }
+        for list in &self.oracle.sums {
+            if let Some(relative) =
+                [Some(&list.file), list.below.as_ref()].into_iter().flatten().find(|path| !path.is_absolute())
+            {
+                return Err(format!(
+                    "{}: paths in a drill have to be absolute",
+                    escape(std::os::unix::ffi::OsStrExt::as_bytes(relative.as_os_str()))
+                ));
+            }
+            if matches!(list.at, Some(At::Latest | At::RandomWithin(..))) {
+                return Err(
+                    "oracle.sums.at has to be one instant, such as mark:NAME: a list is of when it was written".to_owned()
+                );
+            }
         }
         if self.clock_offset.is_some() && self.scenario != Scenario::WrongClock {
             return contradict(

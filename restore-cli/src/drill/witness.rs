@@ -6,7 +6,7 @@
 //! | line | fields |
 //! |---|---|
 //! | first | `asof_witness` 1; `instant` and `seq` as `asof --json sync` gave them; `journal` its uuid; `roots` what was looked at |
-//! | each path | `path` (`path_b64` where it is no UTF-8), `kind`, `size`, `mode` (octal), `uid`, `gid`, `mtime_ns`, `ctime_ns`, `blake3` of a file, `target_b64` of a symlink, `xattrs`; `changed` where it was written to after the instant |
+//! | each path | `path` (`path_b64` where it is no UTF-8), `kind`, `size`, `mode` (octal), `uid`, `gid`, `mtime_ns`, `ctime_ns`, `blake3` and `nlink` of a file, `inode` where it has several names, `target_b64` of a symlink, `xattrs`; `changed` where it was written to after the instant |
 //! | last | `end` true, `entries` how many paths there were |
 
 use std::fs::File;

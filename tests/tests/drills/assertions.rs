@@ -165,6 +165,95 @@ fn metadata_fails_alone_where_a_mode_is_another() {
 }
 
 #[test]
+fn metadata_fails_alone_where_names_of_one_file_come_back_as_two() {
+    let ground = Ground::new();
+    for name in ["twin", "empty/twin"] {
+        fs::hard_link(ground.site.root.join("docs/4.txt"), ground.site.root.join(name)).must("a link");
+    }
+    ground.site.sync();
+    let witness = ground.witness();
+    ground.run(&with(&[]), 0);
+    let text = fs::read_to_string(&witness).must("witness");
+    assert_eq!(text.matches("\"nlink\":3,\"inode\":").count(), 3, "{text}");
+    let before = fs::read_to_string(&witness).must("witness");
+    for name in ["docs/2.txt", "docs/3.txt"] {
+        forge(&witness, name, |line| line.replace("\"nlink\":1", "\"nlink\":2,\"inode\":\"1:1\""));
+    }
+    assert_ne!(before, fs::read_to_string(&witness).must("witness"));
+    let ran = ground.run(&with(&[]), 4);
+    assert_eq!((ran.that("fail"), ran.count("metadata_differences")), (vec!["metadata".to_owned()], 2));
+    assert!(
+        ran.message("metadata").contains("is a file of its own, and was one file with"),
+        "{}",
+        ran.message("metadata")
+    );
+}
+
+#[test]
+fn wrong_bytes_fail_a_drill_that_asserts_nothing_of_bytes() {
+    let ground = Ground::new();
+    let witness = ground.witness();
+    let other = "0".repeat(64);
+    forge(&witness, "docs/3.txt", |line| {
+        let at = line.find("\"blake3\":\"").must("a hash") + 10;
+        format!("{}{other}{}", &line[..at], &line[at + 64..])
+    });
+    let text = "scenario = 'tree'\nwhat.paths = ['ROOT']\ntargets.rto = '10m'\nassert = [{ kind = 'rto' }]\n";
+    let ran = ground.run(&format!("{text}[oracle]\nwitness = ['WITNESS']\nlive = false"), 4);
+    assert_eq!((ran.that("pass"), ran.that("fail")), (vec!["rto".to_owned()], vec!["content".to_owned()]));
+}
+
+#[test]
+fn a_list_of_hashes_that_a_workload_wrote_is_an_oracle() {
+    let ground = Ground::new();
+    let sum = |text: &str| {
+        let out =
+            std::process::Command::new("sh").arg("-c").arg(text).current_dir(&ground.site.root).output();
+        String::from_utf8(out.must("sha256sum").stdout).must("UTF-8")
+    };
+    ground.site.asof(["mark", "hashed"]).exits(0);
+    let list = ground.site.path("witness").join("docs.sha256");
+    let whole = sum("find docs -type f -print0 | sort -z | xargs -0 sha256sum");
+    assert_eq!(whole.lines().count(), 14, "{whole}");
+    fs::write(&list, &whole).must("a list");
+    let text = |at: &str, list_at: &str| {
+        format!(
+            "scenario = 'tree'\nwhat.paths = ['ROOT/docs']\nwhen.at = '{at}'\nassert = [{{ kind = 'content' }}]\n\
+             [oracle]\nlive = false\nsums = [{{ file = 'WITNESS/docs.sha256', below = 'ROOT'{list_at} }}]"
+        )
+    };
+    let of_mark = ", at = 'mark:hashed'";
+    let ran = ground.run(&text("mark:hashed", of_mark), 0);
+    assert_eq!((ran.count("matched"), ran.count("without_oracle")), (14, 0));
+    assert_eq!(ran.report["evidence"][0]["what"], "list of hashes, SHA-256");
+    // What equals it is proven at any instant; what has changed since is not wrong.
+    ground.run(&text("latest", of_mark), 0);
+    fs::write(ground.site.root.join("docs/1.txt"), "new").must("a file");
+    ground.site.sync();
+    let ran = ground.run(&text("latest", of_mark), 3);
+    assert_eq!((ran.count("matched"), ran.count("without_oracle")), (13, 1));
+    let digit_for = |line: &str| format!("{}{}", if line.starts_with('0') { '1' } else { '0' }, &line[1..]);
+    let forged: Vec<String> = whole
+        .lines()
+        .map(|line| if line.ends_with("/3.txt") { digit_for(line) } else { line.to_owned() })
+        .collect();
+    fs::write(&list, forged.join("\n") + "\n").must("a list");
+    let ran = ground.run(&text("mark:hashed", of_mark), 4);
+    assert_eq!((ran.that("fail"), ran.count("differing")), (vec!["content".to_owned()], 1));
+    assert!(ran.message("content").contains("has other bytes: SHA-256"), "{}", ran.message("content"));
+    // Without its instant it cannot say that anything is wrong.
+    ground.run(&text("mark:hashed", ""), 3);
+    // It names a file that the journal does not have.
+    fs::write(&list, format!("{whole}{}  docs/lost\n", "a".repeat(64))).must("a list");
+    let ran = ground.run(&text("mark:hashed", of_mark), 4);
+    assert!(ran.message("content").contains("docs/lost is missing"), "{}", ran.message("content"));
+    // One that was cut is none.
+    fs::write(&list, &whole[..whole.len() - 5]).must("a list");
+    let ran = ground.run(&text("mark:hashed", of_mark), 3);
+    assert!(ran.message("content").contains("its last line was cut"), "{}", ran.message("content"));
+}
+
+#[test]
 fn no_gap_fails_alone_where_nobody_watched() {
     let mut ground = Ground::new().without_agent_after(|_| {});
     fs::write(ground.site.root.join("docs/unseen"), "x").must("a file");

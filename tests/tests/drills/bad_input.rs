@@ -82,6 +82,15 @@ fn an_empty_selection_is_inconclusive_and_so_is_one_without_an_oracle() {
     assert!(ran.report["why"].as_str().must("why").contains("nothing was selected"), "{}", ran.report["why"]);
     let ran = ground.run("scenario = 'tree'\nwhat.paths = ['ROOT/nothing']", 3);
     assert_eq!(ran.that("pass"), [""; 0], "{:?}", ran.outcomes());
+    // Whatever is asserted: nothing came back in no time, and was compared with nothing.
+    let quick = "targets.rto = '10m'\nassert = [{ kind = 'rto' }, { kind = 'no-gap' }]";
+    let ran = ground.run(&format!("scenario = 'tree'\nwhat.paths = ['ROOT/nothing']\n{quick}"), 3);
+    assert_eq!(ran.that("inconclusive"), ["selection"], "{:?}", ran.outcomes());
+    let content = "assert = [{ kind = 'content' }]";
+    let ran =
+        ground.run(&format!("scenario = 'tree'\nwhat.paths = ['ROOT/docs', 'ROOT/nothing']\n{content}"), 3);
+    assert_eq!(ran.that("inconclusive"), ["content", "selection"], "{:?}", ran.outcomes());
+    assert!(ran.message("selection").contains("nothing"), "{}", ran.message("selection"));
     let ran = ground.run(&format!("{TREE}oracle.live = false"), 3);
     assert_eq!(ran.that("inconclusive"), ["content", "paths"]);
     assert!(ran.message("content").contains("no oracle knows"), "{}", ran.message("content"));
@@ -140,7 +149,7 @@ fn an_interrupted_drill_cleans_up_and_keeps_no_report() {
     let mut command = Command::new(&ground.site.programs.asof);
     command.arg("--journal").arg(&ground.site.journal).arg("drill").arg(&file);
     command.arg("--state").arg(ground.site.path("state")).env("TMPDIR", ground.scratch());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     for signal in signals() {
         let mut child = command.spawn().must("asof drill");
         let in_it = |dir: &Path| -> bool {
@@ -154,6 +163,8 @@ fn an_interrupted_drill_cleans_up_and_keeps_no_report() {
         rustix::process::kill_process(pid, signal).must("a signal");
         let status = eventually(PATIENCE, "the drill to end", || child.try_wait().must("asof drill"));
         assert_eq!((status.code(), status.signal()), (Some(130), None));
+        let said = std::io::read_to_string(child.stderr.take().must("stderr")).must("stderr");
+        assert!(said.contains("its scratch space is removed, and no report of it is kept"), "{said}");
         ground.nothing_is_left();
     }
     assert!(no_reports(&ground.site.path("state")));

@@ -204,10 +204,11 @@ fn commands(report: &Report) -> Markup {
                     figure.command {
                         figcaption { (words::tame(&command.what)) ": " (words::ending(command)) }
                         pre {
-                            code { span.prompt { "$ " } (words::command_line(&command.argv)) "\n" @for line in words::lines(&command.output) { (line) "\n" } }
+                            code { span.prompt { "$ " } (words::command_line(command)) "\n" @for line in words::lines(&command.output) { (line) "\n" } }
                         }
                     }
                 }
+                @if let Some(more) = words::more_commands(report) { p { (more) } }
             }
         }
     }

@@ -117,12 +117,15 @@ fn properties(this: &Kept) -> Vec<(&'static str, String)> {
 fn output(report: &Report) -> String {
     let mut text = String::new();
     for command in &report.commands {
-        text.push_str(&format!("$ {}\n", words::command_line(&command.argv)));
+        text.push_str(&format!("$ {}\n", words::command_line(command)));
         for line in words::lines(&command.output) {
             text.push_str(&line);
             text.push('\n');
         }
         text.push_str(&format!("({})\n", words::ending(command)));
+    }
+    if let Some(more) = words::more_commands(report) {
+        text.push_str(&format!("{more}\n"));
     }
     text
 }

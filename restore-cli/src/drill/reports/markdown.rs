@@ -143,7 +143,7 @@ fn commands(page: &mut String, report: &Report) {
     }
     page.push_str("## Commands\n\n");
     for command in &report.commands {
-        let mut block = format!("$ {}\n", words::command_line(&command.argv));
+        let mut block = format!("$ {}\n", words::command_line(command));
         for line in words::lines(&command.output) {
             block.push_str(&line);
             block.push('\n');
@@ -155,6 +155,9 @@ fn commands(page: &mut String, report: &Report) {
             text(&command.what),
             words::ending(command)
         );
+    }
+    if let Some(more) = words::more_commands(report) {
+        let _ = writeln!(page, "{more}\n");
     }
 }
 

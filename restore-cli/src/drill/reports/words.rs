@@ -2,7 +2,7 @@
 //!
 //! What came from outside (names, what programs printed) cannot move a cursor, turn a line around or end it.
 
-use crate::drill::report::{Counts, Name, Outcome, Report, Share, Stamp, Target};
+use crate::drill::report::{Command, Counts, Name, Outcome, Report, Share, Stamp, Target};
 use crate::output::{content_line, escape};
 
 /// So many words of a command are shown: a restore may name thousands of paths.
@@ -152,14 +152,23 @@ pub(crate) fn ending(command: &crate::drill::report::Command) -> String {
 }
 
 /// Words of a command as a shell would take them: so many as a person reads. The report itself has all.
-pub(crate) fn command_line(argv: &[String]) -> String {
+pub(crate) fn command_line(command: &Command) -> String {
+    let argv = &command.argv;
     let words = argv.iter().take(WORDS_MAX).map(|word| crate::suggest::quoted(word.as_bytes()));
     let mut line = words.collect::<Vec<_>>().join(" ");
-    if argv.len() > WORDS_MAX {
-        let more = argv.len() - WORDS_MAX;
-        line.push_str(&format!(" ... and {} more words", number(more as u64)));
+    let more = argv.len().saturating_sub(WORDS_MAX) as u64 + command.argv_left_out;
+    if more > 0 {
+        line.push_str(&format!(" ... and {} more words", number(more)));
     }
     tame(&line)
+}
+
+/// What is said of commands that are not in the report.
+pub(crate) fn more_commands(report: &Report) -> Option<String> {
+    match report.commands_left_out {
+        0 => None,
+        more => Some(format!("{} more commands were run.", number(more))),
+    }
 }
 
 #[cfg(test)]
@@ -189,10 +198,14 @@ mod tests {
 
     #[test]
     fn a_command_with_thousands_of_words_is_not_shown_in_full() {
-        let argv: Vec<String> = (0..4_000).map(|word| format!("w{word}")).collect();
-        assert!(command_line(&argv).ends_with("w14 w15 ... and 3,984 more words"));
-        assert_eq!(command_line(&argv[..3]), "w0 w1 w2");
-        assert_eq!(command_line(&argv[..16]).matches(' ').count(), 15);
+        let of = |words: usize, argv_left_out| Command {
+            argv: (0..words).map(|word| format!("w{word}")).collect(),
+            argv_left_out,
+            ..crate::drill::sample::report(1).commands.remove(0)
+        };
+        assert!(command_line(&of(64, 3_936)).ends_with("w14 w15 ... and 3,984 more words"));
+        assert_eq!(command_line(&of(3, 0)), "w0 w1 w2");
+        assert_eq!(command_line(&of(16, 0)).matches(' ').count(), 15);
     }
 
     #[test]

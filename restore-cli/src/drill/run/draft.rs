@@ -1,5 +1,6 @@
 //! A report that is being filled in, with the clocks that it needs.
 
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant as Stopwatch;
@@ -11,6 +12,12 @@ use super::{Assertion, Findings, Name, Outcome, Prepared, Report, Spec, Stamp, T
 use crate::drill::bring::Brought;
 use crate::drill::child;
 use crate::drill::report::{self, AsOf, Coverage, Share};
+
+/// So many commands for the same thing stand in a report that went well, and so many that did not: a large sample takes
+/// thousands.
+const COMMANDS_MAX: usize = 50;
+/// So many warnings.
+const WARNINGS_MAX: usize = 100;
 
 /// The report so far.
 pub(crate) struct Draft {
@@ -72,6 +79,7 @@ impl Draft {
             assertions: Vec::new(),
             evidence: Vec::new(),
             commands: Vec::new(),
+            commands_left_out: 0,
             cost: report::Cost::default(),
             clean_up: Vec::new(),
             hooks: Vec::new(),
@@ -188,6 +196,7 @@ impl Draft {
 
     /// The drill is over.
     pub(super) fn end(&mut self) {
+        bound(&mut self.report);
         self.report.times.ended = now();
         self.report.durations.total_ms = self.since(Stopwatch::now());
         self.report.cost.peak_memory_bytes = child::peak_memory("self");
@@ -197,7 +206,50 @@ impl Draft {
     }
 }
 
+/// Leaves out what nobody reads: a report has to stay small, however much was drilled.
+fn bound(report: &mut Report) {
+    let before = report.commands.len();
+    let mut met = HashMap::new();
+    report.commands.retain(|command| {
+        let times = met.entry((command.what.clone(), command.status == Some(0))).or_insert(0);
+        *times += 1;
+        *times <= COMMANDS_MAX
+    });
+    report.commands_left_out = (before - report.commands.len()) as u64;
+    let more = report.warnings.len().saturating_sub(WARNINGS_MAX);
+    if more > 0 {
+        report.warnings.truncate(WARNINGS_MAX);
+        report.warnings.push(format!("and {more} more warnings"));
+    }
+}
+
 /// What the clock shows.
 pub(crate) fn now() -> Stamp {
     Stamp(Instant(chrono::Utc::now().timestamp_nanos_opt().unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drill::sample;
+
+    #[test]
+    fn a_report_stays_small_and_keeps_what_went_wrong() {
+        let mut report = sample::report(1);
+        let command = report.commands[0].clone();
+        let of = |what: &str, status| report::Command {
+            what: what.into(),
+            status: Some(status),
+            ..command.clone()
+        };
+        report.commands = (0..3_000).map(|at| of("restore", i32::from(at == 2_999))).collect();
+        report.commands.push(of("assertion", 0));
+        report.warnings = (0..1_000).map(|at| format!("warning {at}")).collect();
+        bound(&mut report);
+        assert_eq!((report.commands.len(), report.commands_left_out), (52, 2_949));
+        let last: Vec<_> =
+            report.commands.iter().rev().take(2).map(|of| (of.what.as_str(), of.status)).collect();
+        assert_eq!(last, [("assertion", Some(0)), ("restore", Some(1))]);
+        assert_eq!((report.warnings.len(), report.warnings[100].as_str()), (101, "and 900 more warnings"));
+    }
 }

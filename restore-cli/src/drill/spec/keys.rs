@@ -28,7 +28,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ),
     ("what", &["everything", "paths", "sample"]),
     ("when", &["at"]),
-    ("oracle", &["live", "max_age", "witness"]),
+    ("oracle", &["live", "max_age", "sums", "witness"]),
     ("targets", &["rpo", "rto"]),
     ("hooks", &["failure", "start", "success"]),
     ("reports", &["html", "json", "junit", "markdown", "prometheus"]),

@@ -58,9 +58,13 @@ at = "latest"
 [oracle]
 # What restored things are compared with; never the journal itself. Witness files, or directories of them.
 #witness = ["/var/lib/asof-drills/witness"]
+# Lists as sha256sum writes them (hash = "blake3": b3sum). What equals them is proven. That something differs proves
+# nothing, unless the list is of the very instant that is restored: at says the same as when.at then. below is where
+# relative names lie.
+#sums = [{ file = "/srv/hashes/product.sha256", below = "ROOT", at = "mark:hashed" }]
 # The live tree, where it is unchanged since the instant.
 live = true
-# Older witnesses do not count. Default: no limit.
+# Older witnesses and lists do not count. Default: no limit.
 #max_age = "35d"
 
 [targets]

@@ -15,10 +15,11 @@ ransomware, agent-dead, wrong-clock), and what must hold. A file that is
 called like a verb is named with its directory: ./list.
 
 What came back is compared with witnesses, which `asof drill witness` wrote
-while everything was there, and with the live tree where it is unchanged since
-that instant. What neither knows is not proven: then the drill is
-inconclusive. Samples are taken without putting anything back: 100 drills of
-1 % have checked everything.
+while everything was there, with lists of `sha256sum` or `b3sum` that are named
+in the file, and with the live tree where it is unchanged since that instant.
+What none of them knows is not proven: then the drill is inconclusive. Samples
+are taken without putting anything back: 100 drills of 1 % have checked
+everything.
 
 Each report is kept with the hash of the one before (default:
 $XDG_STATE_HOME/asof-drills, for root /var/lib/asof-drills); --json prints it.

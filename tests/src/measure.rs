@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::must::Must;
 use crate::sys::wait_with_usage;
 
 /// What one run of a program cost.
@@ -50,6 +51,13 @@ pub fn peak_memory_of(pid: u32) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// The most memory that this process has had resident since it last asked.
+pub fn peak_memory_since() -> u64 {
+    let peak = peak_memory_of(std::process::id()).must("a peak of memory");
+    fs::write("/proc/self/clear_refs", "5").must("/proc/self/clear_refs");
+    peak
 }
 
 /// The same start for everybody: nothing left to write, everything that will be read is in the page cache.

@@ -1,7 +1,7 @@
 //! Years of a workstation, written through the library with a clock of their own: saves, sessions, nights and reboots.
 //!
-//! One thread, seeded. What the files hold follows from few numbers (`files`), so that memory does not grow with years; what
-//! the journal must answer is asked while the answer is known (`questions`).
+//! One thread, seeded. What the files hold follows from few numbers, which lie on disk (`files`), so that memory does not grow
+//! with years; what the journal must answer is asked while the answer is known (`questions`).
 
 mod changes;
 mod day;
@@ -24,7 +24,7 @@ use asof_journal::types::{
 pub use self::questions::{Answer, Question, answer};
 
 use self::day::{DAY, Deed};
-use self::files::{File, Sort};
+use self::files::{File, Lines, Sort};
 use self::questions::Questions;
 use self::unsynced::Unsynced;
 use crate::must::Must;
@@ -77,6 +77,7 @@ pub struct Years {
     dirs: Vec<Directory>,
     projects: Vec<Project>,
     files: Vec<Option<File>>,
+    lines: Lines,
     free: Vec<u32>,
     notes: Vec<u32>,
     documents: Vec<u32>,
@@ -140,6 +141,7 @@ impl Years {
             dirs: vec![Directory { parent: 0, name: String::new(), node: NodeId::ROOT }],
             projects: Vec::new(),
             files: Vec::new(),
+            lines: Lines::new(),
             free: Vec::new(),
             notes: Vec::new(),
             documents: Vec::new(),
@@ -178,11 +180,6 @@ impl Years {
     /// What is known for certain, of all sorts: at most `count`.
     pub fn questions(&mut self, count: usize) -> Vec<Question> {
         self.questions.choose(count, &mut self.random)
-    }
-
-    /// Memory that the simulation takes itself: what files hold.
-    pub fn own_bytes(&self) -> u64 {
-        self.files.iter().flatten().map(|file| file.own_bytes() as u64).sum()
     }
 
     /// Bytes in the segments.
@@ -434,7 +431,7 @@ impl Years {
                     let Some(file) = self.files.get(number as usize).and_then(Option::as_ref) else {
                         continue;
                     };
-                    let digest = questions::digest(&file.content());
+                    let digest = questions::digest(&file.content(&self.lines));
                     (self.path(file), Some(digest))
                 }
             };

@@ -145,13 +145,13 @@ impl Years {
     }
 
     pub(super) fn write(&mut self, file: &File, ops: Vec<Op>, previous: Option<NodeId>) {
-        self.pending.push(Pending { ops, content: Some((file.node, previous, file.content())) });
+        self.pending.push(Pending { ops, content: Some((file.node, previous, file.content(&self.lines))) });
     }
 
     /// Edits a file and saves it, as another node or in place.
     pub(super) fn save(&mut self, number: u32, replaced: bool) {
         let Some(mut file) = self.files.get(number as usize).cloned().flatten() else { return };
-        file.edit(&mut self.random);
+        file.edit(&self.lines, &mut self.random);
         let old = file.node;
         let mut ops = Vec::new();
         if replaced {
@@ -176,6 +176,7 @@ impl Years {
         let Some(file) = self.files.get_mut(number as usize).and_then(Option::take) else { return };
         let gone = self.unbind(&file, Unbound::Deleted);
         self.pending.push(Pending { ops: vec![gone], content: None });
+        self.lines.remove(&file);
         self.touched.insert(file.dir);
         self.lost(self.path(&file));
         self.free.push(number);
@@ -236,7 +237,8 @@ impl Years {
         let count = files.len() as u64;
         let dirs: BTreeSet<u32> = dirs.into_iter().collect();
         for (number, file) in self.files.iter_mut().enumerate() {
-            if file.take_if(|file| dirs.contains(&file.dir)).is_some() {
+            if let Some(file) = file.take_if(|file| dirs.contains(&file.dir)) {
+                self.lines.remove(&file);
                 self.free.push(number as u32);
             }
         }

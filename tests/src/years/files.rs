@@ -1,7 +1,12 @@
 //! What the files of a simulated workstation hold: few numbers each, out of which their bytes are made again and again.
+//!
+//! The numbers of files that were edited lie on disk: the memory of the process is what the journal takes.
+
+use std::path::PathBuf;
 
 use asof_journal::types::NodeId;
 
+use crate::must::Must;
 use crate::random::Random;
 
 /// A page of a database.
@@ -50,14 +55,52 @@ pub(super) struct File {
     length: u32,
     /// How often it was rewritten.
     revision: u32,
-    /// Its lines, once one was changed.
-    lines: Option<Vec<u32>>,
+    /// Whether its lines are others than it began with; then `Lines` has them.
+    has_changed: bool,
+}
+
+/// The lines of files that were edited, a number each.
+pub(super) struct Lines(tempfile::TempDir);
+
+impl Lines {
+    pub(super) fn new() -> Lines {
+        Lines(tempfile::tempdir().must("a temporary directory"))
+    }
+
+    fn path(&self, file: &File) -> PathBuf {
+        self.0.path().join(file.number.to_string())
+    }
+
+    fn of(&self, file: &File) -> Vec<u32> {
+        if !file.has_changed {
+            let count = file.part().map_or(file.length, |part| file.length.div_ceil(part as u32));
+            return (0..count).map(|line| file.original(line)).collect();
+        }
+        let path = self.path(file);
+        let bytes = std::fs::read(&path).must(path.display());
+        bytes.as_chunks().0.iter().map(|line| u32::from_le_bytes(*line)).collect()
+    }
+
+    fn put(&self, file: &mut File, lines: &[u32]) {
+        file.has_changed = true;
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| line.to_le_bytes()).collect();
+        let path = self.path(file);
+        std::fs::write(&path, bytes).must(path.display());
+    }
+
+    /// Lets go of those of a file that is there no more.
+    pub(super) fn remove(&self, file: &File) {
+        if file.has_changed {
+            let path = self.path(file);
+            std::fs::remove_file(&path).must(path.display());
+        }
+    }
 }
 
 impl File {
     /// A new one; `length` counts lines, or bytes where there are none.
     pub(super) fn new(node: NodeId, dir: u32, number: u32, sort: Sort, length: u32, seed: u64) -> File {
-        File { node, dir, number, renamed: 0, sort, seed, length, revision: 0, lines: None }
+        File { node, dir, number, renamed: 0, sort, seed, length, revision: 0, has_changed: false }
     }
 
     /// How it is called.
@@ -75,11 +118,6 @@ impl File {
         };
         let again = if self.renamed > 0 { format!("-{}", self.renamed) } else { String::new() };
         format!("file{}{again}.{suffix}", self.number).into_bytes()
-    }
-
-    /// What is held of it in memory.
-    pub(super) fn own_bytes(&self) -> usize {
-        size_of::<Option<File>>() + self.lines.as_ref().map_or(0, |lines| lines.capacity() * size_of::<u32>())
     }
 
     fn has_lines(&self) -> bool {
@@ -100,14 +138,11 @@ impl File {
     }
 
     /// What it holds now.
-    pub(super) fn content(&self) -> Vec<u8> {
+    pub(super) fn content(&self, lines: &Lines) -> Vec<u8> {
         if let Some(part) = self.part() {
-            let parts = self.length.div_ceil(part as u32);
-            let mut bytes = Vec::with_capacity(parts as usize * part);
-            for number in 0..parts {
-                let of = self.lines.as_ref().and_then(|parts| parts.get(number as usize).copied());
-                packed(of.unwrap_or_else(|| self.original(number)), part, &mut bytes);
-            }
+            let parts = lines.of(self);
+            let mut bytes = Vec::with_capacity(parts.len() * part);
+            parts.into_iter().for_each(|seed| packed(seed, part, &mut bytes));
             return bytes;
         }
         if !self.has_lines() {
@@ -117,70 +152,62 @@ impl File {
             bytes.extend(Random::new(!self.seed).bytes(self.length as usize - anew));
             return bytes;
         }
-        let mut text = Vec::with_capacity(self.length as usize * 40);
-        match &self.lines {
-            Some(lines) => lines.iter().for_each(|seed| line(*seed, &mut text)),
-            None => (0..self.length).for_each(|number| line(self.original(number), &mut text)),
-        }
+        let lines = lines.of(self);
+        let mut text = Vec::with_capacity(lines.len() * 40);
+        lines.into_iter().for_each(|seed| line(seed, &mut text));
         text
     }
 
     /// Writes some pages of a database, near each other for the most part; of an object file about half.
-    fn edit_parts(&mut self, part: usize, random: &mut Random) {
-        let count = self.length.div_ceil(part as u32);
-        let original = |file: &File| (0..count).map(|number| file.original(number)).collect();
-        let mut parts: Vec<u32> = self.lines.take().unwrap_or_else(|| original(self));
+    fn edit_parts(&self, parts: &mut [u32], random: &mut Random) {
+        let count = parts.len() as u64;
         let (changes, from) = match self.sort {
-            Sort::Database => (1 + random.below(5), random.below(u64::from(count))),
-            _ => (u64::from(count) / 2, 0),
+            Sort::Database => (1 + random.below(5), random.below(count)),
+            _ => (count / 2, 0),
         };
         for _ in 0..changes {
             let place = match self.sort {
-                Sort::Database if random.below(4) > 0 => (from + random.below(8)) % u64::from(count),
-                _ => random.below(u64::from(count)),
+                Sort::Database if random.below(4) > 0 => (from + random.below(8)) % count,
+                _ => random.below(count),
             };
             if let Some(part) = parts.get_mut(place as usize) {
                 *part = random.bits() as u32;
             }
         }
-        self.lines = Some(parts);
     }
 
     /// Changes it as its sort is changed.
-    pub(super) fn edit(&mut self, random: &mut Random) {
+    pub(super) fn edit(&mut self, of_all: &Lines, random: &mut Random) {
         self.revision += 1;
-        if let Some(part) = self.part() {
-            self.edit_parts(part, random);
+        if self.part().is_none() && !self.has_lines() {
             return;
         }
-        if !self.has_lines() {
-            return;
-        }
-        if self.lines.is_none() {
-            self.lines = Some((0..self.length).map(|number| self.original(number)).collect());
-        }
-        let Some(lines) = &mut self.lines else { return };
-        let fresh = |random: &mut Random| random.bits() as u32;
+        let mut lines = of_all.of(self);
         match self.sort {
+            Sort::Database | Sort::Object => self.edit_parts(&mut lines, random),
             Sort::Log | Sort::Note => {
                 let added = if self.sort == Sort::Log { 5 + random.below(40) } else { 1 + random.below(5) };
                 lines.extend((0..added).map(|_| random.bits() as u32));
             }
-            _ => {
-                // A place that is worked on, and a few lines there.
-                let at = random.below(lines.len().max(1) as u64) as usize;
-                for n in 0..(1 + random.below(4) as usize) {
-                    let at = (at + n).min(lines.len());
-                    match random.below(10) {
-                        0..4 if lines.len() < 3000 => lines.insert(at, fresh(random)),
-                        4 if lines.len() > 20 && at < lines.len() => drop(lines.remove(at)),
-                        _ => match lines.get_mut(at) {
-                            Some(line) => *line = fresh(random),
-                            None => lines.push(fresh(random)),
-                        },
-                    }
-                }
-            }
+            _ => edit_lines(&mut lines, random),
+        }
+        of_all.put(self, &lines);
+    }
+}
+
+/// A place that is worked on, and a few lines there.
+fn edit_lines(lines: &mut Vec<u32>, random: &mut Random) {
+    let fresh = |random: &mut Random| random.bits() as u32;
+    let at = random.below(lines.len().max(1) as u64) as usize;
+    for n in 0..(1 + random.below(4) as usize) {
+        let at = (at + n).min(lines.len());
+        match random.below(10) {
+            0..4 if lines.len() < 3000 => lines.insert(at, fresh(random)),
+            4 if lines.len() > 20 && at < lines.len() => drop(lines.remove(at)),
+            _ => match lines.get_mut(at) {
+                Some(line) => *line = fresh(random),
+                None => lines.push(fresh(random)),
+            },
         }
     }
 }
@@ -228,30 +255,30 @@ mod tests {
 
     #[test]
     fn contents_are_made_again_and_edits_change_little() {
-        let mut random = Random::new(1);
+        let (lines, mut random) = (Lines::new(), Random::new(1));
         for sort in [Sort::Source, Sort::Note, Sort::Log, Sort::Settings] {
             let mut file = File::new(NodeId(1), 0, 1, sort, 200, 7);
-            let before = file.content();
-            assert_eq!(before, file.content());
-            file.edit(&mut random);
-            let after = file.content();
+            let before = file.content(&lines);
+            assert_eq!(before, file.content(&lines));
+            file.edit(&lines, &mut random);
+            let after = file.content(&lines);
             assert_ne!(before, after);
             let same = before.iter().zip(&after).take_while(|(one, other)| one == other).count();
             let rest = before.iter().rev().zip(after.iter().rev()).take_while(|(one, other)| one == other);
             assert!(same + rest.count() + 1000 > before.len(), "{sort:?}: an edit is small");
         }
         let mut document = File::new(NodeId(1), 0, 1, Sort::Document, 100_000, 7);
-        let before = document.content();
-        document.edit(&mut random);
-        let after = document.content();
+        let before = document.content(&lines);
+        document.edit(&lines, &mut random);
+        let after = document.content(&lines);
         assert_eq!((before.len(), after.len()), (100_000, 100_000));
         assert!(before[..60_000] != after[..60_000] && before[60_000..] == after[60_000..]);
         for (sort, part, least, most) in [(Sort::Database, PAGE, 1, 5), (Sort::Object, SECTION, 20, 50)] {
             let mut file = File::new(NodeId(1), 0, 1, sort, 100 * part as u32, 7);
-            let before = file.content();
-            assert_eq!((before.len(), &before), (100 * part, &file.content()));
-            file.edit(&mut random);
-            let after = file.content();
+            let before = file.content(&lines);
+            assert_eq!((before.len(), &before), (100 * part, &file.content(&lines)));
+            file.edit(&lines, &mut random);
+            let after = file.content(&lines);
             let changed = before.chunks(part).zip(after.chunks(part)).filter(|(one, other)| one != other);
             assert!((least..=most).contains(&changed.count()), "{sort:?}");
         }

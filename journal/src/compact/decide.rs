@@ -74,7 +74,8 @@ enum Fate {
     Mark(NodeId, Kind),
 }
 
-/// What becomes of each record of a timeline.
+/// What becomes of the records of a timeline that do not stay. Of those that do nothing is held: over years they are most of it, and
+/// all timelines of a run are held at a time.
 type Fates = HashMap<Seq, Fate>;
 
 struct Decider<'r, 't, 'p> {
@@ -179,7 +180,6 @@ impl Decider<'_, '_, '_> {
             .map(|(seq, _)| seq)
             .max();
         let ladders: Vec<LadderId> = self.terms.policy().numbered().map(|(id, _)| id).collect();
-        let stored = stored_bytes(&frames);
         let mut decided = Decided {
             commits: Vec::new(),
             first_seq,
@@ -232,6 +232,7 @@ impl Decider<'_, '_, '_> {
             decided.commits.push(Batch { first_seq: from, groups, blocks: Vec::new(), left, ..batch });
             from = last_seq.next();
         }
+        let stored = stored_bytes(&decided.frames);
         for (segment, bytes) in going.difference(&staying).filter_map(|id| stored.get(id)) {
             *decided.going.entry(*segment).or_default() += bytes;
         }
@@ -358,7 +359,9 @@ impl Decider<'_, '_, '_> {
                 (Fate::Keep, Bound::To { node, kind, .. }) => Some((*node, *kind)),
                 _ => None,
             };
-            fates.insert(*seq, fate);
+            if fate != Fate::Keep {
+                fates.insert(*seq, fate);
+            }
         }
         let fates = Rc::new(fates);
         self.names.insert(key, fates.clone());
@@ -405,7 +408,9 @@ impl Decider<'_, '_, '_> {
                 (false, false) => Fate::Drop,
             };
             known = keeps && !is_marker;
-            fate.versions.insert(*seq, of);
+            if of != Fate::Keep {
+                fate.versions.insert(*seq, of);
+            }
         }
         fate.stays |= verdicts.iter().any(|verdict| matches!(verdict, Verdict::Keep(_)));
         let fate = Rc::new(fate);

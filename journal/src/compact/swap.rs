@@ -3,7 +3,7 @@
 //! Derived from the segments alone, so that it can be done again after a crash. Any part of it can be on disk before the rest:
 //! blocks are found in the old segments or in the new one, and both are there until all of it is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -28,21 +28,16 @@ pub(crate) fn apply(
     compacted: &[SegmentId],
 ) -> Result<()> {
     let gone: HashSet<SegmentId> = old.iter().map(|segment| segment.id).collect();
-    let refused = |error: Malformed| Error::Index { path: Default::default(), what: error.to_string() };
-    let mut keep: HashMap<(Cf, Vec<u8>), ()> = HashMap::new();
+    let mut keep: HashSet<(Cf, Vec<u8>)> = HashSet::new();
     let mut puts = Vec::new();
-    for entry in entries_of(set, new)? {
-        keep.insert((entry.cf, entry.key.clone()), ());
+    each_entry(set, new, &mut |entry| {
+        keep.insert((entry.cf, entry.key.clone()));
         match entry.cf {
             // What is there is the same, or came later.
-            Cf::Identity | Cf::Filename | Cf::Meta => continue,
-            Cf::Block => {
-                // A copy that lies elsewhere came later, and is the one that counts.
-                let known = db.get(Cf::Block, &entry.key)?;
-                let known = known.map(|value| Located::decode(&value)).transpose().map_err(refused)?;
-                if known.is_some_and(|known| !gone.contains(&known.frame.segment)) {
-                    continue;
-                }
+            Cf::Identity | Cf::Filename | Cf::Meta => return Ok(()),
+            // A copy that lies elsewhere came later, and is the one that counts.
+            Cf::Block if located(db, &entry.key)?.is_some_and(|segment| !gone.contains(&segment)) => {
+                return Ok(());
             }
             _ => {}
         }
@@ -51,39 +46,40 @@ pub(crate) fn apply(
             db.write(&puts)?;
             puts.clear();
         }
-    }
+        Ok(())
+    })?;
     db.write(&puts)?;
     let mut names = HashSet::new();
     for segment in old {
         let mut deletes: Vec<(Cf, Vec<u8>)> = Vec::new();
-        for entry in entries_of(set, segment)? {
-            if keep.contains_key(&(entry.cf, entry.key.clone())) {
-                continue;
+        each_entry(set, segment, &mut |entry| {
+            let Entry { cf, key, value } = entry;
+            let record = (cf, key);
+            if keep.contains(&record) {
+                return Ok(());
             }
-            match entry.cf {
-                Cf::Meta => continue,
-                Cf::Block => {
-                    let known = db.get(Cf::Block, &entry.key)?;
-                    let known = known.map(|value| Located::decode(&value)).transpose().map_err(refused)?;
-                    if known.is_none_or(|known| !gone.contains(&known.frame.segment)) {
-                        continue;
-                    }
+            let (_, key) = &record;
+            match cf {
+                Cf::Meta => return Ok(()),
+                Cf::Block if located(db, key)?.is_none_or(|segment| !gone.contains(&segment)) => {
+                    return Ok(());
                 }
                 // Another node may have come to it since.
-                Cf::Identity if db.get(Cf::Identity, &entry.key)?.as_ref() != Some(&entry.value) => continue,
+                Cf::Identity if db.get(cf, key)?.as_ref() != Some(&value) => return Ok(()),
                 // It stands for all times that the name was bound there.
                 Cf::Filename => {
-                    names.insert(entry.key);
-                    continue;
+                    names.insert(record.1);
+                    return Ok(());
                 }
                 _ => {}
             }
-            deletes.push((entry.cf, entry.key));
+            deletes.push(record);
             if deletes.len() >= CHANGES_AT_ONCE {
                 db.delete(&deletes)?;
                 deletes.clear();
             }
-        }
+            Ok(())
+        })?;
         db.delete(&deletes)?;
     }
     let mut deletes = Vec::new();
@@ -114,18 +110,34 @@ fn is_bound_somewhen(db: &Db, prefix: &[u8]) -> Result<bool> {
     Ok(false)
 }
 
-/// Everything that a segment says to an index, but for how far it has come.
-fn entries_of(set: &SegmentSet, segment: &SegmentFile) -> Result<Vec<Entry>> {
+/// The segment in which the index says that a block lies.
+fn located(db: &Db, key: &[u8]) -> Result<Option<SegmentId>> {
+    let Some(value) = db.get(Cf::Block, key)? else { return Ok(None) };
+    Ok(Some(Located::decode(&value).map_err(refused)?.frame.segment))
+}
+
+fn refused(error: Malformed) -> Error {
+    Error::Index { path: Default::default(), what: error.to_string() }
+}
+
+/// Visits everything that a segment says to an index, but for how far it has come. Held at a time: a batch, and where its blocks lie.
+fn each_entry(
+    set: &SegmentSet,
+    segment: &SegmentFile,
+    visit: &mut dyn FnMut(Entry) -> Result<()>,
+) -> Result<()> {
     let end = recovery::end_of(set, segment)?;
     let mut entries = Vec::new();
     walk_batches(segment, segment.start, segment.first_chain(), end, &mut |walked| {
         if let Walked::Batch(batch, place) = walked {
             for (seq, group) in batch.numbered() {
                 apply::group(seq, group, &mut entries);
+                entries.drain(..).try_for_each(&mut *visit)?;
             }
             apply::places(&batch, &place, &mut entries);
+            entries.drain(..).try_for_each(&mut *visit)?;
         }
         Ok(())
     })?;
-    Ok(entries)
+    Ok(())
 }

@@ -181,7 +181,7 @@ impl Agent {
     /// Makes another event source in place of the one there is, and compares everything.
     fn renew_source(&mut self, reason: GapReason) {
         self.silent_ticks = 0;
-        match super::watch(self.config.backend, &self.rules, &self.layout, &self.dirty, &self.clock) {
+        match super::once::watch(self.config.backend, &self.rules, &self.layout, &self.dirty, &self.clock) {
             Ok((thread, handle)) => {
                 // The old one ends by itself, if it can.
                 drop(std::mem::replace(&mut self.watch_thread, thread));

@@ -14,7 +14,8 @@ use asof_journal::storage::Layout;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::full::Ended;
-use super::{EVENTS_MAX, Life, RunError, once};
+use super::once::{Life, once};
+use super::{EVENTS_MAX, RunError};
 use crate::clock::OsClock;
 use crate::config::{self, Config, Loaded, RunArgs};
 use crate::control::{Control, ControlEvent, ControlRequest};

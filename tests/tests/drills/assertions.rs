@@ -67,6 +67,12 @@ fn forge(witness: &Path, ending: &str, change: impl Fn(&str) -> String) {
     fs::write(witness, lines.join("\n") + "\n").must("witness");
 }
 
+/// A line of a witness that saw other bytes.
+fn of_other_bytes(line: &str) -> String {
+    let at = line.find("\"blake3\":\"").must("a hash") + 10;
+    format!("{}{}{}", &line[..at], "0".repeat(64), &line[at + 64..])
+}
+
 #[test]
 fn a_drill_of_everything_that_is_as_it_was_passes_and_says_so() {
     let ground = Ground::new();
@@ -108,11 +114,7 @@ fn a_drill_of_everything_that_is_as_it_was_passes_and_says_so() {
 fn content_fails_alone_where_a_byte_is_another_than_the_witness_saw() {
     let ground = Ground::new();
     let witness = ground.witness();
-    let other = "0".repeat(64);
-    forge(&witness, "docs/3.txt", |line| {
-        let at = line.find("\"blake3\":\"").must("a hash") + 10;
-        format!("{}{other}{}", &line[..at], &line[at + 64..])
-    });
+    forge(&witness, "docs/3.txt", of_other_bytes);
     let ran = ground.run(&with(&[]), 4);
     assert_eq!((ran.that("fail"), ran.count("differing")), (vec!["content".to_owned()], 1));
     assert!(ran.message("content").contains("docs/3.txt has other bytes"), "{}", ran.message("content"));
@@ -193,11 +195,7 @@ fn metadata_fails_alone_where_names_of_one_file_come_back_as_two() {
 fn wrong_bytes_fail_a_drill_that_asserts_nothing_of_bytes() {
     let ground = Ground::new();
     let witness = ground.witness();
-    let other = "0".repeat(64);
-    forge(&witness, "docs/3.txt", |line| {
-        let at = line.find("\"blake3\":\"").must("a hash") + 10;
-        format!("{}{other}{}", &line[..at], &line[at + 64..])
-    });
+    forge(&witness, "docs/3.txt", of_other_bytes);
     let text = "scenario = 'tree'\nwhat.paths = ['ROOT']\ntargets.rto = '10m'\nassert = [{ kind = 'rto' }]\n";
     let ran = ground.run(&format!("{text}[oracle]\nwitness = ['WITNESS']\nlive = false"), 4);
     assert_eq!((ran.that("pass"), ran.that("fail")), (vec!["rto".to_owned()], vec!["content".to_owned()]));

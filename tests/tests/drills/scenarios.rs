@@ -2,6 +2,7 @@
 
 use asof_journal::storage::Layout;
 use asof_tests::must::Must;
+use asof_tests::random::Random;
 
 use crate::ground::{Ground, Ran, bytes_of};
 
@@ -54,8 +55,11 @@ fn index_lost() {
 #[test]
 fn newest_segment_torn() {
     let ground = Ground::new();
-    // Something that may be lost.
-    std::fs::write(ground.site.root.join("docs/last"), "the last change").must("a file");
+    // More than is cut off, and something that may be lost.
+    let docs = ground.site.root.join("docs");
+    std::fs::write(docs.join("long"), Random::new(1).bytes(64 << 10)).must("a file");
+    ground.site.sync();
+    std::fs::write(docs.join("last"), "the last change").must("a file");
     let ground = ground.without_agent_after(|ground| {
         ground.witness();
     });

@@ -1,7 +1,8 @@
 //! Years of a workstation, written through the library with a clock of their own: saves, sessions, nights and reboots.
 //!
 //! One thread, seeded. What the files hold follows from few numbers, which lie on disk (`files`), so that memory does not grow
-//! with years; what the journal must answer is asked while the answer is known (`questions`).
+//! with years; what the journal must answer is asked while the answer is known (`questions`). What is held for long lies together: spread
+//! between what the journal allocates, each of it would keep a page of the allocator.
 
 mod changes;
 mod day;
@@ -83,8 +84,8 @@ pub struct Years {
     documents: Vec<u32>,
     settings: Vec<u32>,
     databases: Vec<u32>,
-    /// The object file of a source file, once it was built.
-    objects: BTreeMap<u32, u32>,
+    /// The object file of each file that was built.
+    objects: Vec<Option<u32>>,
     downloads: VecDeque<u32>,
     logs: VecDeque<u32>,
     temporary: VecDeque<(i64, u32)>,
@@ -147,7 +148,7 @@ impl Years {
             documents: Vec::new(),
             settings: Vec::new(),
             databases: Vec::new(),
-            objects: BTreeMap::new(),
+            objects: Vec::new(),
             downloads: VecDeque::new(),
             logs: VecDeque::new(),
             temporary: VecDeque::new(),

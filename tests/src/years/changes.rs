@@ -45,11 +45,15 @@ impl Years {
             let file = self.files.get(*number as usize).and_then(Option::as_ref);
             file.is_some_and(|file| file.sort == Sort::Object && file.dir == dir)
         };
-        match self.objects.get(&source).copied().filter(is_one) {
+        let known = self.objects.get(source as usize).copied().flatten();
+        match known.filter(is_one) {
             Some(object) => self.save(object, true),
             None => {
                 let object = self.make(dir, Sort::Object);
-                self.objects.insert(source, object);
+                if self.objects.len() <= source as usize {
+                    self.objects.resize(self.files.len(), None);
+                }
+                self.objects[source as usize] = Some(object);
             }
         }
     }

@@ -54,10 +54,28 @@ pub enum Answer {
     Wrong(String),
 }
 
+/// Longer paths are not asked for.
+const PATH_BYTES_MAX: usize = 96;
+
+/// A question without anything that would have to be allocated for it.
+#[derive(Clone, Copy)]
+struct Kept {
+    path: [u8; PATH_BYTES_MAX],
+    path_len: u8,
+    seq: Seq,
+    wall: Instant,
+    expected: Option<[u8; 16]>,
+}
+
 /// Questions with answers, bounded.
-#[derive(Default)]
 pub(super) struct Questions {
-    asked: [VecDeque<Question>; GRIDS.len()],
+    asked: [VecDeque<Kept>; GRIDS.len()],
+}
+
+impl Default for Questions {
+    fn default() -> Questions {
+        Questions { asked: GRIDS.map(|(.., most)| VecDeque::with_capacity(most + 1)) }
+    }
 }
 
 impl Questions {
@@ -80,7 +98,11 @@ impl Questions {
         else {
             return;
         };
-        asked.push_back(question);
+        let mut path = [0; PATH_BYTES_MAX];
+        let Some(start) = path.get_mut(..question.path.len()) else { return };
+        start.copy_from_slice(&question.path);
+        let Question { path: of, seq, wall, expected, .. } = question;
+        asked.push_back(Kept { path, path_len: of.len() as u8, seq, wall, expected });
         if asked.len() > most {
             asked.pop_front();
         }
@@ -90,9 +112,12 @@ impl Questions {
     pub(super) fn choose(&self, count: usize, random: &mut Random) -> Vec<Question> {
         let mut chosen = Vec::new();
         for (place, asked) in self.asked.iter().enumerate() {
-            let asked: Vec<&Question> = asked.iter().collect();
+            let (asked, grid) = (asked.iter().copied().collect::<Vec<Kept>>(), GRIDS[place].0);
             let share = (count - chosen.len()) / (GRIDS.len() - place);
-            chosen.extend(random.take(&asked, share).into_iter().cloned());
+            chosen.extend(random.take(&asked, share).into_iter().map(|kept| {
+                let Kept { path, path_len, seq, wall, expected } = kept;
+                Question { path: path[..usize::from(path_len)].to_vec(), seq, wall, grid, expected }
+            }));
         }
         chosen
     }

@@ -166,7 +166,7 @@ impl Compactor {
         let mut runs: VecDeque<Run> = choice.runs(&look.set, &left.segments)?.into();
         'look: while !runs.is_empty() {
             let mut batch = Batch::default();
-            while !batch.is_full()
+            while runs.front().is_some_and(|run| batch.takes(run))
                 && let Some(run) = runs.pop_front()
             {
                 if !go_on(&look.done) {

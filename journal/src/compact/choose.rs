@@ -88,6 +88,8 @@ pub(super) struct Run {
     pub segments: Vec<Arc<SegmentFile>>,
     /// The step that they have reached; `None` where somebody wants whatever can go to go.
     pub step: Option<Step>,
+    /// Operations in it, at most.
+    pub ops: u64,
 }
 
 impl Run {
@@ -109,7 +111,7 @@ impl Run {
 
     /// Some of it.
     pub(super) fn part(&self, range: Range<usize>) -> Run {
-        Run { segments: self.segments.get(range).unwrap_or_default().to_vec(), step: self.step }
+        Run { segments: self.segments.get(range).unwrap_or_default().to_vec(), ..*self }
     }
 
     /// What lies on both sides of a part.
@@ -197,6 +199,7 @@ impl Choice<'_> {
                         && ops + its_ops <= RUN_OPS_MAX =>
                 {
                     run.segments.push(Arc::clone(segment));
+                    run.ops += its_ops;
                     (bytes, ops) = (bytes + len, ops + its_ops);
                     continue;
                 }
@@ -204,7 +207,7 @@ impl Choice<'_> {
                 Some((_, is_full)) => *is_full = true,
                 None => {}
             }
-            runs.push((Run { segments: vec![Arc::clone(segment)], step }, false));
+            runs.push((Run { segments: vec![Arc::clone(segment)], step, ops: its_ops }, false));
             (bytes, ops, open) = (len, its_ops, true);
         }
         let mut ripe = Vec::new();

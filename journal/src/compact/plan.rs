@@ -16,8 +16,8 @@ use crate::retention::Policy;
 use crate::segments::SegmentSet;
 use crate::types::{SegmentId, Seq};
 
-/// Operations that are held at a time; one more run may come to them.
-const OPS_MAX: u64 = 40_000;
+/// Operations that are held at a time, unless one run alone has more.
+const OPS_MAX: u64 = 80_000;
 /// Blocks of the runs.
 const BLOCKS_MAX: usize = 250_000;
 
@@ -65,8 +65,9 @@ impl Batch {
         Ok(())
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.ops >= OPS_MAX || self.blocks.len() >= BLOCKS_MAX
+    /// Whether one more run may come to it.
+    pub(super) fn takes(&self, run: &Run) -> bool {
+        self.is_empty() || (self.ops + run.ops <= OPS_MAX && self.blocks.len() < BLOCKS_MAX)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -19,9 +19,9 @@ use crate::index::keys::Applied;
 /// Decoded index blocks kept in memory, for all column families together.
 const CACHE_BYTES: usize = 24 << 20;
 /// Entries that are not on disk yet, for all column families together.
-const WRITE_BUFFERS_BYTES: usize = 32 << 20;
+const WRITE_BUFFERS_BYTES: usize = 16 << 20;
 /// The same for one column family.
-const WRITE_BUFFER_BYTES: usize = 8 << 20;
+const WRITE_BUFFER_BYTES: usize = 4 << 20;
 /// Table files kept open by the writer; readers need them all, so that none is deleted under them.
 const OPEN_FILES_MAX: i32 = 256;
 /// Opening beside a writer can meet a file that was compacted away a moment ago.

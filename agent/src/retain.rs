@@ -57,6 +57,8 @@ pub(crate) struct Retainer {
     asked: VecDeque<Asked>,
     /// What is to be forgotten, and for whom; `None`: what was begun before the start.
     forgets: VecDeque<(Option<Order>, Option<ControlRequest>)>,
+    /// Whether it is known if old files are still there: a process that ended may have left some.
+    knows_old: bool,
     /// Answers that are true once nothing is decided any more by what was so before.
     held_back: Vec<(ControlRequest, Answer)>,
     status: Retention,
@@ -146,6 +148,7 @@ impl Retainer {
             old_ns: now_ns,
             asked: VecDeque::new(),
             forgets,
+            knows_old: false,
             held_back: Vec::new(),
             status: Retention::default(),
             reader_since: None,
@@ -197,7 +200,9 @@ impl Retainer {
             Job::Apply { policy: policy(), asked: Some(asked) }
         } else if leisure.idle && leisure.able && now_ns >= self.due_ns {
             Job::Apply { policy: policy(), asked: None }
-        } else if self.status.waiting > 0 && now_ns.saturating_sub(self.old_ns) >= OLD_EVERY_NS {
+        } else if (self.status.waiting > 0 || !self.knows_old)
+            && now_ns.saturating_sub(self.old_ns) >= OLD_EVERY_NS
+        {
             Job::RemoveOld
         } else {
             return;
@@ -230,7 +235,7 @@ impl Retainer {
 
     /// A job ended.
     pub(crate) fn done(&mut self, done: Done, now_ns: u64, wall: Instant) {
-        self.busy = false;
+        (self.busy, self.knows_old) = (false, true);
         for (request, answer) in self.held_back.drain(..) {
             let _ = request.reply.send(answer);
         }

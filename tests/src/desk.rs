@@ -12,8 +12,8 @@ use asof_journal::head::{Sink, Submission};
 use asof_journal::ingest::Ingest;
 use asof_journal::open::Journal;
 use asof_journal::types::{
-    ClockReading, Content, Group, Instant, Kind, MarkName, Metadata, NodeId, Op, Quality, Seq, Unbound,
-    Version,
+    ClockReading, Content, Group, Instant, Kind, MarkName, Metadata, NodeId, Op, Policy, Quality, RootPolicy,
+    Seq, Unbound, Version,
 };
 
 use crate::must::Must;
@@ -78,6 +78,17 @@ impl Desk {
     /// Lets time pass on the clocks that the journal is told of.
     pub fn pass(&mut self, seconds: i64) {
         self.now += seconds;
+    }
+
+    /// Says that a path is a root from now on, the only one.
+    pub fn protect(&mut self, path: &str) {
+        let root = RootPolicy {
+            path: path.as_bytes().to_vec(),
+            excludes: Vec::new(),
+            one_file_system: false,
+            cachedir_tag: false,
+        };
+        self.submit(vec![Op::Policy(Policy { roots: vec![root], ..Policy::default() })]);
     }
 
     /// Makes a directory.
@@ -210,8 +221,17 @@ impl Desk {
             by: 1000,
             record_names: false,
         };
+        self.forget_on(Some(&order))
+    }
+
+    /// Goes on with what was begun to be forgotten.
+    pub fn finish_forgetting(&mut self) -> asof_journal::Result<Purged> {
+        self.forget_on(None)
+    }
+
+    fn forget_on(&mut self, order: Option<&Order>) -> asof_journal::Result<Purged> {
         let Desk { journal, submitted, now, .. } = self;
-        journal.compactor.forget(Some(&order), clock(*now).wall, &mut |op| {
+        journal.compactor.forget(order, clock(*now).wall, &mut |op| {
             let group = Group { ops: vec![op], ..Group::default() };
             let seq = journal.head.submit_in_new_segment(vec![group])?;
             while let Ok(submission) = submitted.try_recv() {

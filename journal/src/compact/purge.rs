@@ -112,8 +112,17 @@ impl Compactor {
                 return Ok(done);
             }
         }
-        if let Some(order) = order {
-            self.carry_out(Pending { order: order.clone(), ..Pending::default() }, wall, note, &mut done)?;
+        match order {
+            Some(order) => {
+                self.carry_out(
+                    Pending { order: order.clone(), ..Pending::default() },
+                    wall,
+                    note,
+                    &mut done,
+                )?;
+            }
+            // What was forgotten before may still lie in old files.
+            None => done.waiting = self.remove_old()?,
         }
         Ok(done)
     }

@@ -148,11 +148,12 @@ fn ask(client: &mut Client, order: Option<&Order>) -> Result<Forgotten> {
         by: order.by,
         record_names: order.record_names,
     });
-    match client.ask(&Request::Forget(forget), None)? {
+    let finish = "asof forget --finish   (goes on with what was begun; asofd does so when it starts)";
+    let answer = client.ask(&Request::Forget(forget), None);
+    let answer = answer.map_err(|error| Error::failed(error.to_string(), finish))?;
+    match answer {
         Some(Answer::Forgotten(forgotten)) => Ok(forgotten),
-        Some(Answer::Failed { error, .. }) => {
-            Err(Error::failed(error, "asof forget --finish   (goes on with what was begun)"))
-        }
+        Some(Answer::Failed { error, .. }) => Err(Error::failed(error, finish)),
         Some(_) | None => {
             Err(Error::failed("asofd answered something else", "use the same version of asof and asofd"))
         }

@@ -104,13 +104,13 @@ fn the_agent_forgets_and_captures_on() {
     let restored = site.restore(&other, &synced.at);
     assert_eq!(std::fs::read(restored).must("the file"), text(6_000, 4));
     site.asof(["cat", other.to_str().must("a path"), "--at", &first.at]).exits(5);
-    // What is there since is kept; that something was there before is said, and not blamed on the policy alone.
+    // What is there since is kept; that something was there before is said, and not blamed on the policy.
     std::fs::write(&other, text(7_000, 5)).must("another");
     let later = site.sync();
     let path = other.to_str().must("a path");
     site.asof(["forget", "--yes", path, "--before", &later.at]).exits(0);
     let why = site.asof(["explain", path, "--at", &synced.at]).exits(0).text();
-    assert!(why.contains("or was forgotten") && why.contains("taken out of all history"), "{why}");
+    assert!(why.contains("this version was forgotten") && why.contains("taken out of all history"), "{why}");
     let restored = site.restore(&other, &later.at);
     assert_eq!(std::fs::read(restored).must("the file"), text(7_000, 5));
     agent.terminate();

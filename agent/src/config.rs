@@ -22,7 +22,7 @@ use crate::settle::Timings;
 use crate::watch::Backend;
 pub(crate) use error::{ConfigError, Warning};
 use file::File;
-pub(crate) use show::show;
+pub(crate) use show::{keys, show};
 
 /// The agent of asof: captures every file change under its roots into a journal, as it happens.
 #[derive(Debug, Parser)]

@@ -15,6 +15,8 @@ use crate::types::RestoreOutcome;
 pub enum Request {
     /// How are things?
     Status,
+    /// Which configuration is in force?
+    Configuration,
     /// Make every change before this call durable.
     Sync {
         /// How long to wait, in milliseconds; zero means without limit.
@@ -168,6 +170,11 @@ impl fmt::Display for PathBytes {
 pub enum Answer {
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::Configuration`].
+    Configuration {
+        /// It, as a configuration file would have it.
+        text: String,
+    },
     /// To [`Request::Sync`] and everything that does as it does.
     Synced(Synced),
     /// To [`Request::Retain`].

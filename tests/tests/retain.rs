@@ -212,6 +212,10 @@ fn the_agent_does_it_while_others_read_and_tells_who_is_waited_for() {
     let held: BTreeMap<Seq, Vec<u8>> =
         shown.iter().map(|state| (state.seq, state.files["/d/a"].clone())).collect();
 
+    // What would go is said of the policy that the agent has, whatever file would be read without one.
+    let foretold = site.asof(["--json", "retain", "--dry-run"]).exits(0).json_lines();
+    let policy = foretold.iter().find(|line| line["type"] == "policy").must("the policy");
+    assert_eq!((&policy["from"], &policy["keep"]), (&"the running asofd".into(), &STEPS.to_vec().into()));
     let done = retain(&site, &config, &[]);
     assert!(number(&done, "versions") > 300, "{done}");
     assert_eq!(done["by_agent"], true);

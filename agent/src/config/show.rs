@@ -14,7 +14,15 @@ use super::{Config, Loaded, LogFormat};
 
 /// Every key with its value.
 pub(crate) fn show(loaded: &Loaded) -> String {
-    let Loaded { config, file, .. } = loaded;
+    let header = match &loaded.file {
+        Some(file) => format!("# from {}, and from flags and defaults", file.display()),
+        None => "# from flags and defaults; there is no configuration file".to_owned(),
+    };
+    format!("{header}\n{}", keys(&loaded.config))
+}
+
+/// The same without a word of where it is from.
+pub(crate) fn keys(config: &Config) -> String {
     let Config {
         journal,
         policy,
@@ -35,10 +43,6 @@ pub(crate) fn show(loaded: &Loaded) -> String {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{line}");
     };
-    line(match file {
-        Some(file) => format!("# from {}, and from flags and defaults", file.display()),
-        None => "# from flags and defaults; there is no configuration file".to_owned(),
-    });
     line(format!("journal = {}", path(journal)));
     line(format!("exclude = {}", patterns(&policy.excludes)));
     line(format!("file_bytes_max = {}", file_bytes_max.unwrap_or(0)));

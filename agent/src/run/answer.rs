@@ -8,6 +8,7 @@ use asof_journal::forget::Order;
 use asof_journal::types::{MarkCause, Seq, is_plain_path};
 
 use super::{Agent, Reconcile};
+use crate::config;
 use crate::control::ControlRequest;
 use crate::retain::Retainer;
 use crate::status;
@@ -21,6 +22,10 @@ impl Agent {
             Request::Status => {
                 let answer = self.status();
                 let _ = request.reply.send(Answer::Status(Box::new(answer)));
+            }
+            Request::Configuration => {
+                let text = config::keys(&self.config);
+                let _ = request.reply.send(Answer::Configuration { text });
             }
             Request::Retain { all } => {
                 let eagerness = if all { Eagerness::Anything } else { Eagerness::WorthIt };

@@ -85,6 +85,9 @@ impl Life {
                 Ok(ControlEvent::Request(ControlRequest { request, reply })) => {
                     let _ = reply.send(match request {
                         Request::Status => Answer::Status(Box::new(status(&loaded.config, &words))),
+                        Request::Configuration => {
+                            Answer::Configuration { text: config::keys(&loaded.config) }
+                        }
                         Request::Sync { .. }
                         | Request::Mark { .. }
                         | Request::Hold { .. }

@@ -13,9 +13,11 @@ impl Agent {
     /// What a request wants noted, if anything; else why it is refused.
     pub(super) fn note_of(&self, request: &Request) -> Result<Option<Op>, String> {
         let note = match request {
-            Request::Status | Request::Sync { .. } | Request::Retain { .. } | Request::Forget(_) => {
-                return Ok(None);
-            }
+            Request::Status
+            | Request::Configuration
+            | Request::Sync { .. }
+            | Request::Retain { .. }
+            | Request::Forget(_) => return Ok(None),
             Request::Hold { what, until_ns, .. } => {
                 Op::Hold(Hold { what: held(what)?, until: until_ns.map(Instant) })
             }

@@ -53,8 +53,9 @@ where
 
 #[test]
 fn requests() {
-    json("request", |random| match random.below(9) {
+    json("request", |random| match random.below(10) {
         0 => Request::Status,
+        8 => Request::Configuration,
         1 | 2 => Request::Sync { timeout_ms: random.number() },
         3 => Request::Mark { name: values::text(random), timeout_ms: random.number() },
         4 => Request::RestoreBegin(RestoreBegin {

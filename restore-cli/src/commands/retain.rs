@@ -7,7 +7,9 @@ mod report;
 
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use asof_journal::control::{Answer, Request};
 use asof_journal::reader::Reader;
 use asof_journal::retention::config::{self, Written};
 use asof_journal::retention::effect::{Scope, effect};
@@ -15,6 +17,7 @@ use asof_journal::retention::survey::{self, Terms};
 use asof_journal::retention::{Ladder, Policy};
 
 use crate::args::RetainArgs;
+use crate::client::Client;
 use crate::errors::{Error, Result};
 use crate::interrupt;
 use crate::output::{Output, as_of, escape};
@@ -25,10 +28,15 @@ use report::Report;
 /// So many paths are named unless said otherwise.
 const PATHS_SHOWN: usize = 20;
 
+/// How long an agent may take to say which policy it has.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Where a policy comes from.
 pub(super) enum Source {
     /// The command line.
     Proposed,
+    /// The running agent.
+    Agent,
     /// A configuration file.
     File(PathBuf),
     /// Nobody said anything.
@@ -41,7 +49,7 @@ pub(crate) fn run(session: &Session, args: &RetainArgs, out: &mut Output) -> Res
     if !args.dry_run {
         return apply::run(session, args, out);
     }
-    let (written, source) = policy(args)?;
+    let (written, source) = policy(session, args)?;
     let below = match &args.path {
         Some(path) => Some(session.path(path, Some(crate::timespec::TimeSpec::Now))?.0),
         None => None,
@@ -77,7 +85,7 @@ pub(super) fn shown_max(count: Option<usize>) -> Option<usize> {
 }
 
 /// The policy that is meant, as it is written.
-fn policy(args: &RetainArgs) -> Result<(Written, Source)> {
+fn policy(session: &Session, args: &RetainArgs) -> Result<(Written, Source)> {
     if !args.keep.is_empty() {
         let ladder = Ladder::parse(&args.keep).map_err(|error| {
             Error::usage(
@@ -86,18 +94,40 @@ fn policy(args: &RetainArgs) -> Result<(Written, Source)> {
             )
         })?;
         // Beside the ladder everything is as it is in force.
-        let (in_force, _) = in_force()?;
+        let (in_force, _) = in_force(session)?;
         let written = Written { keep: ladder, rules: Vec::new(), roots: Vec::new(), ..in_force };
         return Ok((written, Source::Proposed));
     }
     match &args.policy {
         Some(path) => Ok((read(path)?, Source::File(path.clone()))),
-        None => in_force(),
+        None => in_force(session),
     }
 }
 
-/// The policy of the agent's configuration.
-fn in_force() -> Result<(Written, Source)> {
+/// The policy of the agent that runs, else of the configuration that one would take.
+fn in_force(session: &Session) -> Result<(Written, Source)> {
+    let Some(mut agent) = Client::connect(session.journal())? else { return configured() };
+    match agent.ask(&Request::Configuration, Some(PATIENCE))? {
+        Some(Answer::Configuration { text }) => {
+            let written = config::parse(&text).map_err(|refused| {
+                let what =
+                    format!("what asofd says of its configuration: {}", escape(refused.what.as_bytes()));
+                Error::failed(what, "use the same version of asof and asofd")
+            })?;
+            Ok((written, Source::Agent))
+        }
+        Some(_) => {
+            Err(Error::failed("asofd answered something else", "use the same version of asof and asofd"))
+        }
+        None => {
+            let what = "asofd did not say which policy it has";
+            Err(Error::failed(what, "--policy FILE takes the one in a configuration file"))
+        }
+    }
+}
+
+/// The policy of the configuration file.
+fn configured() -> Result<(Written, Source)> {
     match session::configuration() {
         Some(path) => Ok((read(&path)?, Source::File(path))),
         None => Ok((Written::default(), Source::Default)),

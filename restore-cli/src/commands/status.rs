@@ -32,7 +32,9 @@ pub(crate) fn run(session: &Session, out: &mut Output) -> Result<()> {
             Some(Answer::Failed { error, .. }) => {
                 return Err(Error::failed(error, "see the log of asofd"));
             }
-            Some(Answer::Synced(_) | Answer::Retained(_) | Answer::Forgotten(_)) => {
+            Some(
+                Answer::Configuration { .. } | Answer::Synced(_) | Answer::Retained(_) | Answer::Forgotten(_),
+            ) => {
                 return Err(Error::failed("asofd answered something else", "upgrade both"));
             }
             None => unanswered(&client, from_journal(session, session.reader()?)?),

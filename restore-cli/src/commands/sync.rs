@@ -55,9 +55,9 @@ pub(crate) fn ask(
             ))
         }
         Some(Answer::Failed { error, .. }) => Err(Error::failed(error, refused)),
-        Some(Answer::Status(_) | Answer::Retained(_) | Answer::Forgotten(_)) => {
-            Err(Error::failed("asofd answered something else", "use the same version of asof and asofd"))
-        }
+        Some(
+            Answer::Status(_) | Answer::Configuration { .. } | Answer::Retained(_) | Answer::Forgotten(_),
+        ) => Err(Error::failed("asofd answered something else", "use the same version of asof and asofd")),
     }
 }
 

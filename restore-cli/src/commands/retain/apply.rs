@@ -10,7 +10,6 @@ use asof_journal::append::Limits;
 use asof_journal::compact::{Compacted, Eagerness};
 use asof_journal::control::{Answer, OldReader, Request, Retained};
 use asof_journal::open::Journal;
-use asof_journal::reader::Reader;
 use asof_journal::retention::Policy;
 use asof_journal::retention::effect::{Scope, effect};
 use asof_journal::retention::survey::{self, Terms};
@@ -47,7 +46,7 @@ pub(super) fn run(session: &Session, args: &RetainArgs, out: &mut Output) -> Res
     let consent =
         preview::consent_to(out, args.yes, "retain", "takes versions out of the past for good", "--dry-run")?;
     if consent == preview::Consent::Asked {
-        let sentence = beforehand(session.reader()?)?;
+        let sentence = beforehand(session)?;
         preview::confirm(out, &sentence, "nothing was removed")?;
     }
     let agent = Client::connect(session.journal())?;
@@ -60,8 +59,9 @@ pub(super) fn run(session: &Session, args: &RetainArgs, out: &mut Output) -> Res
 }
 
 /// What the policy of the configuration would take, in a sentence.
-fn beforehand(reader: &Reader) -> Result<String> {
-    let (written, _) = super::in_force()?;
+fn beforehand(session: &Session) -> Result<String> {
+    let reader = session.reader()?;
+    let (written, _) = super::in_force(session)?;
     let policy = super::ready(reader, written)?;
     let clock = survey::clock(reader)?;
     let keeper = survey::keeper(reader, &clock, &policy)?;
@@ -92,7 +92,7 @@ fn ask(client: &mut Client, all: bool) -> Result<Retained> {
 
 /// Does it without an agent. Errors: another writer holds the journal.
 fn here(dir: &Path, all: bool) -> Result<Retained> {
-    let (written, _) = super::in_force()?;
+    let (written, _) = super::configured()?;
     let clock = Clock::open()?;
     let journal = Journal::open(dir, &clock.now(), Limits::default())?;
     let result = apply(&journal, &written, &clock, all);

@@ -116,6 +116,7 @@ impl Report<'_> {
     fn policy(&mut self) -> Result<()> {
         let from = match self.source {
             Source::Proposed => "--keep".to_owned(),
+            Source::Agent => "the running asofd".to_owned(),
             Source::File(path) => escape(path.as_os_str().as_bytes()),
             Source::Default => "the default".to_owned(),
         };

@@ -2,17 +2,30 @@
 //!
 //! Every block was checked against its id by the journal; nothing is made up for one that is not there.
 
+use asof_journal::reader::Around;
 use asof_journal::types::{Content, Extent, Version};
 
 use crate::errors::{Error, Result};
+use crate::output::escape;
 use crate::source::Source;
 
 /// What `Content::Unread` says of a file that was longer than the configuration wanted to have read.
 const EFBIG: i32 = rustix::io::Errno::FBIG.raw_os_error();
 
 /// Why there is nothing to be had of what was kept for a while.
-pub(crate) const THINNED: &str =
-    "what stood there then went by the retention policy; `asof log PATH` shows what is kept";
+pub(crate) const THINNED: &str = "what stood there then is not kept (the retention policy, or `asof forget`); \
+                                  `asof log PATH` shows what is";
+
+/// Why more may have been in a directory than the journal knows of a time.
+pub(crate) fn not_whole(around: &Around) -> String {
+    let near: Vec<String> =
+        [around.before, around.after].into_iter().flatten().map(|at| at.seq.to_string()).collect();
+    let whole = match near.is_empty() {
+        true => String::new(),
+        false => format!("; everything is kept of {}", near.join(" and of ")),
+    };
+    format!("what came and went around that time is not kept, so more may have been in it{whole}")
+}
 
 /// Why there is no content: what the system said, or what the configuration wanted.
 pub(crate) fn unread(errno: i32) -> String {
@@ -39,7 +52,11 @@ pub(crate) fn stream(
         Content::None => Ok(()),
         Content::Inline(bytes) => take(bytes),
         Content::Unread(errno) => Err(Error::NoContent { path: path.to_vec(), why: unread(*errno) }),
-        Content::Thinned => Err(Error::NoContent { path: path.to_vec(), why: THINNED.to_owned() }),
+        Content::Thinned => {
+            let what = format!("{}: what stood there then is not kept", escape(path));
+            let next = "`asof explain PATH --at TIME` says why, and `asof log PATH` shows what is kept";
+            Err(Error::not_reachable(what, next))
+        }
         Content::Extents(_) => {
             for extent in source.extents(version)? {
                 match extent {

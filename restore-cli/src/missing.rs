@@ -6,7 +6,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use asof_journal::fate::{self, Ended, Fate};
-use asof_journal::reader::{Moment, Reader};
+use asof_journal::reader::{Around, Moment, Reader};
 use asof_journal::rules::Rules;
 use asof_journal::types::{Instant, Kind, Seq, Unbound};
 use asof_journal::view::{Entry, View};
@@ -64,12 +64,22 @@ struct Near {
 impl Case<'_> {
     fn advice(&self) -> Result<Advice> {
         let fate = fate::fate(&self.view, self.path)?;
+        let around = self.reader.thinned_around(self.moment.seq)?;
         if let Fate::Ended(ended) = &fate
             && ended.last.is_some()
         {
-            return self.ended(ended);
+            let mut advice = self.ended(ended)?;
+            if around.is_some() && ended.why != Unbound::Thinned {
+                advice.what.push_str("; what came and went around that time is not kept");
+                advice.next.push(self.explain());
+            }
+            return Ok(advice);
         }
-        if let Some(seq) = fate::next_bound(self.reader, self.path, self.moment.seq)? {
+        let later = fate::next_bound(self.reader, self.path, self.moment.seq)?;
+        if let (Some(_), Some(around)) = (later, &around) {
+            return self.not_kept(around);
+        }
+        if let Some(seq) = later {
             let first = brief(self.instant(seq)?);
             return Ok(
                 self.say(&format!("it was first captured at {first}"), vec![self.show(self.path, seq)])
@@ -88,10 +98,29 @@ impl Case<'_> {
         }
         let left_out = [false, true].iter().any(|dir| rules.verdict(self.path, Some(*dir)).is_some());
         if left_out {
-            let why = self.session.command("explain").path(self.path).at(self.moment.seq).text();
-            return Ok(self.say("a rule leaves it out", vec![why]));
+            return Ok(self.say("a rule leaves it out", vec![self.explain()]));
         }
-        self.never(&fate)
+        match &around {
+            Some(around) => self.not_kept(around),
+            None => self.never(&fate),
+        }
+    }
+
+    /// It may have been there: not everything of that time is kept.
+    fn not_kept(&self, around: &Around) -> Result<Advice> {
+        let mut next = Vec::new();
+        for near in [around.before, around.after].into_iter().flatten() {
+            if self.reader.view(near.seq).resolve(self.path)?.is_some() {
+                next.push(self.show(self.path, near.seq));
+            }
+        }
+        next.push(self.explain());
+        let what = format!(
+            "{}: nothing of it is kept {}; not everything of that time is",
+            escape(self.path),
+            as_of(self.moment)
+        );
+        Ok(Advice { what, next })
     }
 
     /// It was there before, under this name. Where a directory above it went later, that was not its end.
@@ -130,9 +159,9 @@ impl Case<'_> {
         };
         let since = brief(self.instant(entry.since)?);
         let said = match (ended.why, what == self.path) {
-            (Unbound::Thinned, _) => format!(
-                "it is known to have been there from {since} to {until}; what came next went by the retention policy"
-            ),
+            (Unbound::Thinned, _) => {
+                format!("it is known to have been there from {since} to {until}; what came next is not kept")
+            }
             (Unbound::Uncovered, _) => format!("it was protected from {since} to {until}, and not any more"),
             (_, true) => format!("it existed from {since} to {until}"),
             (_, false) => format!("it existed from {since} to {until}, when {} went", escape(what)),
@@ -231,6 +260,10 @@ impl Case<'_> {
         next.dedup();
         let what = format!("{}: nothing is there {}; {said}", escape(self.path), as_of(self.moment));
         Advice { what, next }
+    }
+
+    fn explain(&self) -> String {
+        self.session.command("explain").path(self.path).at(self.moment.seq).text()
     }
 
     fn log(&self) -> String {

@@ -12,7 +12,7 @@ use std::thread;
 use asof_journal::types::{BlockId, Content, Extent, Instant, Kind, NodeId, Quality, Seq, Version};
 use asof_journal::view::Entry;
 
-use crate::content::{THINNED, unread};
+use crate::content::{THINNED, not_whole, unread};
 use crate::output::escape;
 use crate::path;
 use crate::source::{Choice, Picked, Source};
@@ -102,6 +102,11 @@ struct Walk<'s> {
 
 impl Walk<'_> {
     fn start(&mut self, shape: &Shape) {
+        let asked: &[Item] = match shape {
+            Shape::IsBase(item) => std::slice::from_ref(item),
+            Shape::InBase(items) => items,
+        };
+        self.look_around(asked);
         let (node, inside) = match shape {
             Shape::IsBase(item) => {
                 self.plan.origins.insert(Box::default(), item.path.clone());
@@ -116,6 +121,21 @@ impl Walk<'_> {
             self.plan.origins.insert(item.name.clone().into(), item.path.clone());
             self.add(0, item.name.clone(), &item.entry);
         }
+    }
+
+    /// Of a time that is not kept whole nobody can name all that was in a directory.
+    fn look_around(&mut self, asked: &[Item]) {
+        let mut dirs = asked.iter().filter(|item| item.entry.kind == Kind::Dir).peekable();
+        if dirs.peek().is_none() {
+            return;
+        }
+        let error = match self.source.around() {
+            Ok(None) => return,
+            Ok(Some(around)) => not_whole(&around),
+            Err(error) => format!("whether all of that time is kept cannot be told: {error}"),
+        };
+        let problem = |item: &Item| Problem { path: item.path.clone(), error: error.clone() };
+        self.plan.problems.extend(dirs.map(problem));
     }
 
     /// Lists every directory in turn; listing one appends its subdirectories.

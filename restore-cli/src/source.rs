@@ -59,8 +59,9 @@ pub(crate) trait Source: Sync {
     fn last_clean(&self, node: NodeId) -> Result<Option<VersionAt>>;
     /// When a `Seq` was committed.
     fn instant_of(&self, seq: Seq) -> Result<Option<Instant>>;
-    /// The nearest moments of which everything is kept, where that is not so of this one.
-    fn thinned_around(&self, _: Seq) -> Result<Option<Around>> {
+    /// The nearest moments of which everything is kept, where that is not so of this one: then a name that is not there may
+    /// have been.
+    fn around(&self) -> Result<Option<Around>> {
         Ok(None)
     }
     /// An absolute path that the node has.
@@ -110,8 +111,8 @@ impl Source for AtSeq<'_> {
         self.view.list_with_thinned(dir)
     }
 
-    fn thinned_around(&self, seq: Seq) -> Result<Option<Around>> {
-        self.reader.thinned_around(seq)
+    fn around(&self) -> Result<Option<Around>> {
+        self.reader.thinned_around(self.view.seq())
     }
 
     fn list_deleted(&self, dir: NodeId) -> Result<Vec<Entry>> {

@@ -219,30 +219,37 @@ impl<'c> Case<'c> {
         }
         if version.content == Content::Thinned {
             answer.verdict = Verdict::Thinned;
-            // The marker that both leave is the same.
-            let how = match self.forgotten()?.is_empty() {
-                true => "by the retention policy",
-                false => "by the retention policy, or was forgotten",
-            };
-            answer.text = format!("thinned: it was there, and this version went {how}{}", self.kept()?);
+            let how = self.how_it_went()?;
+            let kept = self.kept()?.unwrap_or_default();
+            answer.text = format!("thinned: it was there, and this version {how}{kept}");
             answer.next = Some(self.log());
         }
         answer.version = Some(line);
         Ok(answer)
     }
 
-    /// The nearest instants of which everything is kept, in words.
-    fn kept(&self) -> Result<String> {
-        let Some(around) = self.reader.thinned_around(self.moment.seq)? else { return Ok(String::new()) };
+    /// What took something away. The marker that both leave is the same, but a policy leaves none at an instant that is whole.
+    fn how_it_went(&self) -> Result<&'static str> {
+        let is_whole = self.reader.thinned_around(self.moment.seq)?.is_none();
+        Ok(match (is_whole, self.forgotten()?.is_empty()) {
+            (true, _) => "was forgotten",
+            (false, true) => "went by the retention policy",
+            (false, false) => "went by the retention policy, or was forgotten",
+        })
+    }
+
+    /// The nearest instants of which everything is kept, in words; `None` where this is one of them.
+    fn kept(&self) -> Result<Option<String>> {
+        let Some(around) = self.reader.thinned_around(self.moment.seq)? else { return Ok(None) };
         let near: Vec<String> = [around.before, around.after]
             .into_iter()
             .flatten()
             .map(|at| format!("{} (seq:{})", local(at.instant), at.seq.0))
             .collect();
-        Ok(match near.is_empty() {
+        Ok(Some(match near.is_empty() {
             true => String::new(),
             false => format!("; everything is kept of {}", near.join(" and of ")),
-        })
+        }))
     }
 
     fn ended(&self, ended: &Ended, mut answer: Answer) -> Result<Answer> {
@@ -257,11 +264,17 @@ impl<'c> Case<'c> {
         let subject =
             if what == self.path { String::new() } else { format!("its directory {} was ", escape(what)) };
         let then = ended.seq.previous();
+        let kept = self.kept()?;
         (answer.verdict, answer.text, answer.next) = match (ended.why, &now_at) {
             (Unbound::Moved, Some(to)) => (
                 Verdict::Moved,
                 format!("{subject}renamed; it was {} then", escape(to)),
                 Some(self.session.command("explain").path(to).at(self.moment.seq).text()),
+            ),
+            (Unbound::Moved, None) if kept.is_some() => (
+                Verdict::Thinned,
+                format!("{subject}renamed by {before_text}; what became of it by then is not kept"),
+                Some(self.log()),
             ),
             (Unbound::Uncovered, _) => (
                 Verdict::NotProtected,
@@ -270,10 +283,7 @@ impl<'c> Case<'c> {
             ),
             (Unbound::Thinned, _) => (
                 Verdict::Thinned,
-                format!(
-                    "{subject}there until {after_text}; what came next went by the retention policy{}",
-                    self.kept()?
-                ),
+                format!("{subject}there until {after_text}; what came next {}", self.how_it_went()?),
                 Some(self.log()),
             ),
             (Unbound::Unread, _) if self.reader.view(then).resolve(what)?.is_none() => (
@@ -294,6 +304,14 @@ impl<'c> Case<'c> {
                 Some(self.restore(then)),
             ),
         };
+        match (&kept, answer.verdict) {
+            (Some(kept), Verdict::Thinned) => answer.text.push_str(kept),
+            (Some(kept), _) => {
+                let more = format!("; what came and went around this time is not kept{kept}");
+                answer.text.push_str(&more);
+            }
+            (None, _) => {}
+        }
         let (moved_to, moved_to_b64) = match now_at.as_deref().map(PathFields::pair) {
             Some((text, base64)) => (Some(text), base64),
             None => (None, None),
@@ -335,29 +353,41 @@ impl<'c> Case<'c> {
         Ok((known.max(gap.map_or(known, |gap| gap.from)).min(recorded), recorded))
     }
 
-    /// Nothing was there, and nothing had been.
+    /// Nothing was there, and nothing had been, as far as is known.
     fn not_there(&self, mut answer: Answer) -> Result<Answer> {
-        match fate::next_bound(self.reader, self.path, self.moment.seq)? {
-            Some(seq) => {
-                answer.verdict = Verdict::NotYetCreated;
-                answer.first_seen = self.at(seq)?;
-                answer.text = "not yet created: it was first seen later".to_owned();
-                answer.next = Some(self.session.command("explain").path(self.path).at(seq).text());
-            }
-            None => {
-                answer.verdict = Verdict::NeverSeen;
-                answer.text = match is_temporary(path::name(self.path)) {
-                    false => "never seen: nothing of that name was ever captured there".to_owned(),
-                    true => {
-                        "never seen: only restores give such names, to what is not complete yet or is being \
-                             replaced; they are not recorded"
-                            .to_owned()
-                    }
-                };
-                let above = path::parent(self.path);
-                answer.next = Some(self.session.command("ls").path(above).word("--deleted").text());
-            }
+        let later = fate::next_bound(self.reader, self.path, self.moment.seq)?;
+        if let Some(seq) = later {
+            answer.first_seen = self.at(seq)?;
         }
+        answer.next = Some(match later {
+            Some(seq) => self.session.command("explain").path(self.path).at(seq).text(),
+            None => {
+                let above = path::parent(self.path);
+                self.session.command("ls").path(above).word("--deleted").text()
+            }
+        });
+        (answer.verdict, answer.text) = match (later, self.kept()?) {
+            (None, _) if is_temporary(path::name(self.path)) => (
+                Verdict::NeverSeen,
+                "never seen: only restores give such names, to what is not complete yet or is being replaced; \
+                 they are not recorded"
+                    .to_owned(),
+            ),
+            (_, Some(kept)) => {
+                let how = self.how_it_went()?;
+                let text = format!(
+                    "thinned: nothing of that name is kept of this time; if it came and went around it, that {how}{kept}"
+                );
+                (Verdict::Thinned, text)
+            }
+            (Some(_), None) => {
+                (Verdict::NotYetCreated, "not yet created: it was first seen later".to_owned())
+            }
+            (None, None) => (
+                Verdict::NeverSeen,
+                "never seen: nothing of that name was ever captured there".to_owned(),
+            ),
+        };
         Ok(answer)
     }
 

@@ -199,7 +199,9 @@ fn text(change: &Change) -> String {
         }
         What::Renamed { from } => format!("  (from {})", escape(from)),
         What::Uncovered => "  (no longer protected)".to_owned(),
-        What::Thinned { .. } => "  (from here to the next line not kept: the retention policy)".to_owned(),
+        What::Thinned { .. } => {
+            "  (from here to the next line not kept: the retention policy, or `asof forget`)".to_owned()
+        }
         What::Deleted { unread: true, .. } => "  (what it held last was not captured)".to_owned(),
         What::Vanished { kind: Kind::File } => "  (existed, not captured)".to_owned(),
         What::Vanished { kind } => format!("  ({} existed, not captured)", kind.as_str()),

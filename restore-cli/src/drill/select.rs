@@ -51,10 +51,22 @@ pub(crate) fn moment(
         At::Time(text) => session.time(text)?,
         At::RandomWithin(within, _) => match asked.and_then(|(ledger, seed)| ledger.pass_of(seed)) {
             Some(pass) => TimeSpec::Seq(Seq(pass.seq)),
-            None => TimeSpec::Instant(random(session, reader, *within, seed)?),
+            None => whole(reader, random(session, reader, *within, seed)?)?,
         },
     };
-    Ok(session.moment(reader, Some(spec), out)?)
+    let moment = session.moment(reader, Some(spec), out)?;
+    match reader.thinned_around(moment.seq)? {
+        None => Ok(moment),
+        // What the policy let go is no failure, and nobody can tell it from one.
+        Some(_) => inconclusive(format!("not everything of {} is kept, by the retention policy", moment.seq)),
+    }
+}
+
+/// The instant nearest before one that is drawn, or else after it, of which everything is kept.
+fn whole(reader: &Reader, drawn: Instant) -> Tried<TimeSpec> {
+    let Some(resolved) = reader.at_instant(drawn)? else { return Ok(TimeSpec::Instant(drawn)) };
+    let near = reader.thinned_around(resolved.moment.seq)?.and_then(|around| around.before.or(around.after));
+    Ok(near.map_or(TimeSpec::Instant(drawn), |near| TimeSpec::Seq(near.seq)))
 }
 
 fn random(session: &Session, reader: &Reader, within: std::time::Duration, seed: u64) -> Tried<Instant> {

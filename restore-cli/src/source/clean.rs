@@ -5,6 +5,7 @@
 use asof_journal::Result;
 use asof_journal::blocks::Block;
 use asof_journal::quality;
+use asof_journal::reader::Around;
 use asof_journal::types::{BlockId, Extent, Gap, Instant, Kind, NodeId, Quality, Seq, Version};
 use asof_journal::view::{Entry, VersionAt};
 
@@ -28,6 +29,10 @@ impl Source for CleanFirst<'_> {
 
     fn list_with_thinned(&self, dir: NodeId) -> Result<(Vec<Entry>, Vec<Vec<u8>>)> {
         self.0.list_with_thinned(dir)
+    }
+
+    fn around(&self) -> Result<Option<Around>> {
+        self.0.around()
     }
 
     fn list_deleted(&self, dir: NodeId) -> Result<Vec<Entry>> {

@@ -3,6 +3,7 @@
 use asof_journal::blocks::Block;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use asof_journal::reader::Around;
 use asof_journal::types::{
     BlockId, Content, Extent, Gap, Instant, Kind, Metadata, NodeId, Position, Quality, Seq, Version,
 };
@@ -23,6 +24,8 @@ pub(crate) struct Memory {
     cleans: HashMap<NodeId, VersionAt>,
     blocks: HashMap<BlockId, Block>,
     damaged: HashSet<BlockId>,
+    /// Whether some of it is not kept.
+    pub(crate) is_thinned: bool,
     next_node: u64,
     next_seq: u64,
     next_block: u64,
@@ -209,6 +212,10 @@ impl Memory {
 }
 
 impl Source for Memory {
+    fn around(&self) -> Result<Option<Around>> {
+        Ok(self.is_thinned.then_some(Around { before: None, after: None }))
+    }
+
     fn resolve(&self, path: &[u8]) -> Result<Option<Entry>> {
         let root = NodeId::ROOT;
         let mut here = Entry { dir: root, name: Vec::new(), node: root, kind: Kind::Dir, since: Seq(1) };

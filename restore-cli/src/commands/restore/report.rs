@@ -334,7 +334,7 @@ impl<'o> Report<'o> {
                 seconds,
                 instant: self.moment.instant.to_rfc3339(),
                 seq: self.moment.seq.0,
-                thinned: self.source.thinned_around(self.moment.seq)?.map(|around| Thinned {
+                thinned: self.source.around()?.map(|around| Thinned {
                     before: around.before.map(|at| at.seq.to_string()),
                     after: around.after.map(|at| at.seq.to_string()),
                 }),

@@ -354,3 +354,26 @@ fn a_tree_without_a_bottom_is_made_and_taken_back() {
     assert_eq!((problems, preview.deleted.entries), (vec![], DEPTH as u64));
     assert_eq!(fs::read_dir(dir.path().join("r")).unwrap().count(), 0);
 }
+
+#[test]
+fn what_may_have_been_there_is_not_deleted_for_not_being_known() {
+    let mut then = start();
+    then.is_thinned = true;
+    let mut now = then.clone();
+    now.write("/r/a", b"known");
+    now.file("/r/new", b"later");
+    now.file("/r/new-dir/in", b"later");
+    let dir = live(&now);
+    let all = paths(&ALL);
+    let exact = Wish { exact: true, ..wish(&then, &now, &all) };
+    let Outcome { preview, problems, .. } = restore(dir.path(), &exact);
+    let named: Vec<&[u8]> = problems.iter().map(|problem| &problem.path[..]).collect();
+    assert_eq!(named, [&b"/r"[..], b"/r/new-dir", b"/r/new"], "{problems:?}");
+    assert!(problems[0].error.contains("more may have been in it"), "{problems:?}");
+    assert_eq!((preview.overwritten.entries, preview.deleted.entries), (1, 0));
+    assert_eq!((read(dir.path(), "r/a"), read(dir.path(), "r/new-dir/in")), ("one".into(), "later".into()));
+    // What was asked for and is known was whole: nothing is said of a file.
+    let file = paths(&["/r/a"]);
+    let Outcome { problems, .. } = restore(dir.path(), &Wish { exact: true, ..wish(&then, &now, &file) });
+    assert_eq!(problems, []);
+}

@@ -13,7 +13,7 @@ use super::judge::same_metadata;
 use super::walked::{Blocked, Candidate, Removal, States, Walked};
 use crate::args::Overwrite;
 use crate::changes;
-use crate::content::THINNED;
+use crate::content::{THINNED, not_whole};
 use crate::errors::{Error, Result};
 use crate::interrupt;
 use crate::live::{Held, Seen, held};
@@ -37,6 +37,8 @@ struct Todo {
 
 struct Walk<'w> {
     wish: &'w Wish<'w>,
+    /// What is not known of the wanted state, where it is not kept whole.
+    not_whole: Option<String>,
     reach: Reach<'w>,
     walked: Walked,
     /// Directories on the way to what was asked for.
@@ -50,6 +52,7 @@ struct Walk<'w> {
 pub(super) fn walk(base: BorrowedFd<'_>, wish: &Wish<'_>) -> Result<Walked> {
     let mut walk = Walk {
         wish,
+        not_whole: wish.wanted.around()?.as_ref().map(not_whole),
         reach: Reach::new(base),
         walked: Walked::default(),
         ways: HashMap::new(),
@@ -85,6 +88,11 @@ impl Walk<'_> {
         };
         let mut names = path.split(|&b| b == b'/').filter(|name| !name.is_empty()).peekable();
         self.walked.tops.push(path.to_vec());
+        if let (Some(why), Some(Kind::Dir)) =
+            (&self.not_whole, self.wish.wanted.resolve(path)?.map(|entry| entry.kind))
+        {
+            self.walked.plan.problems.push(Problem { path: path.to_vec(), error: why.clone() });
+        }
         if names.peek().is_none() {
             self.children(0, &states, true, None);
             return Ok(());
@@ -222,6 +230,13 @@ impl Walk<'_> {
         }
         let is_unwanted = if is_undo { is_restored } else { self.wish.exact || is_doomed };
         if !(is_unwanted || is_leftover) || !todo.is_dir_there {
+            return;
+        }
+        // It may have been there.
+        if is_unwanted && !is_leftover && !is_doomed && self.not_whole.is_some() {
+            if let Ok(Some(_)) = self.seen(todo.dir, &todo.name) {
+                self.walked.problem(todo.dir, &todo.name, MAYBE_THERE);
+            }
             return;
         }
         match todo.states.now.as_ref().map(|now| now.kind) {
@@ -506,5 +521,8 @@ impl Walk<'_> {
 /// What the journal does not know is nobody's to take away.
 pub(super) const NOT_KNOWN: &str =
     "what is there now is not in the journal (left out by a rule, outside of all roots, or not captured yet)";
+/// What may have been there is not deleted for not being known.
+const MAYBE_THERE: &str =
+    "whether it was there then is not kept, so it is left; `asof explain` names times of which all is kept";
 /// Somebody has been at it after the restore that is taken back.
 pub(super) const CHANGED_SINCE: &str = "it was changed since the restore, and is left";

@@ -13,7 +13,7 @@ pub(crate) use blocks::{Purge, dependents};
 pub use order::Order;
 pub(crate) use order::Pending;
 pub(crate) use plan::Plan;
-pub use survey::{Found, FoundPath, survey};
+pub use survey::{Found, FoundPath, survey, unknown};
 
 use std::sync::{Mutex, PoisonError, mpsc};
 

@@ -73,8 +73,7 @@ impl Plan {
     /// `Index`.
     pub(crate) fn new(records: &Records, order: &Order, through: Seq) -> Result<Plan> {
         let limit = order.before.map_or(END, |before| before.0);
-        let mut planner = Planner { records, through, limit, reach: HashMap::new() };
-        planner.plan(order)
+        Planner::new(records, through, limit).plan(order)
     }
 
     /// Whether nothing goes.
@@ -99,7 +98,7 @@ impl Plan {
     /// `Index`.
     pub(crate) fn late(&self, records: &Records, through: Seq) -> Result<Plan> {
         let mut late = Plan { paths: self.paths.clone(), limit: self.limit, ..Plan::default() };
-        let planner = Planner { records, through: Seq::MAX, limit: END, reach: HashMap::new() };
+        let planner = Planner::new(records, Seq::MAX, END);
         for node in &self.nodes {
             let mut is_named = false;
             for (dir, name) in planner.names_of(*node)? {
@@ -218,6 +217,23 @@ fn is_to(record: &Record, node: NodeId) -> bool {
 type Name = (NodeId, Vec<u8>);
 
 impl<'r> Planner<'r> {
+    /// Looks at what came up to `through`; what was so from `limit` on stays.
+    pub(super) fn new(records: &'r Records, through: Seq, limit: u64) -> Planner<'r> {
+        Planner { records, through, limit, reach: HashMap::new() }
+    }
+
+    /// Whether anything was ever at a path.
+    pub(super) fn knows(&self, path: &[u8]) -> Result<bool> {
+        let mut names = BTreeMap::new();
+        self.place(path, &mut names)?;
+        for ((dir, name), spans) in &names {
+            if self.of_name(*dir, name)?.iter().any(|record| record.spans().meets(spans)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// All records of a name that count, the oldest first.
     fn of_name(&self, dir: NodeId, name: &[u8]) -> Result<Vec<Record>> {
         let damage = self.records.index_damage(Cf::Binding);
@@ -373,7 +389,7 @@ impl<'r> Planner<'r> {
     }
 
     /// Finds the name at a path, wherever its directory was at the times at which the path led there.
-    fn place(&mut self, path: &[u8], names: &mut BTreeMap<Name, Spans>) -> Result<()> {
+    fn place(&self, path: &[u8], names: &mut BTreeMap<Name, Spans>) -> Result<()> {
         let parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty()).collect();
         let Some((last, above)) = parts.split_last() else { return Ok(()) };
         let mut dirs: BTreeMap<NodeId, Spans> = BTreeMap::from([(NodeId::ROOT, Spans::of(0, self.limit))]);

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::blocks::Purge;
 use super::order::Order;
-use super::plan::Plan;
+use super::plan::{Plan, Planner};
+use super::spans::END;
 use crate::error::{Error, Result};
 use crate::format::op::take_version;
 use crate::format::wire::whole;
@@ -60,6 +61,21 @@ pub struct FoundPath {
     pub bytes: u64,
     /// Since when it was there.
     pub since: Seq,
+}
+
+/// Those of the paths of an order at which the journal never had anything.
+///
+/// # Errors
+/// `Index`.
+pub fn unknown(reader: &Reader, order: &Order) -> Result<Vec<Vec<u8>>> {
+    let planner = Planner::new(reader.records(), reader.head(), END);
+    let mut unknown = Vec::new();
+    for path in &order.paths {
+        if !planner.knows(path)? {
+            unknown.push(path.clone());
+        }
+    }
+    Ok(unknown)
 }
 
 /// What would go if that were forgotten now.

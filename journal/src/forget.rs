@@ -8,6 +8,7 @@ mod order;
 mod plan;
 mod spans;
 mod survey;
+mod ways;
 
 pub(crate) use blocks::{Purge, dependents};
 pub use order::Order;

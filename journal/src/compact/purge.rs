@@ -160,7 +160,7 @@ impl Compactor {
             (blocks, later) = purged?;
             outcome.blocks += blocks;
             outcome.bindings = pending.plan.bindings.len() as u64;
-            outcome.versions = pending.plan.versions.len() as u64;
+            outcome.versions = pending.plan.versions_going();
             if done.left > 0 && !later {
                 break;
             }

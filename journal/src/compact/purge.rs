@@ -449,6 +449,7 @@ fn decide(set: &SegmentSet, run: &[Arc<SegmentFile>], plan: &Plan) -> std::resul
         first_seq,
         last_seq,
         dropped: HashSet::new(),
+        versions: 0,
         bindings: 0,
         frames,
         going: HashMap::new(),

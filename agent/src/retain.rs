@@ -16,7 +16,7 @@ use asof_journal::forget::Order;
 use asof_journal::head::Head;
 use asof_journal::retention::Policy;
 use asof_journal::retention::config::Written;
-use asof_journal::types::Instant;
+use asof_journal::types::{Instant, Seq};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::clock::Clock;
@@ -84,8 +84,8 @@ struct Shared {
 }
 
 enum Job {
-    /// Apply the policy.
-    Apply { policy: Box<(Written, Vec<Vec<u8>>)>, asked: Option<Asked> },
+    /// Apply the policy. `seals`: also to what lies in the segment that is being written.
+    Apply { policy: Box<(Written, Vec<Vec<u8>>)>, asked: Option<Asked>, seals: bool },
     /// Forget something.
     Forget { order: Option<Order>, request: Option<ControlRequest> },
     /// Remove old segments that no reader needs any more.
@@ -197,9 +197,11 @@ impl Retainer {
         let job = if let Some((order, request)) = self.forgets.pop_front() {
             Job::Forget { order, request }
         } else if let Some(asked) = self.asked.pop_front() {
-            Job::Apply { policy: policy(), asked: Some(asked) }
+            // Without room the segment that is being written has none to follow it.
+            let seals = asked.eagerness == Eagerness::Anything && leisure.able;
+            Job::Apply { policy: policy(), asked: Some(asked), seals }
         } else if leisure.idle && leisure.able && now_ns >= self.due_ns {
-            Job::Apply { policy: policy(), asked: None }
+            Job::Apply { policy: policy(), asked: None, seals: false }
         } else if (self.status.waiting > 0 || !self.knows_old)
             && now_ns.saturating_sub(self.old_ns) >= OLD_EVERY_NS
         {
@@ -352,9 +354,14 @@ impl Worker {
         Priority::Background.apply();
         while let Ok(job) = queue.recv() {
             let done = match job {
-                Job::Apply { policy, asked } => {
+                Job::Apply { policy, asked, seals } => {
+                    let as_of = if seals { self.compactor.seal() } else { Ok(None) };
+                    let as_of = as_of.unwrap_or_else(|error| {
+                        tracing::warn!(%error, "what lies in the segment that is being written stays for now");
+                        None
+                    });
                     let eagerness = asked.as_ref().map(|asked| asked.eagerness);
-                    let result = self.apply(&policy.0, &policy.1, eagerness);
+                    let result = self.apply(&policy.0, &policy.1, eagerness, as_of);
                     if let Err(error) = &result {
                         tracing::warn!(error, "the retention policy could not be applied; it is tried again");
                     }
@@ -419,6 +426,7 @@ impl Worker {
         written: &Written,
         roots: &[Vec<u8>],
         asked: Option<Eagerness>,
+        as_of: Option<Seq>,
     ) -> Result<Compacted, String> {
         let policy =
             Policy::new(written, roots).map_err(|error| format!("retention.rule.patterns: {error}"))?;
@@ -443,7 +451,7 @@ impl Worker {
         let wall = self.clock.now().wall;
         let done = self
             .compactor
-            .compact_while(&policy, &holds, eagerness, wall, &mut go_on)
+            .compact_while(&policy, &holds, eagerness, (as_of, wall), &mut go_on)
             .map_err(|error| error.to_string())?;
         if done.runs > 0 {
             tracing::info!(

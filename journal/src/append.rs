@@ -183,6 +183,12 @@ impl Appender {
         self.staged.begins_segment |= submission.begins_segment;
     }
 
+    /// The clock of the last commit.
+    pub(crate) fn last_clock(&self) -> ClockReading {
+        let Applied { wall, boottime_ns, boot_id, .. } = self.applied;
+        ClockReading { wall, boottime_ns, boot_id }
+    }
+
     /// Roughly how many bytes the next commit would write.
     pub fn staged_bytes(&self) -> usize {
         self.staged.bytes

@@ -16,6 +16,7 @@ mod live;
 mod plan;
 mod purge;
 mod retire;
+mod seal;
 pub(crate) mod swap;
 mod write;
 
@@ -42,6 +43,7 @@ use plan::{Batch, Left, Plan, Planned};
 pub use choose::Eagerness;
 pub use purge::{Note, Purged};
 pub use retire::{Awaited, Pin};
+pub(crate) use seal::on_one_thread;
 
 /// How long compaction waits for those who have looked up blocks that may go.
 const USERS_WAIT: Duration = Duration::from_secs(30);
@@ -96,6 +98,8 @@ pub struct Compactor {
     retired: Mutex<retire::Retired>,
     left: Mutex<Left>,
     clock: Mutex<KnownClock>,
+    /// The `Seq` with which the last segment was begun so that the one before it could be looked at.
+    sealed: Mutex<Option<Seq>>,
 }
 
 impl Compactor {
@@ -113,6 +117,7 @@ impl Compactor {
             retired: Mutex::default(),
             left: Mutex::default(),
             clock: Mutex::default(),
+            sealed: Mutex::default(),
         }
     }
 
@@ -128,10 +133,11 @@ impl Compactor {
         runs_max: usize,
         wall: Instant,
     ) -> Result<Compacted> {
-        self.compact_while(policy, holds, eagerness, wall, &mut |done| done.runs < runs_max as u64)
+        self.compact_while(policy, holds, eagerness, (None, wall), &mut |done| done.runs < runs_max as u64)
     }
 
-    /// The same for as long as `go_on` says: it is asked before each run, and told what was done until then.
+    /// The same as of a `Seq` that was durable, and for as long as `go_on` says: it is asked before each run, and told what was done
+    /// until then.
     ///
     /// # Errors
     /// As for [`Compactor::compact`].
@@ -140,14 +146,15 @@ impl Compactor {
         policy: &Policy,
         holds: &[Vec<u8>],
         eagerness: Eagerness,
-        wall: Instant,
+        (as_of, wall): (Option<Seq>, Instant),
         go_on: &mut dyn FnMut(&Compacted) -> bool,
     ) -> Result<Compacted> {
         retire::clear(&*self.storage, &self.layout)?;
         let set = self.segments()?;
         let waiting = self.remove_retired(&set)?;
         let set = if waiting == 0 && !set.superseded.is_empty() { self.segments()? } else { set };
-        let now = self.head.watermarks().durable.seq;
+        let durable = self.head.watermarks().durable.seq;
+        let now = as_of.map_or(durable, |as_of| as_of.min(durable));
         let done = Compacted { waiting, ..Compacted::default() };
         let mut look = Look { set, now, wall, done, beside: Vec::new() };
         if self.head.index_failed() {
@@ -339,7 +346,7 @@ impl Compactor {
             done.segments += run.segments.len() as u64;
             done.bytes_before += bytes;
             done.bytes_written += written.bytes;
-            done.versions += decided.dropped.len() as u64;
+            done.versions += decided.versions;
             done.bindings += decided.bindings;
             done.blocks += written.blocks_gone;
             done.rebased += written.rebased;

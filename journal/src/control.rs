@@ -264,12 +264,28 @@ pub struct Rpo {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Runaway {
-    /// The path.
+    /// The path as text.
     pub path: String,
+    /// The path in base64 where the text does not say it all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_b64: Option<PathBytes>,
     /// New stored bytes in the last 24 hours, as far as the agent has run.
     pub bytes: u64,
-    /// What to write into the configuration, one way or another.
+    /// What to write into the configuration, one way or another; some of it in several lines.
     pub proposals: Vec<String>,
+}
+
+impl Runaway {
+    /// What eats so much, with what can be done about it.
+    pub fn new(path: &[u8], bytes: u64, proposals: Vec<String>) -> Runaway {
+        let path_b64 = std::str::from_utf8(path).is_err().then(|| PathBytes(path.to_vec()));
+        Runaway { path: String::from_utf8_lossy(path).into_owned(), path_b64, bytes, proposals }
+    }
+
+    /// The path as it is.
+    pub fn path_bytes(&self) -> &[u8] {
+        self.path_b64.as_ref().map_or(self.path.as_bytes(), |path| &path.0)
+    }
 }
 
 /// The same for one stretch of time; all zeros where there was no change.

@@ -8,19 +8,18 @@ mod order;
 mod plan;
 mod spans;
 mod survey;
+mod ways;
 
 pub(crate) use blocks::{Purge, dependents};
 pub use order::Order;
 pub(crate) use order::Pending;
 pub(crate) use plan::Plan;
-pub use survey::{Found, FoundPath, survey};
-
-use std::sync::{Mutex, PoisonError, mpsc};
+pub use survey::{Found, FoundPath, survey, unknown};
 
 use crate::append::Appender;
-use crate::compact::{Compactor, Purged};
+use crate::compact::{Compactor, Purged, on_one_thread};
 use crate::error::Result;
-use crate::head::{Head, Sink, Submission};
+use crate::head::Head;
 use crate::types::{ClockReading, Group};
 
 /// Forgets on one thread: for whoever has the journal open for writing and no appender at work.
@@ -32,20 +31,8 @@ pub fn forget(
     order: Option<&Order>,
     clock: &dyn Fn() -> ClockReading,
 ) -> Result<Purged> {
-    let (sender, submitted) = mpsc::channel::<Submission>();
-    let sender = Mutex::new(sender);
-    let sink: Sink = Box::new(move |submission| {
-        sender.lock().unwrap_or_else(PoisonError::into_inner).send(submission).map_err(|_| ())
-    });
-    head.connect(Some(sink));
-    let done = compactor.forget(order, clock().wall, &mut |op| {
-        let seq = head.submit_in_new_segment(vec![Group { ops: vec![op], ..Group::default() }])?;
-        while let Ok(submission) = submitted.try_recv() {
-            appender.stage(submission);
-        }
-        appender.commit(&clock(), None)?;
-        Ok(seq)
-    });
-    head.connect(None);
-    done
+    on_one_thread(head, appender, clock, |begin| {
+        let note = &mut |op| begin(Group { ops: vec![op], ..Group::default() });
+        compactor.forget(order, clock().wall, note)
+    })
 }

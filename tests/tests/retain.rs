@@ -392,3 +392,63 @@ fn a_clock_that_jumps_years_ahead_and_back_makes_nothing_older() {
     agent.terminate();
     site.asof(["verify", "--deep"]).exits(0);
 }
+
+/// What a dry run foretells.
+fn foretold(site: &Site, config: &Path, further: &[&str]) -> (u64, u64, Value) {
+    let asof = site.asof(["--json", "retain", "--dry-run"].iter().chain(further));
+    let lines = asof.with_variable("ASOF_CONFIG", config).exits(0).json_lines();
+    let summary = lines.into_iter().find(|line| line["type"] == "summary").must("a summary");
+    (number(&summary, "versions_dropped"), number(&summary, "names_dropped"), summary)
+}
+
+/// What a dry run says is what goes, to the last change of a name; what went is not told of again.
+#[test]
+fn what_is_foretold_goes_and_is_foretold_no_more() {
+    let site = Site::new();
+    lived(&site);
+    let config = configured(&site);
+    let (versions, names, before) = foretold(&site, &config, &[]);
+    assert!(versions > 300 && names > 10, "{before}");
+    let done = retain(&site, &config, &[]);
+    assert_eq!((number(&done, "versions"), number(&done, "bindings")), (versions, names), "{done} {before}");
+    let (versions, names, after) = foretold(&site, &config, &[]);
+    assert_eq!((versions, names), (0, 0), "{after}");
+    for key in ["versions_kept", "names_kept"] {
+        assert_eq!(number(&after, key), number(&before, key), "{after} {before}");
+    }
+    let (versions, names, all) = foretold(&site, &config, &["--keep", "all"]);
+    assert_eq!((versions, names, number(&all, "versions_kept")), (0, 0, number(&after, "versions_kept")));
+    let done = retain(&site, &config, &[]);
+    assert_eq!((number(&done, "versions"), number(&done, "bindings")), (0, 0), "{done}");
+}
+
+/// Also what lies in the segment that is being written.
+#[test]
+fn all_of_what_is_foretold_goes_while_the_agent_writes() {
+    let site = Site::new();
+    let config = site.fresh("config");
+    let text =
+        format!("roots = ['{}']\n[retention]\nkeep = [\"1 day\"]\nimmutable = 0\n", site.root.display());
+    fs::write(&config, text).must(config.display());
+    let agent = started(&site, &config);
+    for number in 0..5 {
+        fs::write(site.root.join("file"), format!("version {number}")).must("a save");
+        // As editors save.
+        fs::write(site.root.join("new"), format!("saved {number}")).must("a save");
+        fs::rename(site.root.join("new"), site.root.join("saved")).must("a save");
+        site.sync();
+    }
+    let (versions, names, before) = foretold(&site, &config, &[]);
+    assert!(versions >= 8 && names >= 4, "{before}");
+    let done = retain(&site, &config, &[]);
+    assert_eq!((number(&done, "versions"), number(&done, "bindings")), (versions, names), "{done} {before}");
+    let (versions, names, after) = foretold(&site, &config, &[]);
+    assert_eq!((versions, names), (0, 0), "{after}");
+    // With nothing new no segment is begun.
+    let segments = segments(&site.journal);
+    let done = retain(&site, &config, &[]);
+    assert_eq!((number(&done, "versions"), number(&done, "bindings")), (0, 0), "{done}");
+    assert_eq!(self::segments(&site.journal).len(), segments.len(), "{segments:?}");
+    agent.terminate();
+    site.asof(["verify", "--deep"]).exits(0);
+}

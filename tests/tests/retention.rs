@@ -1,6 +1,8 @@
 //! `asof retain --dry-run` and `asof top`, on journals whose clock the test winds: what would go is counted by hand.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 use asof_journal::append::Limits;
 use asof_tests::agent::Agent;
@@ -271,9 +273,13 @@ fn what_makes_no_sense_is_refused() {
 fn what_eats_more_than_its_budget_is_named_with_what_helps() {
     let site = Site::new();
     let (log, quiet) = (site.root.join("app.log"), site.root.join("quiet"));
+    let odd = site.root.join(OsStr::from_bytes(b"odd\xff [1].log"));
+    let brackets = site.root.join("\"a[1]*\\.log");
     let mut random = Random::new(9);
     fs::write(&log, random.bytes(400_000)).must("a log");
     fs::write(&quiet, random.bytes(400_000)).must("a file");
+    fs::write(&odd, b"odd").must("a file");
+    fs::write(&brackets, b"brackets").must("a file");
     let path = site.path("config.toml");
     let root = site.root.display();
     let config = |budget: u64| {
@@ -291,13 +297,15 @@ fn what_eats_more_than_its_budget_is_named_with_what_helps() {
     );
     for _ in 0..3 {
         fs::write(&log, random.bytes(400_000)).must("a log");
+        fs::write(&odd, random.bytes(380_000)).must("a log");
+        fs::write(&brackets, random.bytes(360_000)).must("a log");
         site.sync();
     }
     fs::write(&quiet, random.bytes(400_000)).must("a file");
     site.sync();
     let status = site.status();
     let runaways = status["runaways"].as_array().must("runaways");
-    assert_eq!(runaways.len(), 1, "{status:#}");
+    assert_eq!(runaways.len(), 3, "{status:#}");
     assert_eq!(runaways[0]["path"].as_str(), log.to_str());
     let bytes = runaways[0]["bytes"].as_u64().must("bytes");
     assert!((1_200_000..1_300_000).contains(&bytes), "{bytes}");
@@ -307,7 +315,34 @@ fn what_eats_more_than_its_budget_is_named_with_what_helps() {
         "{text}"
     );
     assert_eq!(status["state"], "protecting", "it is named, and nothing is wrong");
+    assert_eq!(runaways[0]["path_b64"], Value::Null);
+    let odd_b64 = data_encoding::BASE64.encode(odd.as_os_str().as_bytes());
+    assert_eq!(runaways[1]["path_b64"].as_str(), Some(odd_b64.as_str()), "{status:#}");
+    assert!(text.contains("odd\\xff [1].log ("), "{text}");
     agent.terminate();
+    // What is proposed is pasted as it stands.
+    let mut proposed: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        let shown = line.strip_prefix("               ");
+        match (line.contains("in the configuration, "), shown, proposed.last_mut()) {
+            (true, ..) => proposed.push((line.to_owned(), String::new())),
+            (false, Some(shown), Some((_, all))) => *all = format!("{all}    {shown}\n"),
+            _ => {}
+        }
+    }
+    assert_eq!(proposed.len(), 4, "{text}");
+    for (where_to, lines) in proposed {
+        let is_first = where_to.ends_with("before its first table:");
+        assert!(is_first || where_to.ends_with("at its end:"), "{where_to}");
+        let own = "[retention]\nkeep = [\"all\"]\n";
+        let config =
+            written(&site, &if is_first { format!("{lines}{own}") } else { format!("{own}{lines}") });
+        let mut asofd = std::process::Command::new(&site.programs.asofd);
+        asofd.arg("check-config").arg("--journal").arg(&site.journal).arg("--root").arg(&site.root);
+        let checked = asofd.arg("--config").arg(&config).output().must("asofd");
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{lines}: {said}");
+    }
     // Without a budget none is one.
     config(0);
     let agent = Agent::start_configured(&site, &path);

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use asof_journal::compact::Eagerness;
 use asof_journal::control::{Answer, Forget, PathBytes, Request, RestoreBegin, Runaway, Status};
 use asof_journal::forget::Order;
+use asof_journal::retention::runaway::Runaway as Over;
 use asof_journal::types::{MarkCause, Seq, is_plain_path};
 
 use super::{Agent, Reconcile};
@@ -86,12 +87,9 @@ impl Agent {
         let Some(budget) = self.config.retention.budget_per_day else { return Vec::new() };
         let mut churn = self.tally.churn.lock().unwrap_or_else(PoisonError::into_inner);
         let over = churn.over(budget, now_ns);
-        let told = over.iter().take(RUNAWAYS_MAX).map(|one| Runaway {
-            path: String::from_utf8_lossy(&one.path).into_owned(),
-            bytes: one.bytes,
-            proposals: one.proposals().map(Vec::from).unwrap_or_default(),
-        });
-        told.collect()
+        let told = over.iter().take(RUNAWAYS_MAX);
+        let proposals = |one: &Over| one.proposals().map(Vec::from).unwrap_or_default();
+        told.map(|one| Runaway::new(&one.path, one.bytes, proposals(one))).collect()
     }
 
     fn status(&self) -> Status {

@@ -43,7 +43,9 @@ pub(super) struct Decided {
     pub last_seq: Seq,
     /// Versions that go, markers in their places included.
     pub dropped: HashSet<(NodeId, Seq)>,
-    /// How many bindings go.
+    /// How many versions go; markers of before are none.
+    pub versions: u64,
+    /// How many changes of names go: all that one observation says of a name is one.
     pub bindings: u64,
     /// The frames of content by segment, as their batches describe them.
     pub frames: Vec<(SegmentId, BlockFrame)>,
@@ -185,6 +187,7 @@ impl Decider<'_, '_, '_> {
             first_seq,
             last_seq,
             dropped: HashSet::new(),
+            versions: 0,
             bindings: 0,
             frames,
             going: HashMap::new(),
@@ -253,7 +256,7 @@ impl Decider<'_, '_, '_> {
         decided: &mut Decided,
     ) -> crate::error::Result<Vec<Op>> {
         let mut left = Vec::with_capacity(ops.len());
-        let mut marked: HashSet<(NodeId, &[u8])> = HashSet::new();
+        let mut gone: HashSet<(NodeId, &[u8])> = HashSet::new();
         let mut bound: HashSet<NodeId> = HashSet::new();
         for op in ops {
             match op {
@@ -266,10 +269,11 @@ impl Decider<'_, '_, '_> {
                             }
                             left.push(op.clone());
                         }
-                        Fate::Drop => decided.bindings += 1,
-                        Fate::Mark(node, kind) => {
-                            decided.bindings += 1;
-                            if marked.insert((*dir, name)) {
+                        Fate::Drop | Fate::Mark(..) if !gone.insert((*dir, name)) => {}
+                        Fate::Drop | Fate::Mark(..) => {
+                            let is_marker = matches!(op, Op::Unbind { why: Unbound::Thinned, .. });
+                            decided.bindings += u64::from(!is_marker);
+                            if let Fate::Mark(node, kind) = fate {
                                 let (dir, name, why) = (*dir, name.clone(), Unbound::Thinned);
                                 left.push(Op::Unbind { dir, name, node, kind, why });
                             }
@@ -282,7 +286,8 @@ impl Decider<'_, '_, '_> {
                         left.push(op.clone());
                         continue;
                     }
-                    decided.dropped.insert((*node, seq));
+                    let is_new = decided.dropped.insert((*node, seq));
+                    decided.versions += u64::from(is_new && version.content != Content::Thinned);
                     // A name that stays does not stand for something that was never captured.
                     if fate != Fate::Drop || bound.contains(node) {
                         let version = Version { content: Content::Thinned, racy: false, ..version.clone() };

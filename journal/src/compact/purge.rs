@@ -169,7 +169,7 @@ impl Compactor {
             (blocks, later) = purged?;
             outcome.blocks += blocks;
             outcome.bindings = pending.plan.bindings.len() as u64;
-            outcome.versions = pending.plan.versions.len() as u64;
+            outcome.versions = pending.plan.versions_going();
             if done.left > 0 && !later {
                 break;
             }
@@ -458,6 +458,7 @@ fn decide(set: &SegmentSet, run: &[Arc<SegmentFile>], plan: &Plan) -> std::resul
         first_seq,
         last_seq,
         dropped: HashSet::new(),
+        versions: 0,
         bindings: 0,
         frames,
         going: HashMap::new(),

@@ -36,12 +36,12 @@ pub(crate) struct Plan {
     pub versions: HashSet<(NodeId, Seq)>,
     /// Those of them of which a marker says that something was there: the name stays.
     pub markers: HashSet<(NodeId, Seq)>,
+    /// Those of them that were no more than markers.
+    pub thinned: HashSet<(NodeId, Seq)>,
     /// Nodes of which nothing stays.
     pub nodes: HashSet<NodeId>,
     /// Nodes that can be reached some other way, and since when; not for long.
     pub kept: Vec<(NodeId, Seq)>,
-    /// When a name that goes could first be reached; not for long.
-    pub seen: HashMap<(NodeId, Vec<u8>, Seq), Seq>,
 }
 
 /// What a name stood for, from when until when.
@@ -52,7 +52,25 @@ pub(super) struct Record {
 }
 
 impl Record {
-    fn spans(&self) -> Spans {
+    pub(super) fn spans(&self) -> Spans {
+        Spans::of(self.seq.0, self.until)
+    }
+
+    pub(super) fn is_to(&self, node: NodeId) -> bool {
+        matches!(self.bound, Bound::To { node: to, .. } if to == node)
+    }
+}
+
+/// A version, from when until when it was the newest.
+pub(super) struct Lasting {
+    pub seq: Seq,
+    pub until: u64,
+    /// Whether it only says that something was there.
+    pub is_marker: bool,
+}
+
+impl Lasting {
+    pub(super) fn spans(&self) -> Spans {
         Spans::of(self.seq.0, self.until)
     }
 }
@@ -73,8 +91,12 @@ impl Plan {
     /// `Index`.
     pub(crate) fn new(records: &Records, order: &Order, through: Seq) -> Result<Plan> {
         let limit = order.before.map_or(END, |before| before.0);
-        let mut planner = Planner { records, through, limit, reach: HashMap::new() };
-        planner.plan(order)
+        Planner::new(records, through, limit).plan(order)
+    }
+
+    /// How many versions go; markers are none.
+    pub(crate) fn versions_going(&self) -> u64 {
+        self.versions.len().saturating_sub(self.thinned.len()) as u64
     }
 
     /// Whether nothing goes.
@@ -87,10 +109,10 @@ impl Plan {
         self.bindings.extend(other.bindings);
         self.versions.extend(other.versions);
         self.markers.extend(other.markers);
+        self.thinned.extend(other.thinned);
         self.nodes.extend(other.nodes);
         self.limit = self.limit.max(other.limit);
         self.kept.clear();
-        self.seen.clear();
     }
 
     /// What came meanwhile of what nothing stays of: versions of nodes without a name, and that a name is gone which stood for nothing.
@@ -99,17 +121,17 @@ impl Plan {
     /// `Index`.
     pub(crate) fn late(&self, records: &Records, through: Seq) -> Result<Plan> {
         let mut late = Plan { paths: self.paths.clone(), limit: self.limit, ..Plan::default() };
-        let planner = Planner { records, through: Seq::MAX, limit: END, reach: HashMap::new() };
+        let planner = Planner::new(records, Seq::MAX, END);
         for node in &self.nodes {
             let mut is_named = false;
             for (dir, name) in planner.names_of(*node)? {
                 let records = planner.of_name(dir, &name)?;
                 is_named |=
-                    records.iter().any(|record| is_to(record, *node) && !self.has(dir, &name, record.seq));
+                    records.iter().any(|record| record.is_to(*node) && !self.has(dir, &name, record.seq));
             }
             if !is_named {
-                let later = planner.versions_of(*node)?.into_iter().filter(|(seq, _)| *seq > through);
-                late.versions.extend(later.map(|(seq, _)| (*node, seq)));
+                let later = planner.versions_of(*node)?.into_iter().filter(|version| version.seq > through);
+                late.versions.extend(later.map(|version| (*node, version.seq)));
                 late.nodes.insert(*node);
             }
         }
@@ -210,16 +232,29 @@ impl Plan {
     }
 }
 
-fn is_to(record: &Record, node: NodeId) -> bool {
-    matches!(record.bound, Bound::To { node: to, .. } if to == node)
-}
-
 /// A name in a directory.
 type Name = (NodeId, Vec<u8>);
 
 impl<'r> Planner<'r> {
+    /// Looks at what came up to `through`; what was so from `limit` on stays.
+    pub(super) fn new(records: &'r Records, through: Seq, limit: u64) -> Planner<'r> {
+        Planner { records, through, limit, reach: HashMap::new() }
+    }
+
+    /// Whether anything was ever at a path.
+    pub(super) fn knows(&self, path: &[u8]) -> Result<bool> {
+        let mut names = BTreeMap::new();
+        self.place(path, &mut names)?;
+        for ((dir, name), spans) in &names {
+            if self.of_name(*dir, name)?.iter().any(|record| record.spans().meets(spans)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// All records of a name that count, the oldest first.
-    fn of_name(&self, dir: NodeId, name: &[u8]) -> Result<Vec<Record>> {
+    pub(super) fn of_name(&self, dir: NodeId, name: &[u8]) -> Result<Vec<Record>> {
         let damage = self.records.index_damage(Cf::Binding);
         let mut newest_first = Vec::new();
         let mut scan = self.records.store.scan(Cf::Binding, &keys::binding_name(dir, name))?;
@@ -258,7 +293,7 @@ impl<'r> Planner<'r> {
     }
 
     /// The names that a node ever had.
-    fn names_of(&self, node: NodeId) -> Result<HashSet<Name>> {
+    pub(super) fn names_of(&self, node: NodeId) -> Result<HashSet<Name>> {
         let damage = self.records.index_damage(Cf::Link);
         let mut names = HashSet::new();
         let mut scan = self.records.store.scan(Cf::Link, &keys::node(node))?;
@@ -270,16 +305,16 @@ impl<'r> Planner<'r> {
         Ok(names)
     }
 
-    /// The versions of a node, the oldest first, each with the start of the next.
-    pub(super) fn versions_of(&self, node: NodeId) -> Result<Vec<(Seq, u64)>> {
+    /// The versions of a node, the oldest first.
+    pub(super) fn versions_of(&self, node: NodeId) -> Result<Vec<Lasting>> {
         let damage = self.records.index_damage(Cf::Version);
         let (mut versions, mut until) = (Vec::new(), END);
         let mut scan = self.records.store.scan(Cf::Version, &keys::node(node))?;
         while let Some((key, value)) = scan.item() {
-            whole(value, take_version).map_err(&damage)?;
+            let version = whole(value, take_version).map_err(&damage)?;
             let seq = keys::parse_node_seq(key).map_err(&damage)?;
             if seq <= self.through {
-                versions.push((seq, until));
+                versions.push(Lasting { seq, until, is_marker: version.content == Content::Thinned });
                 until = seq.0;
             }
             scan.advance()?;
@@ -308,7 +343,7 @@ impl<'r> Planner<'r> {
         if depth < DEPTH_MAX {
             for (above, name) in self.names_of(dir)? {
                 for record in self.of_name(above, &name)? {
-                    if is_to(&record, dir) && !gone.has(above, &name, record.seq) {
+                    if record.is_to(dir) && !gone.has(above, &name, record.seq) {
                         reach.add(&record.spans().and(&self.reach_of(above, gone, known, depth + 1)?));
                     }
                 }
@@ -341,7 +376,7 @@ impl<'r> Planner<'r> {
             let (mut reach, mut named) = (Spans::default(), Spans::default());
             for (dir, name) in self.names_of(node)? {
                 for record in self.of_name(dir, &name)? {
-                    if is_to(&record, node) && !plan.has(dir, &name, record.seq) {
+                    if record.is_to(node) && !plan.has(dir, &name, record.seq) {
                         let seen = record.spans().and(&self.reach_of(dir, &plan, &mut left, 0)?);
                         named.add(&seen);
                         // Until then the name tells nothing of what it stood for.
@@ -351,16 +386,24 @@ impl<'r> Planner<'r> {
                 }
             }
             let (mut all, mut is_marked) = (true, false);
-            for (seq, until) in self.versions_of(node)? {
-                let span = Spans::of(seq.0, until);
-                if seq.0 < self.limit && !span.meets(&reach) {
-                    plan.versions.insert((node, seq));
-                    if !is_marked && span.meets(&named) {
-                        plan.markers.insert((node, seq));
-                        is_marked = true;
-                    }
-                } else {
+            for version in self.versions_of(node)? {
+                let (span, this) = (version.spans(), (node, version.seq));
+                if version.seq.0 >= self.limit || span.meets(&reach) {
                     (all, is_marked) = (false, false);
+                    continue;
+                }
+                let marks = !is_marked && span.meets(&named);
+                is_marked |= marks;
+                // A marker stays one.
+                if version.is_marker && marks {
+                    continue;
+                }
+                plan.versions.insert(this);
+                if marks {
+                    plan.markers.insert(this);
+                }
+                if version.is_marker {
+                    plan.thinned.insert(this);
                 }
             }
             match reach.first() {
@@ -373,7 +416,7 @@ impl<'r> Planner<'r> {
     }
 
     /// Finds the name at a path, wherever its directory was at the times at which the path led there.
-    fn place(&mut self, path: &[u8], names: &mut BTreeMap<Name, Spans>) -> Result<()> {
+    fn place(&self, path: &[u8], names: &mut BTreeMap<Name, Spans>) -> Result<()> {
         let parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').filter(|part| !part.is_empty()).collect();
         let Some((last, above)) = parts.split_last() else { return Ok(()) };
         let mut dirs: BTreeMap<NodeId, Spans> = BTreeMap::from([(NodeId::ROOT, Spans::of(0, self.limit))]);
@@ -454,8 +497,6 @@ impl<'r> Planner<'r> {
                 Bound::Gone { .. } => !stands && (forgotten.contains(at) || dead_here),
             };
             if goes {
-                let seen = record.spans().and(&reach).first().map_or(record.seq, Seq);
-                plan.seen.insert((dir, name.to_vec(), record.seq), seen);
                 plan.bindings.insert((dir, name.to_vec(), record.seq));
             } else {
                 stands = matches!(record.bound, Bound::To { .. });

@@ -2,11 +2,13 @@
 //!
 //! Reads only.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::blocks::Purge;
 use super::order::Order;
-use super::plan::Plan;
+use super::plan::{Plan, Planner};
+use super::spans::{END, Spans};
+use super::ways::{Way, Ways, during};
 use crate::error::{Error, Result};
 use crate::format::op::take_version;
 use crate::format::wire::whole;
@@ -62,6 +64,21 @@ pub struct FoundPath {
     pub since: Seq,
 }
 
+/// Those of the paths of an order at which the journal never had anything.
+///
+/// # Errors
+/// `Index`.
+pub fn unknown(reader: &Reader, order: &Order) -> Result<Vec<Vec<u8>>> {
+    let planner = Planner::new(reader.records(), reader.head(), END);
+    let mut unknown = Vec::new();
+    for path in &order.paths {
+        if !planner.knows(path)? {
+            unknown.push(path.clone());
+        }
+    }
+    Ok(unknown)
+}
+
 /// What would go if that were forgotten now.
 ///
 /// # Errors
@@ -69,57 +86,50 @@ pub struct FoundPath {
 pub fn survey(reader: &Reader, order: &Order) -> Result<Found> {
     let records = reader.records();
     let plan = Plan::new(records, order, reader.head())?;
-    let mut found = Found {
-        versions: plan.versions.len() as u64,
-        bindings: plan.bindings.len() as u64,
-        ..Found::default()
-    };
+    let mut found =
+        Found { versions: plan.versions_going(), bindings: plan.bindings.len() as u64, ..Found::default() };
     let (mut first, mut last) = (Seq::MAX, Seq::ZERO);
     let mut span = |seq: Seq| (first, last) = (first.min(seq), last.max(seq));
-    let mut named: HashMap<NodeId, Vec<(Seq, Vec<u8>)>> = HashMap::new();
-    let mut paths: BTreeMap<Vec<u8>, FoundPath> = BTreeMap::new();
-    let damage = records.index_damage(Cf::Binding);
+    let is_meant = |path: &[u8]| order.paths.iter().any(|meant| is_below(path, meant));
+    let planner = Planner::new(records, reader.head(), END);
+    let ways = Ways::new(&planner);
+    let mut listing = Listing { planner: &planner, ways, is_meant: &is_meant, paths: BTreeMap::new() };
+    let mut names: BTreeMap<(NodeId, &[u8]), HashSet<Seq>> = BTreeMap::new();
     for (dir, name, seq) in &plan.bindings {
         span(*seq);
-        let Some(value) = records.store.get(Cf::Binding, &keys::binding(*dir, name, *seq))? else { continue };
-        let bound = Bound::decode(&value).map_err(&damage)?;
-        let at = plan.seen.get(&(*dir, name.clone(), *seq)).copied().unwrap_or(*seq);
-        let Some(path) = reader.view(at).path_in(*dir, name)? else { continue };
-        let one = paths.entry(path.clone()).or_insert_with(|| FoundPath {
-            path: path.clone(),
-            since: *seq,
-            ..FoundPath::default()
-        });
-        one.since = one.since.min(*seq);
-        if let Bound::To { node, .. } = bound {
-            named.entry(node).or_default().push((*seq, path));
-        }
+        names.entry((*dir, name.as_slice())).or_default().insert(*seq);
     }
-    named.values_mut().for_each(|names| names.sort());
-    let (damage, mut inline) = (records.index_damage(Cf::Version), HashSet::new());
-    for (node, seq) in &plan.versions {
+    for ((dir, name), seqs) in names {
+        listing.name(dir, name, &seqs)?;
+    }
+    let mut nodes: BTreeMap<NodeId, HashSet<Seq>> = BTreeMap::new();
+    for (node, seq) in plan.versions.difference(&plan.thinned) {
         span(*seq);
-        let Some(value) = records.store.get(Cf::Version, &keys::version(*node, *seq))? else { continue };
-        let version = whole(&value, take_version).map_err(&damage)?;
-        let bytes = if version.meta.kind == Kind::File { version.meta.size } else { 0 };
-        found.bytes += bytes;
-        if let Content::Inline(bytes) = version.content
-            && !bytes.is_empty()
-        {
-            inline.insert(bytes);
-        }
-        let names = named.get(node).map_or(&[][..], Vec::as_slice);
-        let at = names.iter().rev().find(|(since, _)| since <= seq).or(names.first());
-        if let Some(one) = at.and_then(|(_, path)| paths.get_mut(path)) {
-            one.versions += 1;
-            one.bytes += bytes;
-        }
+        nodes.entry(*node).or_default().insert(*seq);
     }
+    let (damage, mut inline) = (records.index_damage(Cf::Version), HashSet::new());
+    for (node, seqs) in nodes {
+        let mut versions = Vec::with_capacity(seqs.len());
+        for lasting in planner.versions_of(node)?.into_iter().filter(|version| seqs.contains(&version.seq)) {
+            let key = keys::version(node, lasting.seq);
+            let Some(value) = records.store.get(Cf::Version, &key)? else { continue };
+            let version = whole(&value, take_version).map_err(&damage)?;
+            let bytes = if version.meta.kind == Kind::File { version.meta.size } else { 0 };
+            found.bytes += bytes;
+            if let Content::Inline(bytes) = version.content
+                && !bytes.is_empty()
+            {
+                inline.insert(bytes);
+            }
+            versions.push((lasting.seq, lasting.spans(), bytes));
+        }
+        listing.versions(node, &versions)?;
+    }
+    let Listing { paths, .. } = listing;
     found.paths = paths.into_values().collect();
     if first <= last {
         (found.first, found.last) = (reader.at_seq(first)?, reader.at_seq(last)?);
     }
-    let is_meant = |path: &[u8]| order.paths.iter().any(|meant| is_below(path, meant));
     for (node, seq) in &plan.kept {
         if found.also.len() < ELSEWHERE_MAX
             && let Some(path) = reader.view(*seq).path_of(*node)?
@@ -151,6 +161,66 @@ pub fn survey(reader: &Reader, order: &Order) -> Result<Found> {
     let mut patterns = policy.excludes.iter().chain(policy.roots.iter().flat_map(|root| &root.excludes));
     found.in_patterns = patterns.any(|pattern| names.iter().any(|name| contains(pattern.as_bytes(), name)));
     Ok(found)
+}
+
+/// What would go, path by path.
+struct Listing<'l, 'r> {
+    planner: &'l Planner<'r>,
+    ways: Ways<'l, 'r>,
+    is_meant: &'l dyn Fn(&[u8]) -> bool,
+    paths: BTreeMap<Vec<u8>, FoundPath>,
+}
+
+impl Listing<'_, '_> {
+    /// Names the paths at which these records of a name were.
+    fn name(&mut self, dir: NodeId, name: &[u8], seqs: &HashSet<Seq>) -> Result<()> {
+        let all = self.meant(|ways| ways.of_name(dir, name, &Spans::of(0, END)))?;
+        for record in self.planner.of_name(dir, name)?.iter().filter(|record| seqs.contains(&record.seq)) {
+            let spans = match record.bound {
+                Bound::To { .. } => record.spans(),
+                // That a name is gone is told of where it was until then.
+                Bound::Gone { .. } => Spans::of(record.seq.0, record.seq.0.saturating_add(1)),
+            };
+            for way in during(&all, &spans, record.seq) {
+                self.path(way, record.seq);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts these versions of a node at each path that it had meanwhile.
+    fn versions(&mut self, node: NodeId, versions: &[(Seq, Spans, u64)]) -> Result<()> {
+        let all = self.meant(|ways| ways.of_node(node))?;
+        for (seq, spans, bytes) in versions {
+            let mut counted: Vec<&[u8]> = Vec::new();
+            for way in during(&all, spans, *seq) {
+                let one = self.path(way, *seq);
+                if !counted.contains(&way.path.as_slice()) {
+                    one.versions += 1;
+                    one.bytes += bytes;
+                    counted.push(&way.path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of the ways that lie in what is to be forgotten.
+    fn meant(&mut self, find: impl FnOnce(&mut Ways<'_, '_>) -> Result<Vec<Way>>) -> Result<Vec<Way>> {
+        let mut ways = find(&mut self.ways)?;
+        ways.retain(|way| (self.is_meant)(&way.path));
+        Ok(ways)
+    }
+
+    fn path(&mut self, way: &Way, since: Seq) -> &mut FoundPath {
+        let one = self.paths.entry(way.path.clone()).or_insert_with(|| FoundPath {
+            path: way.path.clone(),
+            since,
+            ..FoundPath::default()
+        });
+        one.since = one.since.min(since);
+        one
+    }
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -139,6 +139,7 @@ fn status(random: &mut Random) -> Status {
         stretched: values::some(random, 3, values::text),
         runaways: values::some(random, 3, |random| Runaway {
             path: values::text(random),
+            path_b64: random.one_in(2).then(|| PathBytes(values::text(random).into_bytes())),
             bytes: random.number(),
             proposals: values::some(random, 2, values::text),
         }),

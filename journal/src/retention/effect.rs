@@ -6,13 +6,15 @@
 //! **Estimates.** Bytes are those stored for blocks that nothing kept refers to. Blocks in a pack are counted with their part
 //! of all packs together. Of what would be freed, the part that kept blocks are deltas on is told apart: it can go once those are
 //! encoded anew, which costs some of it. What records themselves take is not counted.
+//!
+//! **Markers** of what went before are neither versions nor changes of a name: they are not counted at all.
 
 use super::charge::{Charges, Charging, Within, charge_all, packed_bytes};
 use super::decide::{bindings, versions};
 use super::groups::{Groups, OTHERS, path_of};
 use super::ledger::{Cost, Sums};
 use super::survey::{NameRecords, NodeRecords, Terms, each_name};
-use super::{Verdict, Why};
+use super::{State, Verdict, Why};
 use crate::error::Result;
 use crate::reader::Reader;
 use crate::records::Records;
@@ -161,9 +163,16 @@ impl Counting<'_, '_> {
         let verdicts = bindings(self.terms.keeper, ladder, held, name.timeline);
         let number = self.groups.number(name.dir, name.name, name.node);
         if let Some(counted) = self.groups.of(number) {
-            let kept = verdicts.iter().filter(|verdict| verdict.keeps()).count() as u64;
-            counted.counts.bindings_kept += kept;
-            counted.counts.bindings_dropped += verdicts.len() as u64 - kept;
+            let newest = name.timeline.last().map(|record| record.seq);
+            for (record, verdict) in name.timeline.iter().zip(&verdicts) {
+                let counts = &mut counted.counts;
+                match record.state {
+                    State::Thinned => {}
+                    // How things are is told by the newest record, whatever it says.
+                    _ if verdict.keeps() || Some(record.seq) == newest => counts.bindings_kept += 1,
+                    _ => counts.bindings_dropped += 1,
+                }
+            }
         }
         Ok(())
     }
@@ -200,7 +209,7 @@ impl Charging for Counting<'_, '_> {
         for keeping in [true, false] {
             for (at, verdict) in verdicts.iter().enumerate().filter(|(_, it)| it.keeps() == keeping) {
                 charges.version(node, at, (!keeping).then_some(number));
-                if is_within && charges.is_first {
+                if is_within && charges.is_first && !node.is_marker(at) {
                     self.version(node, at, verdict, number);
                 }
             }

@@ -35,14 +35,30 @@ impl Runaway {
         Some(pattern)
     }
 
-    /// What to write into the configuration so that it is captured no longer, or that few of its states stay.
+    /// What to write into the configuration so that it is captured no longer, or that few of its states stay; no terminal obeys it.
     pub fn proposals(&self) -> Option<[String; 2]> {
-        let quoted = toml::Value::from(self.pattern()?).to_string();
+        let quoted = quoted(&self.pattern()?);
         Some([
             format!("exclude = [{quoted}]"),
-            format!("[[retention.rule]] patterns = [{quoted}] keep = [\"1 day for 30 days\"]"),
+            format!("[[retention.rule]]\npatterns = [{quoted}]\nkeep = [\"1 day for 30 days\"]"),
         ])
     }
+}
+
+/// A string of a configuration, in which everything is escaped that is not seen as what it is.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 8);
+    quoted.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            ' '..='~' => quoted.push(letter),
+            letter if letter.is_alphanumeric() => quoted.push(letter),
+            letter => quoted.push_str(&format!("\\U{:08x}", u32::from(letter))),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// New bytes of the last hours by path.
@@ -167,12 +183,17 @@ mod tests {
             ("/home/u/[x]?", "/home/u/xy"),
             ("/home/u/{a,b}\\c ", "/home/u/a"),
             ("/home/u/\"quoted\"", "/home/u/quoted"),
+            ("/home/u/'single'", "/home/u/single"),
+            ("/home/u/Größe \u{202e}\u{1b}[31m\u{9b}\tx", "/home/u/Größe"),
         ] {
             let runaway = Runaway { path: path.into(), bytes: 1 };
             let [exclude, rule] = runaway.proposals().expect("a proposal");
             let read: toml::Table = exclude.parse().expect("a line of a configuration");
             let pattern = read["exclude"][0].as_str().expect("a pattern").to_owned();
-            assert!(rule.contains("[[retention.rule]]"), "{rule}");
+            let written = crate::retention::config::parse(&rule).expect("a rule as it stands");
+            assert_eq!(written.rules[0].patterns, std::slice::from_ref(&pattern), "{rule}");
+            let loud = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+            assert!(!exclude.contains(loud) && !rule.contains(loud), "{exclude:?} {rule:?}");
             let root = RootPolicy { path: b"/home/u".to_vec(), ..RootPolicy::default() };
             let policy = Policy { roots: vec![root], excludes: vec![pattern], left_out: Vec::new() };
             let rules = Rules::new(&policy).expect("rules");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use asof_journal::Error as JournalError;
 use asof_journal::append::Limits;
 use asof_journal::control::{Answer, Forget, Forgotten, OldReader, PathBytes, Request};
-use asof_journal::forget::{Found, Order, forget, survey};
+use asof_journal::forget::{Found, Order, forget, survey, unknown};
 use asof_journal::open::Journal;
 use asof_journal::reader::Reader;
 use asof_journal::storage::Layout;
@@ -55,11 +55,17 @@ pub(crate) fn run(session: &Session, args: &ForgetArgs, out: &mut Output) -> Res
         // Nothing of the old segments is kept from going by whoever wants it gone.
         let reader = session.fresh_reader()?;
         let order = order(session, &reader, args, out)?;
+        // A slip of the pen is not taken for what is forgotten already.
+        let unknown = unknown(&reader, &order)?;
+        if !unknown.is_empty() {
+            return Err(nothing(session, &unknown, ""));
+        }
         let found = survey(&reader, &order)?;
         (order, found)
     };
     if found.versions + found.bindings == 0 {
-        return Err(nothing(session, &order));
+        let when = if order.before.is_some() { " that was over by then" } else { "" };
+        return Err(nothing(session, &order.paths, when));
     }
     refuse_held(session, &found)?;
     report::beforehand(&order, &found, consent == Consent::DryRun, out)?;
@@ -97,9 +103,8 @@ fn order(session: &Session, reader: &Reader, args: &ForgetArgs, out: &mut Output
     Ok(Order { paths, before, by, record_names: args.record_names })
 }
 
-fn nothing(session: &Session, order: &Order) -> Error {
-    let paths: Vec<String> = order.paths.iter().map(|path| escape(path)).collect();
-    let when = if order.before.is_some() { " that was over by then" } else { "" };
+fn nothing(session: &Session, paths: &[Vec<u8>], when: &str) -> Error {
+    let paths: Vec<String> = paths.iter().map(|path| escape(path)).collect();
     let what = format!("the journal has nothing{when} at {}", paths.join(", "));
     let next = format!(
         "{}   (finds names over time; a path is meant as it was named then)",

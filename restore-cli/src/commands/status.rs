@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::client::Client;
 use crate::errors::{Error, Result};
-use crate::output::{Output, escape};
+use crate::output::{Output, escape, is_plain};
 use crate::session::Session;
 use crate::source::{AtSeq, Source};
 use std::os::unix::ffi::OsStrExt;
@@ -192,10 +192,17 @@ fn for_people(status: &Status, answered: bool, out: &mut Output) -> Result<()> {
         out.line(&format!("stretched  {file} (large and written all the time: captured less often)"))?;
     }
     for runaway in &status.runaways {
-        let (path, bytes) = (escape(runaway.path.as_bytes()), bytes(runaway.bytes));
+        let (path, bytes) = (escape(runaway.path_bytes()), bytes(runaway.bytes));
         out.line(&format!("runaway    {path} ({bytes} new in the last 24 hours)"))?;
         for proposal in &runaway.proposals {
-            out.line(&format!("           in the configuration: {}", escape(proposal.as_bytes())))?;
+            let place = if proposal.starts_with('[') { "at its end" } else { "before its first table" };
+            out.line(&format!("           in the configuration, {place}:"))?;
+            // It is meant to be pasted; what the agent writes there has nothing to escape.
+            for line in proposal.lines() {
+                let plain = is_plain(line.as_bytes());
+                let line = if plain { line.to_owned() } else { escape(line.as_bytes()) };
+                out.line(&format!("               {line}"))?;
+            }
         }
     }
     if let Some(retention) = &status.retention {

@@ -9,7 +9,8 @@ holds is given back as before, at every instant. Without a PATH it lists what wa
 /// After the options.
 pub(crate) const MORE: &str = "\
 Paths:
-  A PATH is meant as it was named at any time; it need not be there now. What
+  A PATH is meant as it was named at any time; it need not be there now. Where
+  the journal never had anything at one of them, nothing at all goes. What
   was renamed is found under both names: what can still be reached by another
   path stays there, and is named beforehand, so that it can be forgotten as
   well. So are other paths that have the same content: the bytes stay with

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use asof_journal::append::Limits;
-use asof_journal::forget::{Order, survey};
+use asof_journal::forget::{FoundPath, Order, survey};
 use asof_journal::reader::Reader;
 use asof_journal::storage::Layout;
 use asof_journal::types::{BlockId, Content, Kind, NodeId, Seq};
@@ -267,6 +267,39 @@ fn a_directory_goes_with_all_that_was_ever_below_it() {
     assert_sound(&dir, "all of it");
 }
 
+/// What goes is listed by the names that it had below what is forgotten, whatever it was called when it came.
+#[test]
+fn what_goes_for_a_renamed_directory_is_listed_by_the_name_that_was_asked_for() {
+    let tmp = tempfile::tempdir().must("a temporary directory");
+    let dir = tmp.path().join("j");
+    let mut desk = Desk::open(&dir, 0, LIMITS);
+    desk.mkdir("/o");
+    desk.write("/o/key", b"s1");
+    desk.commit();
+    desk.rename_dir("/o", "/nn");
+    desk.commit();
+    desk.write("/nn/key", b"s2-secret");
+    desk.commit();
+    desk.write("/nn/key", b"s3");
+    let last = desk.commit();
+    let reader = Reader::open(&dir).must("it");
+    let listed = |paths: &[&str], before: Option<Seq>| {
+        let paths = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
+        let found = survey(&reader, &Order { paths, before, ..Order::default() }).must("what would go");
+        let of = |one: &FoundPath| (String::from_utf8_lossy(&one.path).into_owned(), one.versions, one.bytes);
+        (found.versions, found.paths.iter().map(of).collect::<Vec<_>>())
+    };
+    let line = |path: &str, versions: u64, bytes: u64| (path.to_owned(), versions, bytes);
+    assert_eq!(listed(&["/nn"], None), (2, vec![line("/nn", 0, 0), line("/nn/key", 2, 11)]));
+    // The names stay.
+    assert_eq!(listed(&["/nn"], Some(last)), (1, vec![line("/nn/key", 1, 9)]));
+    // The first version stood under both names.
+    let both = vec![line("/nn", 0, 0), line("/nn/key", 3, 13), line("/o", 0, 0), line("/o/key", 1, 2)];
+    assert_eq!(listed(&["/nn", "/o"], None), (3, both));
+    drop(reader);
+    desk.close();
+}
+
 #[test]
 fn before_a_time_only_what_was_over_then_goes() {
     let tmp = tempfile::tempdir().must("a temporary directory");
@@ -288,6 +321,13 @@ fn before_a_time_only_what_was_over_then_goes() {
     assert_eq!(found_in(&dir, &[SECRET]), [] as [String; 0]);
     assert_sound(&dir, "before a time");
     let reader = Reader::open(&dir).must("it");
+    // That something was there is no version.
+    for (before, versions) in [(Some(from), 0), (None, 2)] {
+        let order = Order { paths: vec![b"/giant".to_vec()], before, ..Order::default() };
+        let found = survey(&reader, &order).must("what would go");
+        assert_eq!(found.versions, versions, "{found:?}");
+        assert_eq!(found.paths.iter().map(|path| path.versions).sum::<u64>(), versions, "{found:?}");
+    }
     for state in &shown {
         assert!(content_of(&reader, "/other", state.seq).must("it").as_ref() == state.files.get("/other"));
         let content = if state.seq < from { None } else { state.files.get("/giant") };

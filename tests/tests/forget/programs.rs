@@ -37,6 +37,13 @@ fn the_command_shows_asks_does_it_and_tells_of_it() {
     assert!(total["versions"].as_u64().must("versions") > 10, "{total}");
     assert!(plan.iter().any(|line| line["path"] == paths[2].as_str()), "{plan:?}");
     site.asof(["forget", "--dry-run", "/d/nothing"]).exits(5);
+    // Of several paths one that is mistyped is not passed over.
+    for how in [&["--yes"][..], &["--dry-run"], &["--yes", "--before", "now"]] {
+        let wrong = ["forget", &paths[0], "/d/nothing", "/d/e/none"].into_iter().chain(how.iter().copied());
+        let error = site.asof(wrong).exits(5).stderr;
+        assert!(error.contains("the journal has nothing at /d/nothing, /d/e/none"), "{error}");
+        assert!(!error.contains(NAME), "nothing else is shown: {error}");
+    }
     assert_eq!(site.segment_bytes(), before);
 
     let done = site.asof(["--json", "forget", "--yes"].into_iter().chain(as_refs(&paths))).exits(0).json();

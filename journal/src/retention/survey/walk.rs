@@ -58,6 +58,7 @@ pub struct NodeRecords<'w> {
     pub ended: Ended,
     /// Whether this is the newest part.
     pub is_newest: bool,
+    markers: &'w [bool],
     inline: &'w [u32],
     referred: &'w [Referred],
     /// Where the references of each version end.
@@ -72,6 +73,12 @@ impl NodeRecords<'_> {
         let end = self.ends.get(at).copied().unwrap_or(0);
         let begin = at.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
         self.referred.get(begin..end).unwrap_or_default()
+    }
+
+    /// Whether the version only says that something was there, which went.
+    pub fn is_marker(&self, at: usize) -> bool {
+        let at = self.timeline.len().saturating_sub(at + 1);
+        self.markers.get(at).copied().unwrap_or(false)
     }
 
     /// Bytes that stand in the version itself.
@@ -133,6 +140,7 @@ pub(crate) fn each_name(
 #[derive(Default)]
 struct Gathered {
     timeline: Vec<Seq>,
+    markers: Vec<bool>,
     inline: Vec<u32>,
     referred: Vec<Referred>,
     ends: Vec<usize>,
@@ -144,6 +152,7 @@ impl Gathered {
         let version = whole(value, take_version)?;
         self.is_dir |= version.meta.kind == Kind::Dir;
         let mut inline = 0;
+        self.markers.push(version.content == Content::Thinned);
         match version.content {
             Content::Inline(bytes) => inline = u32::try_from(bytes.len()).unwrap_or(u32::MAX),
             Content::Extents(extents) => self.referred.extend(extents.iter().filter_map(referred)),
@@ -161,6 +170,7 @@ impl Gathered {
 
     fn clear(&mut self) {
         self.timeline.clear();
+        self.markers.clear();
         self.inline.clear();
         self.referred.clear();
         self.ends.clear();
@@ -207,6 +217,7 @@ pub(crate) fn each_node(
                 timeline: &gathered.timeline,
                 ended,
                 is_newest: newer.is_none(),
+                markers: &gathered.markers,
                 inline: &gathered.inline,
                 referred: &gathered.referred,
                 ends: &gathered.ends,

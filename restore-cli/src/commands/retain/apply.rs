@@ -14,6 +14,7 @@ use asof_journal::retention::Policy;
 use asof_journal::retention::effect::{Scope, effect};
 use asof_journal::retention::survey::{self, Terms};
 use asof_journal::storage::Layout;
+use asof_journal::types::Seq;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
@@ -94,8 +95,13 @@ fn ask(client: &mut Client, all: bool) -> Result<Retained> {
 fn here(dir: &Path, all: bool) -> Result<Retained> {
     let (written, _) = super::configured()?;
     let clock = Clock::open()?;
-    let journal = Journal::open(dir, &clock.now(), Limits::default())?;
-    let result = apply(&journal, &written, &clock, all);
+    let mut journal = Journal::open(dir, &clock.now(), Limits::default())?;
+    let sealed = match all {
+        true => journal.compactor.seal_here(&mut journal.appender),
+        false => Ok(None),
+    };
+    let result =
+        sealed.map_err(Error::from).and_then(|as_of| apply(&journal, &written, &clock, (all, as_of)));
     let Journal { head, appender, .. } = journal;
     head.connect(None);
     appender.close(&clock.now())?;
@@ -106,7 +112,7 @@ fn apply(
     journal: &Journal,
     written: &asof_journal::retention::config::Written,
     clock: &Clock,
-    all: bool,
+    (all, as_of): (bool, Option<Seq>),
 ) -> Result<Retained> {
     let roots = journal.head.view().policy()?.roots.into_iter().map(|root| root.path).collect::<Vec<_>>();
     let policy = Policy::new(written, &roots).map_err(|error| {
@@ -116,7 +122,8 @@ fn apply(
     let holds = journal.head.held_paths()?;
     let eagerness = if all { Eagerness::Anything } else { Eagerness::WorthIt };
     let go_on = &mut |_: &Compacted| !interrupt::requested();
-    let done = journal.compactor.compact_while(&policy, &holds, eagerness, clock.now().wall, go_on)?;
+    let done =
+        journal.compactor.compact_while(&policy, &holds, eagerness, (as_of, clock.now().wall), go_on)?;
     let reader = journal.compactor.waits_for();
     Ok(Retained {
         segments: done.segments,

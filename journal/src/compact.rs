@@ -256,6 +256,10 @@ impl Compactor {
             Err(Refusal::Damaged(damage)) => Ok(Err(damage)),
             Err(Refusal::Error(error)) => Err(error),
         };
+        let run = run.that_can_go(&look.set)?;
+        if run.segments.is_empty() {
+            return Ok(Plan::default());
+        }
         let mut decided = match decide(&run.segments)? {
             Ok(decided) => decided,
             Err(damage) => {
@@ -276,7 +280,10 @@ impl Compactor {
         let segments = run.segments.iter().map(lens).collect::<Result<Vec<_>>>()?;
         let Some(best) = run.best_stretch(&segments) else { return Ok(Plan::leave(run)) };
         let mut plan = Plan { rest: run.beside(&best), ..Plan::default() };
-        let chosen = run.part(best);
+        let chosen = run.part(best).that_can_go(&look.set)?;
+        if chosen.segments.is_empty() {
+            return Ok(plan);
+        }
         if chosen.segments.len() < run.segments.len() {
             // It was whole a moment ago.
             let Ok(of_these) = decide(&chosen.segments)? else { return Ok(plan) };

@@ -5,6 +5,8 @@
 //! written still has a credit of its own length; it pays for the step after. Behind the last step nothing comes that would have
 //! to be paid for: there whatever frees enough to be worth its while may spend it.
 //!
+//! **What.** A segment that a killed writer left has no footer, and ends where the one behind it says: that one goes with it or after it.
+//!
 //! **When.** A step is left out where the next one comes before a segment has become twice as old: what is written is worth the more,
 //! the longer it stays as it is. Runs are long, so that few records lie across the end of one, which could not go.
 
@@ -34,6 +36,8 @@ const RUN_SEGMENTS_MIN: usize = 64;
 const INTERVALS_MIN: u64 = 4;
 /// What is ripe waits until it is this part of the journal, or fills a run: each look reads all versions in the index.
 const JOURNAL_PART: u64 = 64;
+/// An operation takes so many bytes at least, with its content: where no footer counts them.
+const OP_BYTES: u64 = 256;
 /// Of what is written at the last step, each so many bytes must free one.
 const WRITTEN_FOR_ONE: u64 = 4;
 
@@ -120,6 +124,20 @@ impl Run {
         sides.into_iter().filter(|side| !side.is_empty()).map(|side| self.part(side)).collect()
     }
 
+    fn ends_with(&self, segment: SegmentId) -> bool {
+        self.segments.last().is_some_and(|last| last.id == segment)
+    }
+
+    /// Without what at its beginning waits for a segment that is not in it.
+    pub(super) fn that_can_go(mut self, set: &SegmentSet) -> Result<Run> {
+        while let Some(first) = self.segments.first()
+            && waits_for(set, first)?.is_some()
+        {
+            self.segments.remove(0);
+        }
+        Ok(self)
+    }
+
     /// What lies on both sides of one of its segments.
     pub(super) fn without(&self, segment: SegmentId) -> Vec<Run> {
         let at = self.segments.iter().position(|it| it.id == segment);
@@ -185,16 +203,18 @@ impl Choice<'_> {
                     .filter(|step| left.get(&segment.id).is_none_or(|left| *left < step.from_minutes))
                     .map(Some),
             };
-            let is_sound = due.is_some() && is_sound(set, segment)?;
-            let Some(step) = due.filter(|_| is_sound) else {
+            let has_end = due.is_some() && has_end(set, segment)?;
+            let Some(step) = due.filter(|_| has_end) else {
                 open = false;
                 continue;
             };
             let footer = segment.footer(None, &mut codec)?;
-            let its_ops = footer.map_or(0, |(_, footer)| footer.ops);
+            let its_ops = footer.map_or(len / OP_BYTES, |(_, footer)| footer.ops);
+            let waits_for = waits_for(set, segment)?;
             match runs.last_mut().filter(|(run, _)| open && run.step == step) {
                 Some((run, _))
                     if run.segments.len() < RUN_SEGMENTS_MAX
+                        && waits_for.is_none_or(|before| run.ends_with(before))
                         && bytes + len <= RUN_BYTES_MAX
                         && ops + its_ops <= RUN_OPS_MAX =>
                 {
@@ -206,6 +226,10 @@ impl Choice<'_> {
                 // No more fits into it.
                 Some((_, is_full)) => *is_full = true,
                 None => {}
+            }
+            if waits_for.is_some() {
+                open = false;
+                continue;
             }
             runs.push((Run { segments: vec![Arc::clone(segment)], step, ops: its_ops }, false));
             (bytes, ops, open) = (len, its_ops, true);
@@ -272,17 +296,19 @@ pub(super) fn bytes_of(segments: &[Arc<SegmentFile>]) -> Result<u64> {
     segments.iter().map(|segment| segment.len()).sum()
 }
 
-/// Whether a segment and the one before it in the log end by their own footers, so that they need no other to say it.
-fn is_sound(set: &SegmentSet, segment: &SegmentFile) -> Result<bool> {
-    let sealed = |segment: &SegmentFile| -> Result<bool> {
-        Ok(segment.header_damage.is_none() && (!segment.is_log() || segment.trailer()?.is_some()))
-    };
-    let before = set.log_before(segment.id).next();
-    let before_sealed = match before {
-        Some(before) if segment.is_log() => sealed(before)?,
-        _ => true,
-    };
-    Ok(sealed(segment)? && before_sealed)
+/// Whether it is known where a segment ends: by its footer, or by the segment that follows.
+fn has_end(set: &SegmentSet, segment: &SegmentFile) -> Result<bool> {
+    let known = !segment.is_log() || segment.trailer()?.is_some() || set.end_as_followed(segment).is_some();
+    Ok(known && segment.header_damage.is_none())
+}
+
+/// The segment of the log that a segment must not go before: it is not known where that ends but by this one.
+fn waits_for(set: &SegmentSet, segment: &SegmentFile) -> Result<Option<SegmentId>> {
+    let before = set.log_before(segment.id).next().filter(|_| segment.is_log());
+    match before {
+        Some(before) if before.header_damage.is_some() || before.trailer()?.is_none() => Ok(Some(before.id)),
+        _ => Ok(None),
+    }
 }
 
 /// The last `Seq` that a segment may hold.

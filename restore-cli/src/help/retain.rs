@@ -29,10 +29,9 @@ Applying:
   asof does it itself. Old segments of the journal are written anew without
   what goes, where that frees as much as it writes, or any at all with --all.
   The segment that is being written stays until it is sealed; --all has it
-  sealed first, so that what --dry-run names goes at once. Two things it does
-  not foresee: a record whose end lies in another run of segments (of 128 MiB)
-  goes another time, and the segment that a killed asofd left, with the one
-  behind it, stays as it is.
+  sealed first, so that what --dry-run names goes at once, but for a record
+  whose end lies in another run of segments (of 128 MiB): that goes another
+  time.
   A crash at any moment loses nothing that is kept. Segments with damage in
   them stay as they are, and so do those that something still reads, for a day
   at most. It asks first; without a terminal it takes --yes.

@@ -368,7 +368,7 @@ fn what_may_have_been_there_is_not_deleted_for_not_being_known() {
     let exact = Wish { exact: true, ..wish(&then, &now, &all) };
     let Outcome { preview, problems, .. } = restore(dir.path(), &exact);
     let named: Vec<&[u8]> = problems.iter().map(|problem| &problem.path[..]).collect();
-    assert_eq!(named, [&b"/r"[..], b"/r/new-dir", b"/r/new"], "{problems:?}");
+    assert_eq!(named, [&b"/r"[..], b"/r/new", b"/r/new-dir"], "{problems:?}");
     assert!(problems[0].error.contains("more may have been in it"), "{problems:?}");
     assert_eq!((preview.overwritten.entries, preview.deleted.entries), (1, 0));
     assert_eq!((read(dir.path(), "r/a"), read(dir.path(), "r/new-dir/in")), ("one".into(), "later".into()));

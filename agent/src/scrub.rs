@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use asof_journal::Error;
 use asof_journal::head::Head;
 use asof_journal::scrub::{Progress, Scrub};
 use asof_journal::segments::Damage;
@@ -147,6 +148,9 @@ impl Worker {
                     }
                     example = step.damage.first().map(words);
                 }
+                Err(error) if is_gone(&error) => {
+                    tracing::debug!(%error, "a segment was replaced while the scrub came to it");
+                }
                 Err(error) => tracing::warn!(%error, "a step of the scrub failed; it is tried again"),
             }
             self.shared.checked.fetch_add(read, Ordering::Relaxed);
@@ -164,6 +168,11 @@ impl Worker {
         let damaged = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner).damage;
         let _ = self.events.send(Event::Scrubbed(Scrubbed { bytes, damaged, example }));
     }
+}
+
+/// Whether a file is not there any more: compaction has removed it, and the next step does not come to it.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// A damaged place for people.

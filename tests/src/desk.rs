@@ -263,6 +263,15 @@ impl Desk {
         self.shown
     }
 
+    /// Ends as a killed process does, and another one goes on where it was.
+    #[track_caller]
+    #[must_use]
+    pub fn killed(self, dir: &Path, limits: Limits) -> Desk {
+        let Desk { journal, now, dirs, nodes, files, shown, .. } = self;
+        drop(journal);
+        Desk { dirs, nodes, files, shown, ..Desk::open(dir, now, limits) }
+    }
+
     /// Ends as a killed process does: nothing more is written.
     pub fn drop_dead(self) -> Vec<Shown> {
         self.shown

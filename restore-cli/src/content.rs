@@ -6,7 +6,7 @@ use asof_journal::reader::Around;
 use asof_journal::types::{Content, Extent, Version};
 
 use crate::errors::{Error, Result};
-use crate::output::escape;
+use crate::output::{escape, local};
 use crate::source::Source;
 
 /// What `Content::Unread` says of a file that was longer than the configuration wanted to have read.
@@ -16,14 +16,21 @@ const EFBIG: i32 = rustix::io::Errno::FBIG.raw_os_error();
 pub(crate) const THINNED: &str = "what stood there then is not kept (the retention policy, or `asof forget`); \
                                   `asof log PATH` shows what is";
 
-/// Why more may have been in a directory than the journal knows of a time.
-pub(crate) fn not_whole(around: &Around) -> String {
-    let near: Vec<String> =
-        [around.before, around.after].into_iter().flatten().map(|at| at.seq.to_string()).collect();
-    let whole = match near.is_empty() {
+/// The moments next to one that is not kept whole of which everything is kept, as the end of a sentence.
+pub(crate) fn whole_around(around: &Around) -> String {
+    let near: Vec<String> = [(around.before, "before"), (around.after, "after")]
+        .into_iter()
+        .filter_map(|(at, which)| at.map(|at| format!("{} ({}) {which} it", local(at.instant), at.seq)))
+        .collect();
+    match near.is_empty() {
         true => String::new(),
         false => format!("; everything is kept of {}", near.join(" and of ")),
-    };
+    }
+}
+
+/// Why more may have been in a directory than the journal knows of a time.
+pub(crate) fn not_whole(around: &Around) -> String {
+    let whole = whole_around(around);
     format!("what came and went around that time is not kept, so more may have been in it{whole}")
 }
 

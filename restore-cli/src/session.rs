@@ -8,12 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use asof_journal::places::Surroundings;
-use asof_journal::reader::{Around, Moment, Reader};
+use asof_journal::reader::{Moment, Reader};
 use asof_journal::storage::Layout;
 use asof_journal::types::{Instant, Kind, MarkName, Seq};
 use asof_journal::view::Entry;
 use chrono::{DateTime, Local, NaiveDate};
 
+use crate::content::whole_around;
 use crate::errors::{Error, Result};
 use crate::output::{Output, escape, local};
 use crate::path;
@@ -190,7 +191,8 @@ impl Session {
             TimeSpec::Instant(instant) => self.at_instant(reader, instant, out),
         }?;
         if let Some(around) = reader.thinned_around(moment.seq)? {
-            out.warn(&not_whole(&moment, &around));
+            let whole = whole_around(&around);
+            out.warn(&format!("not everything of {} is kept, by the retention policy{whole}", moment.seq));
         }
         Ok(moment)
     }
@@ -271,20 +273,6 @@ pub(crate) fn entry_at(source: &dyn Source, path: &[u8], moment: &Moment) -> Res
 /// Says that nothing is known at a path; why, and what helps, is found out at the edge.
 pub(crate) fn no_such_path(path: &[u8], moment: &Moment) -> Error {
     Error::NoSuchPath { path: path.to_vec(), moment: Box::new(*moment) }
-}
-
-/// Says that not everything of a moment is kept, and which ones are whole.
-fn not_whole(moment: &Moment, around: &Around) -> String {
-    let near = |moment: Option<Moment>, which: &str| {
-        moment.map(|at| format!("{} ({}) {which}", local(at.instant), at.seq))
-    };
-    let near: Vec<String> =
-        [near(around.before, "before it"), near(around.after, "after it")].into_iter().flatten().collect();
-    let whole = match near.is_empty() {
-        true => String::new(),
-        false => format!("; everything is kept of {}", near.join(" and of ")),
-    };
-    format!("not everything of {} is kept, by the retention policy{whole}", moment.seq)
 }
 
 fn time_error(error: TimeError) -> Error {

@@ -17,7 +17,7 @@ use lines::{Answer, At, EndLine, ForgottenLine, GapLine, Matched, RuleLine, Verd
 
 use super::restore::gap_text;
 use crate::args::ExplainArgs;
-use crate::content::unread;
+use crate::content::{unread, whole_around};
 use crate::errors::{Error, Result};
 use crate::output::{Output, PathFields, as_of, escape, local};
 use crate::path;
@@ -240,16 +240,7 @@ impl<'c> Case<'c> {
 
     /// The nearest instants of which everything is kept, in words; `None` where this is one of them.
     fn kept(&self) -> Result<Option<String>> {
-        let Some(around) = self.reader.thinned_around(self.moment.seq)? else { return Ok(None) };
-        let near: Vec<String> = [around.before, around.after]
-            .into_iter()
-            .flatten()
-            .map(|at| format!("{} (seq:{})", local(at.instant), at.seq.0))
-            .collect();
-        Ok(Some(match near.is_empty() {
-            true => String::new(),
-            false => format!("; everything is kept of {}", near.join(" and of ")),
-        }))
+        Ok(self.reader.thinned_around(self.moment.seq)?.as_ref().map(whole_around))
     }
 
     fn ended(&self, ended: &Ended, mut answer: Answer) -> Result<Answer> {

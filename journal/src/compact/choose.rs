@@ -27,7 +27,7 @@ const RUN_BYTES_MAX: u64 = 128 << 20;
 /// So many segments of it.
 const RUN_SEGMENTS_MAX: usize = 1024;
 /// And so many operations, all of which are held at a time.
-const RUN_OPS_MAX: u64 = 80_000;
+const RUN_OPS_MAX: u64 = 40_000;
 /// Fewer bytes are left until more have come.
 const RUN_BYTES_MIN: u64 = 4 << 20;
 /// But for so many segments: each costs a file.

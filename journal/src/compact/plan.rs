@@ -17,7 +17,7 @@ use crate::segments::SegmentSet;
 use crate::types::{SegmentId, Seq};
 
 /// Operations that are held at a time, unless one run alone has more.
-const OPS_MAX: u64 = 80_000;
+const OPS_MAX: u64 = 40_000;
 /// Blocks of the runs.
 const BLOCKS_MAX: usize = 250_000;
 

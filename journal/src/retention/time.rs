@@ -113,9 +113,17 @@ impl JournalClock {
         let sample = Sample { seq: tick.last_seq, time };
         match self.samples.last_mut() {
             Some(newest) if newest.time.minute() == time.minute() => *newest = sample,
-            _ => self.samples.push(sample),
+            _ => self.add(sample),
         }
         self.last = Some(tick);
+    }
+
+    /// A sample more. They take years to come, and twice the room would be held for the rest of them.
+    fn add(&mut self, sample: Sample) {
+        if self.samples.len() == self.samples.capacity() {
+            self.samples.reserve_exact(self.samples.len() / 8 + 1024);
+        }
+        self.samples.push(sample);
     }
 
     fn credited(&self) -> i64 {

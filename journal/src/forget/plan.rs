@@ -3,7 +3,7 @@
 //! A record goes where all that it can still be reached by is forgotten: at each instant at which its way up leads to `/`, that way
 //! is one of the paths, or lies below one. What can be reached some other way stays, whole.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::order::Order;
 use super::spans::{END, Spans};
@@ -40,8 +40,8 @@ pub(crate) struct Plan {
     pub thinned: HashSet<(NodeId, Seq)>,
     /// Nodes of which nothing stays.
     pub nodes: HashSet<NodeId>,
-    /// Nodes that can be reached some other way, and since when; not for long.
-    pub kept: Vec<(NodeId, Seq)>,
+    /// Nodes that can be reached some other way; not for long.
+    pub kept: BTreeSet<NodeId>,
 }
 
 /// What a name stood for, from when until when.
@@ -406,10 +406,10 @@ impl<'r> Planner<'r> {
                     plan.thinned.insert(this);
                 }
             }
-            match reach.first() {
-                None if all => drop(plan.nodes.insert(node)),
-                None => {}
-                Some(since) => plan.kept.push((node, Seq(since))),
+            if !reach.is_empty() {
+                plan.kept.insert(node);
+            } else if all {
+                plan.nodes.insert(node);
             }
         }
         Ok(plan)

@@ -125,18 +125,19 @@ pub fn survey(reader: &Reader, order: &Order) -> Result<Found> {
         }
         listing.versions(node, &versions)?;
     }
-    let Listing { paths, .. } = listing;
+    let Listing { paths, mut ways, .. } = listing;
     found.paths = paths.into_values().collect();
     if first <= last {
         (found.first, found.last) = (reader.at_seq(first)?, reader.at_seq(last)?);
     }
-    for (node, seq) in &plan.kept {
-        if found.also.len() < ELSEWHERE_MAX
-            && let Some(path) = reader.view(*seq).path_of(*node)?
-            && !is_meant(&path)
-            && !found.also.contains(&path)
-        {
-            found.also.push(path);
+    for node in &plan.kept {
+        if found.also.len() >= ELSEWHERE_MAX {
+            break;
+        }
+        for way in ways.of_node(*node)?.into_iter().filter(|way| !is_meant(&way.path)) {
+            if !found.also.contains(&way.path) {
+                found.also.push(way.path);
+            }
         }
     }
     found.also.sort();

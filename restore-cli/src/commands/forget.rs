@@ -64,6 +64,9 @@ pub(crate) fn run(session: &Session, args: &ForgetArgs, out: &mut Output) -> Res
         (order, found)
     };
     if found.versions + found.bindings == 0 {
+        if order.before.is_none() && !found.also.is_empty() {
+            return Err(named_otherwise(session, &order, &found));
+        }
         let when = if order.before.is_some() { " that was over by then" } else { "" };
         return Err(nothing(session, &order.paths, when));
     }
@@ -111,6 +114,19 @@ fn nothing(session: &Session, paths: &[Vec<u8>], when: &str) -> Error {
         session.command("find").word("GLOB --deleted").text()
     );
     Error::not_reachable(what, next)
+}
+
+/// What was renamed with a directory above it has one record of its name, below all names of that directory.
+fn named_otherwise(session: &Session, order: &Order, found: &Found) -> Error {
+    let list = |paths: &[Vec<u8>]| paths.iter().map(|path| escape(path)).collect::<Vec<_>>().join(", ");
+    let what = format!(
+        "nothing was forgotten: all of {} can be reached as {} as well",
+        list(&order.paths),
+        list(&found.also)
+    );
+    let all = order.paths.iter().chain(&found.also);
+    let forget = all.fold(session.command("forget"), |line, path| line.path(path)).text();
+    Error::failed(what, format!("{forget}   (forgets it under all these names)"))
 }
 
 /// What is held stays until somebody says that it need not.

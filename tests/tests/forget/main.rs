@@ -296,6 +296,10 @@ fn what_goes_for_a_renamed_directory_is_listed_by_the_name_that_was_asked_for() 
     // The first version stood under both names.
     let both = vec![line("/nn", 0, 0), line("/nn/key", 3, 13), line("/o", 0, 0), line("/o/key", 1, 2)];
     assert_eq!(listed(&["/nn", "/o"], None), (3, both));
+    // Its one record stands below both.
+    let found = survey(&reader, &Order { paths: vec![b"/o/key".to_vec()], ..Order::default() });
+    let found = found.must("what would go");
+    assert_eq!((found.versions, found.bindings, found.also), (0, 0, vec![b"/nn/key".to_vec()]));
     drop(reader);
     desk.close();
 }

@@ -1,6 +1,7 @@
 //! The command with and without an agent.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use asof_journal::forget::Order;
 use asof_journal::open::Journal;
@@ -9,7 +10,7 @@ use asof_journal::types::BlockId;
 use asof_tests::desk::clock;
 use asof_tests::leavings::found_in;
 use asof_tests::must::Must;
-use asof_tests::site::Site;
+use asof_tests::site::{Site, arguments};
 use asof_tests::specimen::text;
 use asof_tests::wait::{PATIENCE, eventually};
 
@@ -68,6 +69,27 @@ fn the_command_shows_asks_does_it_and_tells_of_it() {
     let told = site.asof(["forget"]).exits(0).text();
     assert!(told.contains("/d/e/plain5") && told.lines().count() == 2, "{told}");
     site.asof(["forget", "--finish"]).exits(0);
+}
+
+#[test]
+fn what_has_another_name_by_its_directory_is_forgotten_by_the_command_that_is_shown() {
+    let site = Site::new();
+    let agent = site.start();
+    let (old, new) = (site.root.join("old"), site.root.join("new name"));
+    fs::create_dir(&old).must("mkdir");
+    fs::write(old.join("key"), "hunter2").must("a secret");
+    site.sync();
+    fs::rename(&old, &new).must("mv");
+    site.sync();
+    let error = site.asof(arguments(&[&"forget", &"--yes", &old.join("key")])).exits(1).stderr;
+    assert!(error.contains("can be reached as"), "{error}");
+    let shown = error.lines().find_map(|line| line.trim().strip_prefix("next: ")).must("what to do");
+    let line = shown.split("   (").next().must("a command");
+    site.shell(&format!("{line} --yes")).exits(0);
+    for dir in [&old, &new] {
+        site.asof(arguments(&[&"log", &dir.join("key")])).exits(5);
+    }
+    agent.terminate();
 }
 
 #[test]

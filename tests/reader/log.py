@@ -47,14 +47,12 @@ class Manifest:
 class Segment:
     """One file of segments/: its frames from header to header, and which of them are good."""
 
-    def __init__(self, path, number, uuid):
+    def __init__(self, path, number):
         self.path, self.number, self.superseded = path, number, False
         with open(path, "rb") as opened:
             self.data = opened.read()
         try:
             self.header = Header(self.data, crc32c)
-            if self.header.journal != uuid:
-                raise Refused(f"{path} is of another journal")
             self.salt, start = self.header.salt, self.header.length
         except Damaged as error:
             warn(f"{path}: {error}")
@@ -213,7 +211,10 @@ class Log:
             if not parts:
                 continue
             number = int(parts[1])
-            segment = Segment(os.path.join(directory, file), number, self.manifest.uuid)
+            segment = Segment(os.path.join(directory, file), number)
+            if segment.header and segment.header.journal != self.manifest.uuid:
+                warn(f"{segment.path} is of another journal: left out")
+                continue
             if segment.header and segment.header.id != number:
                 warn(f"{segment.path} says that it is segment {segment.header.id}")
                 number = segment.number = segment.header.id

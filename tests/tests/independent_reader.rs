@@ -53,6 +53,8 @@ fn a_reader_made_from_the_format_alone_restores_the_same() {
     torn(&site, &mut Random::new(2));
     site.start().terminate();
     agree(&site, &reader, &instants, "two torn segments, then a sealed one");
+    stray(&site);
+    agree(&site, &reader, &instants, "segments of another journal among them");
 }
 
 #[test]
@@ -175,6 +177,27 @@ fn torn(site: &Site, random: &mut Random) {
     let mut file = OpenOptions::new().append(true).open(newest).must(newest.display());
     file.write_all(&bytes[frame..frame + 30]).must("half of a frame");
     file.write_all(&random.bytes(1000)).must("noise");
+}
+
+/// Puts segments of another journal among those there are: under numbers of their own, which nothing here has, and under others.
+#[track_caller]
+fn stray(site: &Site) {
+    let here = Layout::new(&site.journal).segments();
+    let numbers = |dir: &Path| fs::read_dir(dir).must(dir.display()).count();
+    let (other, most) = (Site::new(), numbers(&here));
+    let there = Layout::new(&other.journal).segments();
+    while !there.is_dir() || numbers(&there) < most + 2 {
+        fs::write(other.root.join("file"), format!("{most}")).must("a file");
+        other.start().terminate();
+    }
+    for entry in fs::read_dir(&there).must(there.display()) {
+        let from = entry.must(there.display());
+        let to = here.join(from.file_name());
+        if !to.exists() {
+            fs::copy(from.path(), to).must("cp");
+        }
+        fs::copy(from.path(), here.join("0000000000009999.seg")).must("cp");
+    }
 }
 
 /// A tree as the golden answers write it.

@@ -112,6 +112,11 @@ impl SegmentSet {
                     what,
                 });
             }
+            Ok(segment)
+                if segment.header_damage.is_none() && segment.header.journal != *journal.as_bytes() =>
+            {
+                self.note(segment.path, id, 0, "the segment belongs to another journal");
+            }
             Ok(segment) if segment.header.id != id => {
                 misnamed.push((id, segment.path, segment.header.id));
             }
@@ -124,9 +129,6 @@ impl SegmentSet {
                     what: format!("{what}; its frames were found without it"),
                 });
                 self.segments.insert(id, Arc::new(segment));
-            }
-            Ok(segment) if segment.header.journal != *journal.as_bytes() => {
-                self.note(segment.path, id, 0, "the segment belongs to another journal");
             }
             Ok(segment) => {
                 self.segments.insert(id, Arc::new(segment));

@@ -8,7 +8,7 @@ mod usage;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -34,6 +34,8 @@ const RETRY: Duration = Duration::from_secs(2);
 pub(crate) struct AppendThread {
     thread: thread::JoinHandle<Appender>,
     head: Arc<Head>,
+    /// Whether a commit that fails is the last one.
+    ending: Arc<AtomicBool>,
 }
 
 /// Why the last commit failed; `None` once one succeeded. Shared, because the appender never waits for the loop, which
@@ -58,9 +60,11 @@ impl AppendThread {
         head.connect(Some(sink));
         let failure = Failure::default();
         let told = failure.clone();
+        let ending = Arc::<AtomicBool>::default();
         let server = Server {
             appender,
             queue,
+            ending: ending.clone(),
             waiting: VecDeque::new(),
             clock,
             oldest,
@@ -72,11 +76,12 @@ impl AppendThread {
             wake,
         };
         let thread = thread::Builder::new().name("asofd-append".to_string()).spawn(move || server.serve())?;
-        Ok((AppendThread { thread, head }, failure))
+        Ok((AppendThread { thread, head, ending }, failure))
     }
 
     /// Refuses further submissions, lets the rest be committed, and gives the appender back.
     pub(crate) fn stop(self) -> Option<Appender> {
+        self.ending.store(true, Ordering::Relaxed);
         self.head.connect(None);
         self.thread.join().ok()
     }
@@ -85,6 +90,7 @@ impl AppendThread {
 struct Server<W> {
     appender: Appender,
     queue: Receiver<Submission>,
+    ending: Arc<AtomicBool>,
     /// What came while there was no room.
     waiting: VecDeque<Submission>,
     clock: Arc<dyn Clock>,
@@ -166,6 +172,10 @@ impl<W: Fn()> Server<W> {
                 continue;
             }
             (self.wake)();
+            if self.ending.load(Ordering::Relaxed) {
+                // Whoever closes the appender tries once more.
+                return;
+            }
             tracing::error!(%error, "a commit failed; it is tried again, and nothing is lost meanwhile");
             // What else is submitted joins the next try while there is room for it.
             if closed || !self.waiting.is_empty() || self.appender.staged_bytes() >= COMMIT_BYTES_MAX {

@@ -23,6 +23,7 @@ use std::time::Duration;
 use asof_journal::append::Mark as Place;
 use asof_journal::control::{Answer, Synced};
 use asof_journal::head::Head;
+use asof_journal::open::WriterLock;
 use asof_journal::storage::Layout;
 use asof_journal::types::{GapReason, Group, Instant, Mark, MarkCause, Op, Seq};
 use crossbeam_channel::{Receiver, Sender, after, select};
@@ -75,6 +76,7 @@ pub(crate) struct Agent {
     config: Config,
     reload: Reload,
     layout: Layout,
+    lock: WriterLock,
     clock: Arc<dyn Clock>,
     head: Arc<Head>,
     tally: Arc<Tally>,
@@ -396,6 +398,7 @@ impl Agent {
             return;
         }
         self.ticked_ns = now_ns;
+        self.look_at_journal();
         let idle = now_ns.saturating_sub(self.last_mark_ns) >= MARK_EVERY.as_nanos() as u64;
         let has_room = self.room.lack().is_none();
         if has_room && idle && self.syncs.is_empty() && self.marks.is_empty() {

@@ -134,7 +134,7 @@ pub struct Appender {
     /// There was no room for a commit, and nobody has found any since.
     is_short: bool,
     /// Held until the writer is dropped.
-    _lock: WriterLock,
+    lock: WriterLock,
 }
 
 /// Where a writer begins.
@@ -168,7 +168,7 @@ impl Appender {
             staged: Staged::default(),
             codec: Codec::default(),
             unflushed: 0,
-            _lock: start.lock,
+            lock: start.lock,
         }
     }
 
@@ -204,7 +204,7 @@ impl Appender {
     /// On failure everything stays staged, and the segment is given up; a later call begins a new one.
     ///
     /// # Errors
-    /// `Full`, `Io`. An `Index` error is no reason to fail: the index is derived, and is given up instead.
+    /// `Full`, `Io`, `Replaced`. An `Index` error is no reason to fail: the index is derived, and is given up instead.
     pub fn commit(
         &mut self,
         clock: &ClockReading,
@@ -213,6 +213,7 @@ impl Appender {
         if self.is_empty() {
             return Ok(None);
         }
+        self.lock.make_sure()?;
         if std::mem::take(&mut self.staged.begins_segment) {
             // One that lies in the reserve has no other to follow it.
             match self.segment.take() {
@@ -486,6 +487,7 @@ impl Appender {
     /// # Errors
     /// As for [`Appender::commit`].
     pub fn close(mut self, clock: &ClockReading) -> Result<()> {
+        self.lock.make_sure()?;
         self.commit(clock, None)?;
         if let Some(segment) = self.segment.take() {
             self.seal(segment);

@@ -23,6 +23,12 @@ pub enum Error {
         /// The journal.
         path: PathBuf,
     },
+    /// The journal was removed, moved or replaced under its writer: what the writer has open is nobody's journal any more.
+    #[error("{path} was removed, moved or replaced while it was being written to")]
+    Replaced {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The journal was written by a program that knows more than this one.
     #[error("{path}: {what} is not known to this program (it knows format {known})")]
     Unsupported {

@@ -1,7 +1,8 @@
 //! Opening a journal for writing: lock, recover, bring the index up to date, hand out the two halves of the writer.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{Metadata, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -119,6 +120,8 @@ impl Journal {
 #[derive(Clone, Debug)]
 pub struct WriterLock {
     layout: Layout,
+    /// The device and the inode of its file.
+    place: (u64, u64),
     _file: Arc<std::fs::File>,
 }
 
@@ -133,8 +136,30 @@ impl WriterLock {
         crate::storage::create_private_dir(dir).context(dir)?;
         crate::private::make_sure(&layout)?;
         let file = lock_writer(&layout)?;
-        Ok(WriterLock { layout, _file: Arc::new(file) })
+        let place = place_of(&file.metadata().context(layout.lock())?);
+        Ok(WriterLock { layout, place, _file: Arc::new(file) })
     }
+
+    /// Makes sure that its path still leads to the journal that was locked: to another one, whatever is made by path would do harm.
+    /// Where nobody can say, it does.
+    ///
+    /// # Errors
+    /// `Replaced`.
+    pub fn make_sure(&self) -> Result<()> {
+        let is_replaced = match std::fs::metadata(self.layout.lock()) {
+            Ok(there) => place_of(&there) != self.place,
+            Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        };
+        match is_replaced {
+            true => Err(Error::Replaced { path: self.layout.dir().to_path_buf() }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What tells a file from all others, whatever it is called.
+fn place_of(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 fn lock_writer(layout: &Layout) -> Result<std::fs::File> {
@@ -165,7 +190,7 @@ fn settle(storage: &dyn Storage, layout: &Layout) -> Result<()> {
     for manifest in [layout.manifest(), layout.manifest_copy()] {
         match storage.settle(&manifest) {
             // One that is missing was reported.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             other => other.context(&manifest)?,
         }
     }

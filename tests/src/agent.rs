@@ -129,6 +129,13 @@ impl Agent {
         (status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)), self.log())
     }
 
+    /// SIGTERM, where it cannot end in good order; as for [`Agent::ends`].
+    #[track_caller]
+    pub fn ends_when_told(self) -> (i32, String) {
+        self.signal(Signal::TERM);
+        self.ends()
+    }
+
     /// SIGTERM; it must end with status 0 and have logged no trouble.
     #[track_caller]
     pub fn terminate(mut self) {

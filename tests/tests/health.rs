@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use asof_tests::agent::Agent;
+use asof_tests::filesystem::{Filesystem, Mount, run};
 use asof_tests::inject::{can_end_threads, end_thread, thread_named};
 use asof_tests::must::Must;
 use asof_tests::site::{Site, arguments};
@@ -167,4 +168,63 @@ fn an_empty_place_where_a_filesystem_is_missing_deletes_nothing() {
     let kept: Vec<OsString> = arguments(&[&"cat", &site.root.join("file"), &"--at", &synced.at]);
     assert_eq!(site.asof(kept).exits(0).stdout, b"precious");
     agent.terminate();
+}
+
+#[test]
+fn an_agent_whose_journal_is_taken_away_ends_and_touches_no_other() {
+    for is_replaced in [false, true] {
+        let site = Site::new();
+        put(&site.root.join("file"), "content");
+        let agent = site.start();
+        let (synced, moved) = (site.sync(), site.path("moved"));
+        // It sees what was done to the journal when another one is there already.
+        agent.freeze();
+        fs::rename(&site.journal, &moved).must("mv");
+        let other = is_replaced.then(|| {
+            let other = site.start();
+            other.protecting(&site);
+            other
+        });
+        put(&site.root.join("file"), "changed since");
+        agent.resume();
+        let (status, log) = agent.ends();
+        assert_eq!(status, 1, "{log}");
+        assert!(log.contains("was removed, moved or replaced while it was being written to"), "{log}");
+        match other {
+            None => assert!(!site.journal.exists(), "nothing was made at the old path"),
+            Some(other) => {
+                site.take("the journal of another");
+                site.check_newest("the first agent has ended");
+                other.terminate();
+                let verified = site.asof(["verify", "--deep"]).exits(0);
+                assert!(!verified.text().contains("another journal"), "{}", verified.text());
+            }
+        }
+        // What was durable is in the one that was moved.
+        let _ = fs::remove_dir_all(&site.journal);
+        fs::rename(&moved, &site.journal).must("mv");
+        let kept = site.asof(arguments(&[&"cat", &site.root.join("file"), &"--at", &synced.at])).exits(0);
+        assert_eq!(kept.text(), "content");
+    }
+}
+
+#[test]
+fn an_agent_that_cannot_write_ends_all_the_same_when_it_is_told_to() {
+    let mount = match Mount::new(Filesystem::Xfs) {
+        Ok(mount) => mount,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let mut site = Site::new();
+    site.journal = mount.point().join("journal");
+    let agent = site.start();
+    site.sync();
+    // As if the disk were gone: whatever is written or read there from now on fails.
+    if let Err(why) = run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(mount.point())) {
+        return println!("skipped: {why}");
+    }
+    put(&site.root.join("file"), "nowhere to go");
+    eventually(PATIENCE, "a commit to fail", || agent.log().contains("a commit failed").then_some(()));
+    let (status, log) = agent.ends_when_told();
+    assert_eq!(status, 1, "{log}");
+    assert!(log.contains("Input/output error"), "{log}");
 }

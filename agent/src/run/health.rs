@@ -3,6 +3,7 @@
 
 use std::sync::PoisonError;
 
+use asof_journal::Error;
 use asof_journal::types::{Gap, GapReason, Instant, Op};
 
 use super::{Agent, Reconcile, TICK_NS, Why};
@@ -341,9 +342,19 @@ impl Agent {
         self.record_gaps(&why, until);
     }
 
+    /// Ends at once where the journal is not at its path any more: what is captured would be in no journal that anybody reads.
+    pub(super) fn look_at_journal(&mut self) {
+        if matches!(self.lock.make_sure(), Err(Error::Replaced { .. })) {
+            self.stopping = Some(0);
+        }
+    }
+
     /// How far the appender has come, and whether it can write: it tells by waking the loop, and waits for nobody.
     pub(super) fn look_at_appender(&mut self) {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if failure.is_some() {
+            self.look_at_journal();
+        }
         match failure {
             Some(text) => self.trouble(Trouble::Journal(text)),
             None => self.over(|known| matches!(known, Trouble::Journal(_))),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use asof_journal::Error;
 use asof_journal::append::Limits;
 use asof_journal::open::{Journal, WriterLock};
 use asof_journal::storage::Layout;
@@ -123,6 +124,7 @@ pub(super) fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result
         config,
         reload: Reload::new(life.args.clone()),
         layout,
+        lock: life.lock.clone(),
         clock: clock.clone(),
         head,
         tally: workshop.tally.clone(),
@@ -166,6 +168,9 @@ pub(super) fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result
     };
     agent.begin()?;
     agent.serve();
+    if let Err(error @ Error::Replaced { .. }) = life.lock.make_sure() {
+        leave(&RunError::Journal(error));
+    }
     agent.retainer.end();
 
     // Everything that submits ends before the appender does.
@@ -187,6 +192,15 @@ pub(super) fn once(life: &Life, loaded: Loaded, bye: &mut dyn FnMut()) -> Result
         None => tracing::error!("the appender ended in a panic"),
     }
     Ok(ended)
+}
+
+/// Ends the process where it is. Whatever else is made or removed by path on the way out, the index's last tables and the socket
+/// among it, may be that of another asofd by now.
+fn leave(error: &RunError) -> ! {
+    tracing::error!(
+        "{error}; what was captured since is in no journal. Put it back, or start asofd again to begin a new one"
+    );
+    std::process::exit(error.exit_status().into())
 }
 
 fn resolved(layout: &Layout) -> Result<PathBuf, RunError> {

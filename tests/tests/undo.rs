@@ -163,7 +163,8 @@ fn the_end_of_a_restore_is_noted_by_an_agent_that_was_started_again_meanwhile() 
     restore.arg("--journal").arg(&site.journal).args(["restore", "--in-place", "--yes", "--workers", "1"]);
     let restore = restore.args(["--at", &one.at]).arg(&dir).stderr(Stdio::piped()).spawn().must("asof");
     let begun = || Reader::open(&site.journal).must("a reader").restores().must("restores");
-    eventually(PATIENCE, "the restore to begin", || (!begun().is_empty()).then_some(()));
+    // The agent has answered by then, too.
+    eventually(PATIENCE, "the restore to begin", || (read(dir.join("0")) == "one").then_some(()));
     agent.kill9();
     // As long as nobody has noted an end, that is said, with the way back.
     let status = site.asof(["status"]).exits(0).text();

@@ -61,7 +61,7 @@ impl Journal {
     /// The same for somebody who has the lock, and may keep it for another time.
     ///
     /// # Errors
-    /// As for [`Journal::open`], but for `Locked`.
+    /// As for [`Journal::open`], but for `Locked`; `Replaced` where the lock is not that of the directory any more.
     pub fn open_locked(lock: &WriterLock, clock: &ClockReading, limits: Limits) -> Result<Journal> {
         Self::open_with(Arc::new(OsStorage), lock, clock, limits)
     }
@@ -73,6 +73,7 @@ impl Journal {
         limits: Limits,
     ) -> Result<Journal> {
         let (lock, layout) = (lock.clone(), lock.layout.clone());
+        lock.make_sure()?;
         let manifest = match Manifest::open(&*storage, &layout) {
             Err(Error::NoJournal { .. }) => Manifest::create(&*storage, &layout, clock)?,
             other => other?,

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use asof_journal::append::Limits;
 use asof_journal::history::{self, What};
-use asof_journal::open::Journal;
+use asof_journal::open::{Journal, WriterLock};
 use asof_journal::reader::Reader;
 use asof_journal::storage::Layout;
 use asof_journal::types::{ClockReading, Group, Kind, NodeId, Op, Seq, Unbound};
@@ -247,6 +247,32 @@ fn segments_are_sealed_and_a_second_writer_is_refused() -> Result<()> {
     for (i, seq) in instants.iter().enumerate() {
         assert_eq!(reader.view(*seq).list(NodeId::ROOT)?.len(), i + 1);
     }
+    Ok(())
+}
+
+#[test]
+fn a_writer_whose_journal_was_moved_writes_no_more_and_makes_nothing_at_the_old_path() -> Result<()> {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
+    let (dir, moved) = (tmp.path().join("j"), tmp.path().join("moved"));
+    let mut desk = Desk::open(&dir, 0)?;
+    desk.create("a", b"1")?;
+    let durable = desk.commit()?;
+    fs::rename(&dir, &moved).expect("mv");
+    let bytes = |dir: &Path| {
+        let files = fs::read_dir(Layout::new(dir).segments()).expect("segments").flatten();
+        files.map(|file| file.metadata().expect("a segment").len()).sum::<u64>()
+    };
+    let before = bytes(&moved);
+    desk.create("b", b"2")?;
+    assert!(matches!(desk.commit(), Err(Error::Replaced { path }) if path == dir));
+    assert!(!dir.exists());
+    // The same where another writer begins there; nobody begins with a lock that is not the one at the path either.
+    let lock = WriterLock::take(&dir)?;
+    assert!(matches!(desk.commit(), Err(Error::Replaced { .. })));
+    fs::remove_file(Layout::new(&dir).lock()).expect("rm");
+    assert!(matches!(Journal::open_locked(&lock, &clock(0), Limits::default()), Err(Error::Replaced { .. })));
+    assert_eq!(bytes(&moved), before);
+    assert_eq!(Reader::open(&moved)?.head(), durable);
     Ok(())
 }
 

@@ -151,6 +151,10 @@ impl Worker {
                 Err(error) if is_gone(&error) => {
                     tracing::debug!(%error, "a segment was replaced while the scrub came to it");
                 }
+                // Who writes to the journal names that; what was read is read again.
+                Err(error @ Error::Full { .. }) => {
+                    tracing::debug!(%error, "no room to note how far the scrub has come");
+                }
                 Err(error) => tracing::warn!(%error, "a step of the scrub failed; it is tried again"),
             }
             self.shared.checked.fetch_add(read, Ordering::Relaxed);

@@ -3,13 +3,12 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use asof_tests::agent::Agent;
 use asof_tests::must::Must;
 use asof_tests::site::{Site, arguments};
-use asof_tests::wait::{PATIENCE, eventually};
+use asof_tests::wait::{PATIENCE, eventually, quiet};
 use serde_json::Value;
 
 fn write(path: impl AsRef<Path>, content: &str) {
@@ -161,7 +160,7 @@ fn what_happened_while_nobody_looked_is_a_gap() {
     let agent = site.start();
     let seen = site.sync();
     // What a stop covers is told by the kernel's clock for change times, which is a tick behind: 10 ms at most.
-    thread::sleep(Duration::from_millis(100));
+    quiet(Duration::from_millis(100));
     agent.terminate();
     fs::remove_file(&gone).must("rm");
     let while_down = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);

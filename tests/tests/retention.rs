@@ -362,8 +362,8 @@ fn what_large_files_share_is_counted_once() {
     // Long enough for lists of lists of blocks.
     let mut content = Random::new(11).bytes(48 << 20);
     for day in 0..4 {
-        // One byte that stays so, and one that is of this version alone: where lists end differs from journal to journal,
-        // and of the first all lists may be shared with the versions beside it.
+        // One byte that stays changed, and one that only this version has so. With the first alone a version may share every
+        // block with those beside it, lists too: where lists end depends on the journal's key.
         content[(day + 1) * 9_000_000] ^= 1;
         content[0] = content[0].wrapping_add(1);
         desk.write("/image", &content);
